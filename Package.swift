@@ -1,0 +1,73 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let swift: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .treatAllWarnings(as: .error),
+  .enableExperimentalFeature("Lifetimes"),
+]
+let c: [CSetting] = [.treatAllWarnings(as: .error), .enableWarning("all"), .enableWarning("extra")]
+
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// One Swift module: its sources in Sources/NAME.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(name: name, dependencies: dependencies, swiftSettings: swift)
+}
+
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []
+) -> Target {
+  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: swift)
+}
+
+let package = Package(
+  name: "bipft",
+  products: [
+    .executable(name: "bipft-pretrain", targets: ["bipft-pretrain"]),
+    .executable(name: "bipft", targets: ["bipft"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+  ],
+  targets: [
+    // Libraries of the system.
+    .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+    // C of our own.
+    .target(name: "CMPI", dependencies: ["COpenMPI"], cSettings: c),
+    .target(name: "CBitKernels", cSettings: c),
+    // Swift, lowest first; each module imports only modules above it in this list.
+    module("Kernels", ["CBitKernels", "COpenBLAS"]),
+    module("Collectives", ["CMPI", "Kernels"]),
+    module("TensorFiles"),
+    module("Corpora", ["Kernels", crypto]),
+    module("BinaryModel", ["Kernels", "TensorFiles"]),
+    module("Coordinator", ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", crypto]),
+    module("Telemetry"),
+    module(
+      "Training",
+      ["Kernels", "Collectives", "TensorFiles", "Corpora", "BinaryModel", "Coordinator", "Telemetry", crypto, yams]),
+    program("bipft-pretrain", ["Training", "Collectives", arguments]),
+    program("bipft", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels", arguments]),
+    // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
+    tests("KernelsTests", ["Kernels"]),
+    tests("TensorFilesTests", ["TensorFiles"]),
+    tests("CorporaTests", ["Corpora", "Kernels"], resources: [.copy("Resources")]),
+    tests("CollectivesTests", ["Collectives", "Kernels"]),
+    tests("GoldenTests", ["BinaryModel", "Kernels", "TensorFiles"], resources: [.copy("Golden")]),
+    tests("BinaryModelTests", ["BinaryModel", "Kernels", "TensorFiles"]),
+    tests("CoordinatorTests", ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
+    tests("TelemetryTests", ["Telemetry"]),
+    tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
+    tests("SystemTests", ["TensorFiles"]),
+  ]
+)

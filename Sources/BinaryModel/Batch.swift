@@ -1,0 +1,43 @@
+/// The sequences of one micro-batch. Legend: B sequences, T tokens.
+public struct Batch: Equatable, Sendable {
+  public let sequences: Int
+  public let length: Int
+  /// B×T token ids.
+  public var inputIDs: [Int32]
+  /// B×T, 0 for the first segment, 1 for the second.
+  public var tokenTypeIDs: [Int32]
+  /// B: the number of real tokens; those after it are padding.
+  public var lengths: [Int32]
+  /// B×T: the original id where a token is to be predicted, else -100.
+  public var labels: [Int32]
+  /// B: 0 when the second segment follows the first, 1 when it comes from another document.
+  public var nextSentenceLabels: [Int32]
+  /// B: the sample each sequence is, which keys its dropout.
+  public var sampleIDs: [UInt64]
+  public var epoch: UInt32
+
+  public init(
+    sequences: Int, length: Int, inputIDs: [Int32], tokenTypeIDs: [Int32], lengths: [Int32], labels: [Int32],
+    nextSentenceLabels: [Int32], sampleIDs: [UInt64], epoch: UInt32
+  ) {
+    let tokens = sequences * length
+    precondition(
+      inputIDs.count == tokens && tokenTypeIDs.count == tokens && labels.count == tokens,
+      "a batch of \(sequences)×\(length) tokens from \(inputIDs.count), \(tokenTypeIDs.count), \(labels.count)")
+    precondition(
+      lengths.count == sequences && nextSentenceLabels.count == sequences && sampleIDs.count == sequences,
+      "a batch of \(sequences) sequences from \(lengths.count), \(nextSentenceLabels.count), \(sampleIDs.count)")
+    self.sequences = sequences
+    self.length = length
+    self.inputIDs = inputIDs
+    self.tokenTypeIDs = tokenTypeIDs
+    self.lengths = lengths
+    self.labels = labels
+    self.nextSentenceLabels = nextSentenceLabels
+    self.sampleIDs = sampleIDs
+    self.epoch = epoch
+  }
+
+  /// The number of tokens to predict.
+  public var maskedTokens: Int { labels.count { $0 >= 0 } }
+}

@@ -1,0 +1,10 @@
+import ArgumentParser
+
+/// The tool around a pretraining run.
+@main
+struct BipftCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bipft",
+    abstract: "Prepare corpora for 1-bit transformers and look into their runs.",
+    subcommands: [CorpusCommand.self])
+}
