@@ -1,1 +1,120 @@
+// SIMD kernels of bipft. One body per concern (*_body.h), compiled once per instruction set, chosen at run time.
+// Every instruction set gives the same bits: sums have fixed lanes, and fused multiply-adds are explicit.
+//
+// Legend: packed rows hold ceil(columns / 64) words of 64 bits a row, bit j of a row in bit j % 64 of word j / 64,
+// unused bits zero. Interleaved rows hold groups of 8 rows, word-major within a group:
+// word[(row / 8 * words + w) * 8 + row % 8], so that one 512-bit load reads the same word of 8 rows.
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+  const char *name;
+
+  // ---- products on packed bits ----
+
+  // out[i*ld + j] = scale * (columns - 2 popcount(a_i ^ b_j)) + bias[j]; bias may be NULL. The sum is exact.
+  void (*xnor_product)(const uint64_t *a, size_t rows_a, const uint64_t *b, size_t rows_b, size_t words,
+                       int32_t columns, float scale, const float *bias, float *out, size_t ld);
+  // out[i*ld + j] = scale * (2 popcount(a_i & b_j) - popcount(a_i)) + row_bias[i]: a is 0/1, b is +-1.
+  void (*and_product)(const uint64_t *a, size_t rows_a, const uint64_t *b, size_t rows_b, size_t words,
+                      float scale, const float *row_bias, float *out, size_t ld);
+
+  // ---- packing ----
+
+  // signs: bit is x + shift >= 0 (shift per column, may be NULL); within: |x + shift| <= step (may be NULL).
+  void (*pack)(const float *x, size_t rows, size_t columns, size_t ld, const float *shift, float step,
+               uint64_t *signs, uint64_t *within);
+  // out[i*ld + j] = bit ? high : low.
+  void (*unpack)(const uint64_t *bits, size_t rows, size_t columns, float high, float low, float *out, size_t ld);
+
+  // ---- straight-through backward of an elastic sign, for the columns first ..< last (first a multiple of 64) ----
+
+  // g is the gradient to the binarised value. dx = within ? g : 0, added to or written over dx; its column sums
+  // are added to shift_gradient (may be NULL); returns the sum of sign * g.
+  double (*sign_backward)(const float *g, size_t ld_g, const uint64_t *signs, const uint64_t *within, size_t rows,
+                          size_t words, size_t first, size_t last, bool add, float *dx, size_t ld_dx,
+                          float *shift_gradient);
+
+  // ---- sums, in fixed order ----
+
+  double (*sum)(const float *x, size_t count);
+  double (*sum_absolute)(const float *x, size_t count);
+  double (*sum_squares)(const float *x, size_t count);
+  // Sum over all elements of |x + shift|, shift per column.
+  double (*sum_absolute_shifted)(const float *x, size_t rows, size_t columns, const float *shift);
+  // out[j] += sum over rows of x[i, j], for the columns first ..< last.
+  void (*add_column_sums)(const float *x, size_t rows, size_t ld, size_t first, size_t last, float *out);
+  // out[j] += sum over rows of x[i, j] y[i, j].
+  void (*add_column_dots)(const float *x, const float *y, size_t rows, size_t ld, size_t first, size_t last,
+                          float *out);
+
+  // ---- elementwise ----
+
+  void (*add)(const float *x, size_t count, float *y);                   // y += x
+  void (*scale)(float factor, size_t count, float *y);                   // y *= factor
+  void (*gelu)(const float *x, size_t count, float *y);                  // x Phi(x), erf form
+  void (*gelu_backward)(const float *x, const float *dy, size_t count, float *dx);
+  void (*relu)(const float *x, size_t count, float *y);
+  void (*relu_backward)(const float *y, size_t count, float *dy);        // dy = y > 0 ? dy : 0
+  void (*tanh)(const float *x, size_t count, float *y);
+  void (*tanh_backward)(const float *y, size_t count, float *dy);        // dy *= 1 - y^2
+  // y = gradient of the mean squared difference: dx += factor * (x - y); returns the sum of (x - y)^2.
+  double (*squared_difference)(const float *x, const float *y, size_t count, float factor, float *dx);
+
+  // ---- dropout ----
+
+  // Keep bits of `rows` rows of `columns`: an element is dropped where its 16 random bits are below `threshold`.
+  // Element (i, j) uses half-word j % 8 of Philox block (first_block + i * ceil(columns / 8) + j / 8, c1, c2, c3).
+  void (*dropout_bits)(const uint32_t key[2], uint32_t first_block, uint32_t c1, uint32_t c2, uint32_t c3,
+                       uint32_t threshold, size_t rows, size_t columns, uint64_t *keep);
+  // x = keep ? factor * x : 0.
+  void (*dropout_apply)(const uint64_t *keep, size_t rows, size_t columns, float factor, float *x);
+
+  // ---- layer normalisation, by rows ----
+
+  void (*normalise)(const float *x, size_t rows, size_t columns, float epsilon, const float *weight,
+                    const float *bias, float *normalised, float *inverse_deviation, float *y);
+  void (*normalise_backward)(const float *dy, const float *weight, const float *normalised,
+                             const float *inverse_deviation, size_t rows, size_t columns, float *dx);
+
+  // ---- attention of one head ----
+
+  // In place: scores -> probabilities over the first `length` keys, zero beyond; rows have ld elements.
+  // scores are (s + extra) * factor; extra may be NULL.
+  void (*softmax)(float *s, const float *extra, size_t rows, size_t length, size_t columns, float factor);
+  // bits: p' / step > 0.5 with p' = keep ? factor * p : 0 (keep may be NULL).
+  void (*binarise_probabilities)(const float *p, const uint64_t *keep, float factor, size_t rows, size_t columns,
+                                 float step, uint64_t *bits);
+  // g: gradient to the binarised probability, replaced by the gradient to the score; returns the step size's sum.
+  double (*probabilities_backward)(const float *p, const uint64_t *keep, float dropout_factor, float step,
+                                   float score_factor, size_t rows, size_t columns, float *g);
+
+  // ---- loss ----
+
+  // logits of one row -> factor * (softmax - one_hot(label)); returns the cross entropy; *best is the first argmax.
+  double (*cross_entropy)(float *logits, size_t count, size_t label, float factor, size_t *best);
+
+  // ---- update ----
+
+  // AdamW (Loshchilov and Hutter 2019) with bias corrections c1 = 1 - beta1^t, c2 = 1 - beta2^t.
+  void (*adamw)(float *p, const float *g, float *m, float *v, size_t count, float gradient_factor, float rate,
+                float beta1, float beta2, float epsilon, float decay, float correction1, float correction2);
+} bk_kernels;
+
+// The kernels of the fastest instruction set of this processor, or of `name` (portable, avx2, avx512, neon); NULL
+// when the processor lacks it or the name is unknown.
+const bk_kernels *bk_choose(const char *name);
+
+// Interleaves packed rows (see the legend); the last group is filled with zero rows.
+void bk_interleave(const uint64_t *rows, size_t row_count, size_t words, uint64_t *interleaved);
+// Transposes a rows x columns bit matrix.
+void bk_transpose(const uint64_t *bits, size_t rows, size_t columns, uint64_t *transposed);
+
+// Runs body(context, i) for i in 0 ..< count on the pool's threads; which thread runs which i does not matter to
+// the result, since bodies write disjoint memory.
+void bk_parallel_for(size_t count, void (*body)(void *context, size_t index), void *context);
+// Sets the number of threads, the calling one included. Not while bk_parallel_for runs.
+void bk_set_threads(size_t threads);
+size_t bk_threads(void);

@@ -1,0 +1,2 @@
+// The MPI bridge of bipft: every MPI handle stays behind it.
+#pragma once

@@ -1,1 +1,0 @@
-#include "bit_kernels.h"
