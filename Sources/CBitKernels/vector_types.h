@@ -1,8 +1,14 @@
 // Vectors of 16 float lanes, on every instruction set: narrower machines use several registers, with the same
-// arithmetic in the same order.
+// arithmetic in the same order. No multiply and add is contracted unless it is written as fma_.
 #pragma once
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#pragma clang fp contract(off)
+#pragma clang diagnostic ignored "-Wpsabi"
 
 typedef float vf __attribute__((vector_size(64), aligned(4)));
 typedef int32_t vi __attribute__((vector_size(64), aligned(4)));
@@ -17,13 +23,22 @@ enum { LANES = 16 };
 INLINE vf splat(float x) { return (vf){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 INLINE vf load(const float *p) { return *(const vf *)p; }
 INLINE void store(float *p, vf v) { *(vf *)p = v; }
-// The first n < LANES lanes; the others are zero.
+// The first n <= LANES lanes; the others are zero.
 INLINE vf load_part(const float *p, size_t n) {
+  if (n == LANES) return load(p);
   vf v = splat(0);
   memcpy(&v, p, n * sizeof(float));
   return v;
 }
-INLINE void store_part(float *p, vf v, size_t n) { memcpy(p, &v, n * sizeof(float)); }
+INLINE void store_part(float *p, vf v, size_t n) {
+  if (n == LANES) {
+    store(p, v);
+  } else {
+    memcpy(p, &v, n * sizeof(float));
+  }
+}
+// The lanes of a block that starts at `i` of `count`.
+INLINE size_t lanes_at(size_t i, size_t count) { return count - i < LANES ? count - i : LANES; }
 INLINE vf fma_(vf a, vf b, vf c) { return __builtin_elementwise_fma(a, b, c); }
 INLINE vf select(vi condition, vf yes, vf no) { return (vf)((condition & (vi)yes) | (~condition & (vi)no)); }
 INLINE vf absolute(vf x) { return (vf)((vi)x & 0x7FFFFFFF); }
@@ -38,6 +53,7 @@ INLINE vi mask_lanes(uint16_t bits) {
   vi all = {b, b, b, b, b, b, b, b, b, b, b, b, b, b, b, b};
   return (all & lane) != 0;
 }
+INLINE uint16_t low_bits(size_t n) { return (uint16_t)((1u << n) - 1u); }
 // Sum of the lanes as a fixed tree.
 INLINE float sum_lanes(vf v) {
   float a[LANES];
@@ -118,4 +134,17 @@ INLINE vf error_function(vf x) {
   far = select(t > 4.0f, splat(1.0f), far);
   far = (vf)((vi)far | ((vi)x & (int32_t)0x80000000));
   return select(t < 1.0f, near, far);
+}
+
+// tanh(x): an odd polynomial below 1/4 (Taylor, next term 2e-9), 1 - 2 / (e^2x + 1) above.
+INLINE vf hyperbolic_tangent(vf x) {
+  vf t = absolute(x), s = x * x;
+  vf p = splat(62.0f / 2835.0f);
+  p = fma_(p, s, splat(-17.0f / 315.0f));
+  p = fma_(p, s, splat(2.0f / 15.0f));
+  p = fma_(p, s, splat(-1.0f / 3.0f));
+  vf near = fma_(x * s, p, x);
+  vf far = 1.0f - 2.0f / (exponential(2.0f * t) + 1.0f);
+  far = (vf)((vi)far | ((vi)x & (int32_t)0x80000000));
+  return select(t < 0.25f, near, far);
 }

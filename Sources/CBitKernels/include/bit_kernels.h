@@ -9,6 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// Settings of one AdamW step: corrections are 1 - beta1^t and sqrt(1 - beta2^t); gradients are multiplied by
+// gradient_factor first.
+typedef struct {
+  float gradient_factor, rate, beta1, beta2, epsilon, decay, correction1, root_correction2;
+} bk_adamw;
+
 typedef struct {
   const char *name;
 
@@ -55,12 +61,12 @@ typedef struct {
   void (*add)(const float *x, size_t count, float *y);                   // y += x
   void (*scale)(float factor, size_t count, float *y);                   // y *= factor
   void (*gelu)(const float *x, size_t count, float *y);                  // x Phi(x), erf form
-  void (*gelu_backward)(const float *x, const float *dy, size_t count, float *dx);
-  void (*relu)(const float *x, size_t count, float *y);
+  void (*gelu_backward)(const float *x, size_t count, float *d);         // d *= Phi(x) + x phi(x)
+  void (*relu)(size_t count, float *y);                                  // in place
   void (*relu_backward)(const float *y, size_t count, float *dy);        // dy = y > 0 ? dy : 0
-  void (*tanh)(const float *x, size_t count, float *y);
+  void (*tanh)(size_t count, float *y);                                  // in place
   void (*tanh_backward)(const float *y, size_t count, float *dy);        // dy *= 1 - y^2
-  // y = gradient of the mean squared difference: dx += factor * (x - y); returns the sum of (x - y)^2.
+  // dx += factor * (x - y), unless dx is NULL; returns the sum of (x - y)^2.
   double (*squared_difference)(const float *x, const float *y, size_t count, float factor, float *dx);
 
   // ---- dropout ----
@@ -98,23 +104,25 @@ typedef struct {
 
   // ---- update ----
 
-  // AdamW (Loshchilov and Hutter 2019) with bias corrections c1 = 1 - beta1^t, c2 = 1 - beta2^t.
-  void (*adamw)(float *p, const float *g, float *m, float *v, size_t count, float gradient_factor, float rate,
-                float beta1, float beta2, float epsilon, float decay, float correction1, float correction2);
+  // AdamW (Loshchilov and Hutter 2019) of `count` parameters p with gradients g and moments m and v.
+  void (*adamw)(float *p, const float *g, float *m, float *v, size_t count, const bk_adamw *settings);
 } bk_kernels;
 
 // The kernels of the fastest instruction set of this processor, or of `name` (portable, avx2, avx512, neon); NULL
 // when the processor lacks it or the name is unknown.
 const bk_kernels *bk_choose(const char *name);
+// All instruction sets of this processor, fastest first; returns their number.
+size_t bk_available(const bk_kernels *tables[4]);
 
 // Interleaves packed rows (see the legend); the last group is filled with zero rows.
 void bk_interleave(const uint64_t *rows, size_t row_count, size_t words, uint64_t *interleaved);
 // Transposes a rows x columns bit matrix.
 void bk_transpose(const uint64_t *bits, size_t rows, size_t columns, uint64_t *transposed);
 
-// Runs body(context, i) for i in 0 ..< count on the pool's threads; which thread runs which i does not matter to
-// the result, since bodies write disjoint memory.
-void bk_parallel_for(size_t count, void (*body)(void *context, size_t index), void *context);
-// Sets the number of threads, the calling one included. Not while bk_parallel_for runs.
-void bk_set_threads(size_t threads);
+// Runs body(context, i, worker) for i in 0 ..< count on the pool's threads, the calling one included, each with a
+// worker number below bk_threads(). Bodies write disjoint memory, so that the result does not depend on who ran
+// them. Not to be nested.
+void bk_parallel_for(size_t count, void (*body)(void *context, size_t index, size_t worker), void *context);
+// Raises the number of threads to `threads` (they are never fewer again); returns what could be had.
+size_t bk_start_threads(size_t threads);
 size_t bk_threads(void);

@@ -1,0 +1,14 @@
+// AVX2 with FMA.
+#if defined(__x86_64__)
+#define NAME "avx2"
+#define TABLE bk_avx2
+enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt,bmi,bmi2"))), apply_to = function)
+#include "kernels_body.h"
+#pragma clang attribute pop
+#endif

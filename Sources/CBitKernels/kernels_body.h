@@ -1,0 +1,39 @@
+// All kernels for one instruction set. The including file sets the target attributes, NAME, TABLE and the tile.
+#include "bit_kernels.h"
+#include "vector_types.h"
+#include "product_body.h"
+#include "packing_body.h"
+#include "elementwise_body.h"
+
+const bk_kernels TABLE = {
+    .name = NAME,
+    .xnor_product = xnor_product,
+    .and_product = and_product,
+    .pack = pack,
+    .unpack = unpack,
+    .sign_backward = sign_backward,
+    .sum = sum,
+    .sum_absolute = sum_absolute,
+    .sum_squares = sum_squares,
+    .sum_absolute_shifted = sum_absolute_shifted,
+    .add_column_sums = add_column_sums,
+    .add_column_dots = add_column_dots,
+    .add = add,
+    .scale = scale,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
+    .relu = relu,
+    .relu_backward = relu_backward,
+    .tanh = tanh_,
+    .tanh_backward = tanh_backward,
+    .squared_difference = squared_difference,
+    .dropout_bits = dropout_bits,
+    .dropout_apply = dropout_apply,
+    .normalise = normalise,
+    .normalise_backward = normalise_backward,
+    .softmax = softmax,
+    .binarise_probabilities = binarise_probabilities,
+    .probabilities_backward = probabilities_backward,
+    .cross_entropy = cross_entropy,
+    .adamw = adamw,
+};

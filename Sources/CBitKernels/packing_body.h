@@ -1,0 +1,58 @@
+// Between float rows and packed bits, and the straight-through backward of an elastic sign.
+
+static void pack(const float *x, size_t rows, size_t columns, size_t ld, const float *shift, float step,
+                 uint64_t *signs, uint64_t *within) {
+  size_t words = (columns + 63) / 64;
+  for (size_t i = 0; i < rows; i++) {
+    for (size_t w = 0; w < words; w++) {
+      uint64_t sign_word = 0, within_word = 0;
+      for (size_t block = 0; block < 4 && w * 64 + block * LANES < columns; block++) {
+        size_t j = w * 64 + block * LANES, n = lanes_at(j, columns);
+        vf v = load_part(x + i * ld + j, n);
+        if (shift != NULL) v += load_part(shift + j, n);
+        sign_word |= (uint64_t)(mask_bits(v >= 0.0f) & low_bits(n)) << (block * LANES);
+        if (within != NULL) within_word |= (uint64_t)(mask_bits(absolute(v) <= step) & low_bits(n)) << (block * LANES);
+      }
+      signs[i * words + w] = sign_word;
+      if (within != NULL) within[i * words + w] = within_word;
+    }
+  }
+}
+
+static void unpack(const uint64_t *bits, size_t rows, size_t columns, float high, float low, float *out, size_t ld) {
+  size_t words = (columns + 63) / 64;
+  for (size_t i = 0; i < rows; i++)
+    for (size_t j = 0; j < columns; j += LANES) {
+      vi set = mask_lanes((uint16_t)(bits[i * words + j / 64] >> (j % 64)));
+      store_part(out + i * ld + j, select(set, splat(high), splat(low)), lanes_at(j, columns));
+    }
+}
+
+static double sign_backward(const float *g, size_t ld_g, const uint64_t *signs, const uint64_t *within, size_t rows,
+                            size_t words, size_t first, size_t last, bool add, float *dx, size_t ld_dx,
+                            float *shift_gradient) {
+  vdd step_sum = zero_sum();
+  for (size_t j = first; j < last; j += LANES) {
+    size_t n = lanes_at(j, last), word = j / 64, bit = j % 64;
+    vf column_sum = splat(0);
+    for (size_t start = 0; start < rows; start += 64) {
+      size_t end = start + 64 < rows ? start + 64 : rows;
+      vf block_columns = splat(0), block_step = splat(0);
+      for (size_t i = start; i < end; i++) {
+        vf v = load_part(g + i * ld_g + j, n);
+        vi sign = mask_lanes((uint16_t)(signs[i * words + word] >> bit));
+        vi inside = mask_lanes((uint16_t)(within[i * words + word] >> bit));
+        block_step += select(sign, v, -v);
+        vf passed = select(inside, v, splat(0));
+        block_columns += passed;
+        float *target = dx + i * ld_dx + j;
+        if (add) passed += load_part(target, n);
+        store_part(target, passed, n);
+      }
+      column_sum += block_columns;
+      step_sum = add_lanes(step_sum, block_step);
+    }
+    if (shift_gradient != NULL) store_part(shift_gradient + j, load_part(shift_gradient + j, n) + column_sum, n);
+  }
+  return total(step_sum);
+}

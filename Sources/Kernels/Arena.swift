@@ -1,0 +1,46 @@
+/// Owns the memory of many tensors and bit matrices that live and die together; all zero at first.
+public struct Arena: ~Copyable {
+  private var blocks: [UnsafeMutableRawPointer] = []
+  /// Bytes handed out.
+  public private(set) var byteCount = 0
+
+  public init() {}
+
+  deinit { for block in blocks { block.deallocate() } }
+
+  /// `count` float32 elements, valid while this arena lives.
+  ///
+  /// - Cost: one allocation.
+  public mutating func floats(_ count: Int) -> FloatView {
+    precondition(count >= 0, "an arena asked for \(count) floats")
+    return FloatView(base: allocate(count, of: Float.self), count: count)
+  }
+
+  /// A rows×columns bit matrix, valid while this arena lives.
+  ///
+  /// - Cost: one allocation.
+  public mutating func bits(rows: Int, columns: Int) -> BitView {
+    precondition(rows >= 0 && columns > 0, "an arena asked for \(rows)×\(columns) bits")
+    let words = rows * ((columns + 63) / 64)
+    return BitView(base: allocate(words, of: UInt64.self), rows: rows, columns: columns)
+  }
+
+  /// A rows×columns bit matrix in the interleaved layout, valid while this arena lives.
+  ///
+  /// - Cost: one allocation.
+  public mutating func interleavedBits(rows: Int, columns: Int) -> InterleavedView {
+    let words = (rows + 7) / 8 * 8 * ((columns + 63) / 64)
+    return InterleavedView(base: allocate(words, of: UInt64.self), rows: rows, columns: columns)
+  }
+
+  private mutating func allocate<Element: BitwiseCopyable>(
+    _ count: Int, of type: Element.Type
+  ) -> UnsafeMutablePointer<Element> {
+    let bytes = max(64, count * MemoryLayout<Element>.stride)
+    let block = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    block.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+    blocks.append(block)
+    byteCount += bytes
+    return block.assumingMemoryBound(to: Element.self)
+  }
+}
