@@ -1,2 +1,47 @@
 // The MPI bridge of bipft: every MPI handle stays behind it.
+//
+// All functions that return int return 0 for success, else the MPI error code, whose text `cmpi_error_text` gives.
+// In a world of one they do what MPI would do with one rank, whether MPI was started or not. One thread at a time.
 #pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// One message of an exchange: `count` bytes sent to `peer`, or received from it.
+typedef struct {
+  void *bytes;
+  size_t count;
+  int peer;
+  bool outgoing;
+} cmpi_message;
+
+// Starts MPI if `launched` (a launcher of MPI started this process), else the process is a world of one and MPI is
+// never touched. `local_size` is the number of ranks that share this host's memory. Once a process.
+int cmpi_start(bool launched, int *rank, int *size, int *local_size);
+
+// Ends MPI if it was started; every rank calls it.
+int cmpi_finish(void);
+
+int cmpi_barrier(void);
+
+// Sends `count` bytes of `root` to all ranks, any count.
+int cmpi_broadcast(void *bytes, size_t count, int root);
+
+// Replaces `value` by the largest of all ranks' values.
+int cmpi_maximum(int64_t *value);
+
+// all[r] becomes the `own` of rank r, for all ranks.
+int cmpi_gather_counts(int64_t own, int64_t *all);
+
+// Sends and receives all `messages` and returns when all are done. Messages between two ranks match in the order in
+// which each lists them; any count. A message to oneself is a programmer's error.
+int cmpi_exchange(const cmpi_message *messages, size_t count);
+
+// Writes the text of an error code, zero-terminated, shortened to fit `capacity` (at least 1).
+void cmpi_error_text(int code, char *text, size_t capacity);
+
+// Ends all ranks; the launcher exits with `code`.
+_Noreturn void cmpi_abort(int code);
+
+// The number of processors that this process may run on.
+int cmpi_processors(void);

@@ -1,0 +1,65 @@
+import TensorFiles
+
+/// What can go wrong around a run. Each description is one line: what, where, and what to do next.
+public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// A file could not be read or written.
+  case file(TensorFileError)
+  /// An epoch would have no step.
+  case tooFewSamples(samples: Int, globalBatch: Int)
+  /// The folder holds things that no run put there; `found` is one of them.
+  case foreignFolder(path: String, found: String)
+  /// Another job has the run.
+  case runLocked(path: String, holder: String)
+  /// A JSON file of ours that cannot be understood.
+  case unreadable(path: String, problem: String)
+  /// A file of a later release.
+  case newerFormat(path: String, version: Int, known: Int)
+  /// A file of a checkpoint is not what its manifest says.
+  case damagedCheckpoint(path: String, file: String, problem: String)
+  /// There are checkpoints, and none is whole.
+  case noValidCheckpoint(path: String, damage: [String])
+  /// The checkpoint is of another model; a nil shape means the tensor does not exist there.
+  case otherShape(checkpoint: String, tensor: String, stored: [Int]?, wanted: [Int]?, key: String?)
+  /// Something that defines the run is not what it was when the checkpoint was written.
+  case changed(checkpoint: String, field: String, stored: String, current: String)
+  /// A checkpoint was not written; older ones are untouched.
+  case notWritten(step: Int, reason: String)
+
+  public var description: String {
+    switch self {
+    case .file(let error): return error.description
+    case .tooFewSamples(let samples, let globalBatch):
+      return "the corpus gives \(samples) samples, fewer than training.global_batch = \(globalBatch); "
+        + "use more text, or a training.global_batch of at most \(samples)"
+    case .foreignFolder(let path, let found):
+      return "\(path) is not a run of bipft: it holds \(found); choose a new or empty folder"
+    case .runLocked(let path, let holder):
+      return "\(path) is in use by another job (\(holder)); wait for it, or choose another run folder"
+    case .unreadable(let path, let problem): return "\(path): \(problem)"
+    case .newerFormat(let path, let version, let known):
+      return "\(path) has format version \(version), this release knows up to \(known); use a newer release"
+    case .damagedCheckpoint(let path, let file, let problem):
+      return "checkpoint \(path) is damaged: \(file): \(problem)"
+    case .noValidCheckpoint(let path, let damage):
+      return "\(path) holds \(damage.count) checkpoint(s) and none is valid (\(damage.joined(separator: "; "))); "
+        + "restore one, or start anew in another run folder"
+    case .otherShape(let checkpoint, let tensor, let stored, let wanted, let key):
+      let reason = key.map { " (\($0))" } ?? ""
+      return "checkpoint \(checkpoint) is of another model\(reason): tensor \(tensor) has "
+        + "\(stored.map { "shape \($0)" } ?? "no place") there and \(wanted.map { "shape \($0)" } ?? "no place") "
+        + "in this configuration"
+    case .changed(let checkpoint, let field, let stored, let current):
+      return "checkpoint \(checkpoint) was written with \(field) = \(stored), now it is \(current); "
+        + "set it back, or pass --allow-change \(field)"
+    case .notWritten(let step, let reason):
+      return "the checkpoint of step \(step) was not written, older ones stay: \(reason)"
+    }
+  }
+}
+
+/// Runs `body`, whose errors are about files.
+func files<Result>(
+  _ body: () throws(TensorFileError) -> Result
+) throws(CoordinatorError) -> Result {
+  do throws(TensorFileError) { return try body() } catch { throw .file(error) }
+}

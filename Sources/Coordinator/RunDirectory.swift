@@ -1,0 +1,138 @@
+import Foundation
+import TensorFiles
+
+/// The folder of one run, held by this process alone until the value is destroyed. One rank opens it for its world.
+///
+/// `lock` (who holds the run), `state.json`, `config.yaml`, `checkpoints/`; the training loop adds its metrics.
+public struct RunDirectory: ~Copyable {
+  public let path: String
+  /// What the run was when it was opened; nil for a new one.
+  public let previous: RunState?
+  private let lockDescriptor: Int32
+
+  public var checkpointsPath: String { path + "/checkpoints" }
+  private var statePath: String { path + "/state.json" }
+
+  /// Creates or opens the run at `path`, takes its lock, and removes what a dead job left half-written.
+  ///
+  /// - Throws: `foreignFolder` if the folder holds something else, `runLocked` if another job has it, `newerFormat`,
+  ///   `file` if it cannot be written.
+  public init(path: String) throws(CoordinatorError) {
+    try createFolders(path)
+    let state = try Self.identify(path)
+    lockDescriptor = try takeLock(path)
+    self.path = path
+    previous = state
+    do throws(CoordinatorError) {
+      try createFolders(path + "/checkpoints")
+      try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
+    } catch {
+      close(lockDescriptor)
+      throw error
+    }
+  }
+
+  deinit { close(lockDescriptor) }
+
+  /// Counts a start: writes the state `running` with the step the last job came to.
+  @discardableResult
+  public func begin() throws(CoordinatorError) -> RunState {
+    let attempt = (previous?.attempt ?? 0) + 1
+    return try write(
+      RunState(status: .running, step: previous?.step ?? 0, reason: "", attempt: attempt, time: Date()))
+  }
+
+  /// Writes the state of this start.
+  @discardableResult
+  public func record(
+    _ status: RunState.Status, step: Int, reason: String = ""
+  ) throws(CoordinatorError) -> RunState {
+    let attempt = (previous?.attempt ?? 0) + 1
+    return try write(RunState(status: status, step: step, reason: reason, attempt: attempt, time: Date()))
+  }
+
+  /// Keeps the resolved configuration beside the results, as `config.yaml`.
+  public func writeConfiguration(_ text: String) throws(CoordinatorError) {
+    try files { () throws(TensorFileError) in try replaceFile(path + "/config.yaml", with: [Array(text.utf8)]) }
+  }
+
+  private func write(_ state: RunState) throws(CoordinatorError) -> RunState {
+    try files { () throws(TensorFileError) in try replaceFile(statePath, with: [encodeJSON(state)]) }
+    return state
+  }
+
+  /// The state of the run at `path`, without taking it; nil for an empty folder or one where a start died early.
+  ///
+  /// - Throws: `foreignFolder` for a folder with other contents.
+  public static func identify(_ path: String) throws(CoordinatorError) -> RunState? {
+    let names = try folderContents(path)
+    if names.contains("state.json") {
+      guard let state = try? decodeJSON(RunState.self, path: path + "/state.json"), state.format == RunState.format
+      else { throw .foreignFolder(path: path, found: "a state.json that is not of a run") }
+      if state.version > RunState.currentVersion {
+        throw .newerFormat(path: path + "/state.json", version: state.version, known: RunState.currentVersion)
+      }
+      return state
+    }
+    // A start that died before its first state leaves no more than these.
+    let early: Set = ["lock", "checkpoints"]
+    if let found = names.first(where: { !early.contains($0) && !$0.hasPrefix(".state.json.") }) {
+      throw .foreignFolder(path: path, found: found)
+    }
+    return nil
+  }
+}
+
+/// The names in a folder, sorted.
+func folderContents(_ path: String) throws(CoordinatorError) -> [String] {
+  guard let folder = opendir(path) else { throw .file(.system(operation: "list", path: path, code: errno)) }
+  defer { closedir(folder) }
+  var names: [String] = []
+  while let item = readdir(folder) {
+    let name = withUnsafeBytes(of: item.pointee.d_name) { bytes in
+      String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
+    if name != "." && name != ".." { names.append(name) }
+  }
+  return names.sorted()
+}
+
+/// Makes a folder and those above it; one that is there is fine.
+private func createFolders(_ path: String) throws(CoordinatorError) {
+  if mkdir(path, 0o755) == 0 { return }
+  let code = errno
+  let parent = (path as NSString).deletingLastPathComponent
+  if code == ENOENT, !parent.isEmpty, parent != path {
+    try createFolders(parent)
+    if mkdir(path, 0o755) == 0 { return }
+  }
+  var status = stat()
+  if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }
+  throw .file(.system(operation: "create", path: path, code: code))
+}
+
+/// Locks `path`/lock for as long as the returned descriptor is open; the kernel frees it when the process ends.
+private func takeLock(_ path: String) throws(CoordinatorError) -> Int32 {
+  let file = path + "/lock"
+  let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+  if descriptor < 0 { throw .file(.system(operation: "create", path: file, code: errno)) }
+  if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+    let code = errno
+    close(descriptor)
+    if code != EWOULDBLOCK { throw .file(.system(operation: "lock", path: file, code: code)) }
+    let text = String(decoding: (try? readFile(file)) ?? [], as: UTF8.self)
+    let holder = text.trimmingCharacters(in: .whitespacesAndNewlines)
+    throw .runLocked(path: path, holder: holder.isEmpty ? "just starting" : holder)
+  }
+  let holder = "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"
+  ftruncate(descriptor, 0)
+  do throws(TensorFileError) {
+    try Array(holder.utf8).span.bytes.withUnsafeBytes { bytes throws(TensorFileError) in
+      try writeAll(bytes, to: descriptor, at: 0, path: file)
+    }
+  } catch {
+    close(descriptor)
+    throw .file(error)
+  }
+  return descriptor
+}

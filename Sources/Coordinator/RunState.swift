@@ -1,0 +1,39 @@
+import Foundation
+
+/// `RUN/state.json`: what became of a run, for people and for whatever restarts jobs.
+public struct RunState: Codable, Equatable, Sendable {
+  public enum Status: String, Codable, Sendable, CaseIterable {
+    case running
+    /// Stopped by a signal, saved; start it again.
+    case preempted
+    case finished
+    case failed
+    case hung
+  }
+
+  /// Tells our state files from others'.
+  public static let format = "bipft-run"
+  public static let currentVersion = 1
+
+  public let format: String
+  public let version: Int
+  public var status: Status
+  /// Optimizer steps done.
+  public var step: Int
+  /// One line, empty if there is nothing to say.
+  public var reason: String
+  /// How often the run was started.
+  public var attempt: Int
+  /// When this was written, in UTC (ISO 8601).
+  public var time: String
+
+  public init(status: Status, step: Int, reason: String, attempt: Int, time: Date) {
+    format = Self.format
+    version = Self.currentVersion
+    self.status = status
+    self.step = step
+    self.reason = reason
+    self.attempt = attempt
+    self.time = time.formatted(.iso8601)
+  }
+}
