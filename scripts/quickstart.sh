@@ -2,7 +2,7 @@
 # From a fresh clone to a pretrained 1-bit transformer: installs what is missing, builds, makes a corpus of the bundled
 # text (corpus/demo), pretrains on it with 8 ranks (runs/demo), and prints the held-out loss before and after.
 #
-# Run it again and it goes on from where it is: the corpus is built anew only if the text, the vocabulary or the program
+# Run it again and it goes on from where it is: the corpus is built anew only if the text or the vocabulary
 # changed, an interrupted run resumes from its newest checkpoint, and a finished one is only reported.
 # To start over: rm -r runs/demo
 set -euo pipefail
@@ -57,9 +57,9 @@ last=$(tail -n 1 <<<"$evaluations")
 awk -v a="$(field mlm_loss <<<"$first")" -v b="$(field mlm_loss <<<"$last")" \
   -v s="$(field step <<<"$first")" -v t="$(field step <<<"$last")" \
   'BEGIN { printf "held-out MLM loss: %.4f before (step %d), %.4f after (step %d), %.4f nats less\n", a, s, b, t, a - b }'
-echo "metrics:     $run/metrics.jsonl"
+echo "metrics:     $PWD/$run/metrics.jsonl"
 newest=""
 for checkpoint in "$run"/checkpoints/step-*/; do
   if [ -f "${checkpoint}model.safetensors" ]; then newest=${checkpoint%/}; fi
 done
-if [ -n "$newest" ]; then echo "checkpoint:  $newest (the model is model.safetensors)"; fi
+if [ -n "$newest" ]; then echo "checkpoint:  $PWD/$newest (the model is model.safetensors)"; fi

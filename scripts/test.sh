@@ -31,7 +31,9 @@ swift format lint --strict --recursive Sources Tests Package.swift
 . scripts/mpi-environment.sh 8
 
 echo "== Tests"
-swift test -c release --explicit-target-dependency-import-check error "$@"
+# No testable imports: the tests use the public API, and the modules just built are not built again.
+swift test -c release --disable-testable-imports --disable-xctest \
+  --explicit-target-dependency-import-check error "$@"
 
 echo "== Tests under mpirun"
 scripts/mpi-tests.sh release
