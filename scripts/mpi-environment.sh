@@ -9,9 +9,15 @@ fi
 # More ranks than cores: allow it (mpirun --oversubscribe; Open MPI counts cores, not hardware threads, hence always),
 # and let a rank that waits give its core away instead of polling.
 export OMPI_MCA_rmaps_base_oversubscribe="${OMPI_MCA_rmaps_base_oversubscribe:-1}"
-if [ "$(nproc)" -lt "${1:-8}" ]; then
+# (Without an argument of its own a sourced file sees the caller's: only a number counts.)
+case "${1:-}" in
+'' | *[!0-9]*) bipft_ranks=8 ;;
+*) bipft_ranks=$1 ;;
+esac
+if [ "$(nproc)" -lt "$bipft_ranks" ]; then
   export OMPI_MCA_mpi_yield_when_idle="${OMPI_MCA_mpi_yield_when_idle:-1}"
 fi
+unset bipft_ranks
 
 # A rank's threads are its own; the library adds none.
 export OPENBLAS_NUM_THREADS="${OPENBLAS_NUM_THREADS:-1}"
