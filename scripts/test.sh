@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test: those of the package, those that need several ranks under
+# mpirun, the format of the Swift sources and the syntax of the scripts. Fails if anything fails.
+# Arguments go to `swift test` (for instance --filter Golden).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+scripts=(.ci/run)
+while IFS= read -r script; do scripts+=("$script"); done < <(find scripts -name '*.sh' | sort)
+
+echo "== Scripts"
+for script in "${scripts[@]}"; do bash -n "$script"; done
+if command -v shellcheck >/dev/null; then
+  shellcheck --shell=bash --external-sources --severity=warning "${scripts[@]}"
+else
+  echo "shellcheck is not installed: only the syntax was checked"
+fi
+if command -v python3 >/dev/null; then
+  # Parsed, not run: these programs need packages that the tests do without.
+  find scripts -name '*.py' -print0 | sort -z | xargs -0r \
+    python3 -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]'
+fi
+
+echo "== Build"
+scripts/build.sh
+
+echo "== Format"
+swift format lint --strict --recursive Sources Tests Package.swift
+
+# shellcheck source=scripts/mpi-environment.sh
+. scripts/mpi-environment.sh 8
+
+echo "== Tests"
+# No testable imports: the tests use the public API, and the modules just built are not built again.
+swift test -c release --disable-testable-imports --disable-xctest \
+  --explicit-target-dependency-import-check error "$@"
+
+echo "== Tests under mpirun"
+scripts/mpi-tests.sh release
+
+echo "== All passed"
