@@ -55,7 +55,10 @@ let package = Package(
     module("Telemetry"),
     module(
       "Training",
-      ["Kernels", "Collectives", "TensorFiles", "Corpora", "BinaryModel", "Coordinator", "Telemetry", crypto, yams]),
+      [
+        "Kernels", "Collectives", "TensorFiles", "Corpora", "BinaryModel", "Coordinator", "Telemetry", crypto,
+        yams,
+      ]),
     program("bipft-pretrain", ["Training", "Collectives", arguments]),
     program("bipft", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels", arguments]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
@@ -65,7 +68,8 @@ let package = Package(
     tests("CollectivesTests", ["Collectives", "Kernels"]),
     tests("GoldenTests", ["BinaryModel", "Kernels", "TensorFiles"], resources: [.copy("Golden")]),
     tests("BinaryModelTests", ["BinaryModel", "Kernels", "TensorFiles"]),
-    tests("CoordinatorTests", ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
+    tests(
+      "CoordinatorTests", ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
     tests("TelemetryTests", ["Telemetry"]),
     tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
     tests("SystemTests", ["TensorFiles"]),

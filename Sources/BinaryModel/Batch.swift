@@ -23,10 +23,12 @@ public struct Batch: Equatable, Sendable {
     let tokens = sequences * length
     precondition(
       inputIDs.count == tokens && tokenTypeIDs.count == tokens && labels.count == tokens,
-      "a batch of \(sequences)×\(length) tokens from \(inputIDs.count), \(tokenTypeIDs.count), \(labels.count)")
+      "a batch of \(sequences)×\(length) tokens from \(inputIDs.count), \(tokenTypeIDs.count), \(labels.count)"
+    )
     precondition(
       lengths.count == sequences && nextSentenceLabels.count == sequences && sampleIDs.count == sequences,
-      "a batch of \(sequences) sequences from \(lengths.count), \(nextSentenceLabels.count), \(sampleIDs.count)")
+      "a batch of \(sequences) sequences from \(lengths.count), \(nextSentenceLabels.count), \(sampleIDs.count)"
+    )
     self.sequences = sequences
     self.length = length
     self.inputIDs = inputIDs

@@ -1,0 +1,95 @@
+import Kernels
+
+/// A linear layer whose input and weight are binary: y = (α·sign(x + b)) (m·sign(w − mean w))ᵀ + bias.
+///
+/// Legend: N rows (tokens), I inputs, O outputs. METHOD, "Binarisers".
+struct BinaryLinear {
+  let places: BinaryLinearPlaces
+  /// N×I: what backward needs of the input, two bits an element.
+  let signs: BitView
+  let within: BitView
+
+  init(_ places: BinaryLinearPlaces, rows: Int, in arena: inout Arena) {
+    self.places = places
+    signs = arena.bits(rows: rows, columns: places.inputs)
+    within = arena.bits(rows: rows, columns: places.inputs)
+  }
+
+  /// x: N×I → y: N×O. With `fit`, the step size is first set from x.
+  ///
+  /// - Cost: N·I to pack, N·I·O / 64 word operations.
+  func forward(
+    _ x: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, fit: StepSizeFit?,
+    into y: MatrixView
+  ) {
+    let shift = parameters[places.shift]
+    if let fit {
+      let mean = x.sumOfAbsolutes(shift: shift) / Double(x.rows * x.columns)
+      parameters[places.step] = Float(fit.signedFactor * mean)
+    }
+    let step = stepSize(parameters, places.step)
+    pack(x, shift: shift, step: step, signs: signs, within: within)
+    xnorProduct(
+      signs, weights.interleaved[places.index], scale: step * weights.scales[places.index],
+      bias: parameters[places.bias], into: y)
+  }
+
+  /// dy: N×O → dx: N×I, written or added to; gradients of weight, bias, shift and step size are added to.
+  ///
+  /// - Cost: two dense products of 2·N·I·O operations.
+  func backward(
+    _ dy: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, gradients: FloatView,
+    add: Bool,
+    dx: MatrixView, scratch: BackwardScratch
+  ) {
+    dy.addColumnSums(to: gradients[places.bias])
+    let step = stepSize(parameters, places.step)
+    let input = MatrixView(scratch.input, rows: dy.rows, columns: places.inputs)
+    parallelPanels(dy.rows, 96) { range, _ in
+      signs[rows: range].unpack(high: step, low: -step, into: input[rows: range])
+    }
+    denseProduct(
+      .transposed(dy), .plain(input), accumulate: true,
+      into: MatrixView(gradients[places.weight], rows: places.outputs, columns: places.inputs))
+    let scale = weights.scales[places.index]
+    let weight = MatrixView(scratch.weight, rows: places.outputs, columns: places.inputs)
+    parallelPanels(places.outputs, 96) { range, _ in
+      weights.signs[places.index][rows: range].unpack(high: scale, low: -scale, into: weight[rows: range])
+    }
+    // The binary input's gradient takes the place of the unpacked input.
+    denseProduct(.plain(dy), .plain(weight), into: input)
+    let sum = signBackward(
+      input, signs: signs, within: within, add: add, dx: dx, shiftGradient: gradients[places.shift])
+    gradients[places.step] += Float(sum / Double(dy.rows * places.inputs).squareRoot())
+  }
+}
+
+/// Memory that the backward passes of all layers share.
+struct BackwardScratch {
+  /// N × max(H, F)
+  let input: FloatView
+  /// The largest binary matrix.
+  let weight: FloatView
+}
+
+/// A full-precision linear layer: y = x Wᵀ + bias.
+enum Linear {
+  static func forward(_ x: MatrixView, _ places: LinearPlaces, parameters: FloatView, into y: MatrixView) {
+    let weight = MatrixView(parameters[places.weight], rows: places.outputs, columns: places.inputs)
+    denseProduct(.plain(x), .transposed(weight), into: y)
+    y.addToRows(parameters[places.bias])
+  }
+
+  /// dx += dy W; the gradients of weight and bias are added to.
+  static func backward(
+    _ dy: MatrixView, x: MatrixView, _ places: LinearPlaces, parameters: FloatView, gradients: FloatView,
+    addingTo dx: MatrixView
+  ) {
+    let weight = MatrixView(parameters[places.weight], rows: places.outputs, columns: places.inputs)
+    dy.addColumnSums(to: gradients[places.bias])
+    denseProduct(
+      .transposed(dy), .plain(x), accumulate: true,
+      into: MatrixView(gradients[places.weight], rows: places.outputs, columns: places.inputs))
+    denseProduct(.plain(dy), .plain(weight), accumulate: true, into: dx)
+  }
+}

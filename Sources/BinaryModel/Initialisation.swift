@@ -1,0 +1,75 @@
+import Kernels
+
+/// Where a run's parameters come from at its start.
+public enum Initialisation {
+  /// Standard deviation of random weights, as in BERT.
+  public static let deviation: Float = 0.02
+
+  /// Fills `parameters` with the defaults: weights normal with deviation 0.02, biases and shifts 0, scales of layer
+  /// normalisations and step sizes 1. Gaps stay zero.
+  ///
+  /// An element's value depends on the seed and its place only.
+  public static func fill(_ parameters: FloatView, layout: ParameterLayout, seed: UInt64) {
+    precondition(
+      parameters.count == layout.elementCount, "\(parameters.count) parameters of \(layout.elementCount)")
+    let random = CounterRandom(seed: seed, purpose: .initialisation)
+    for parameter in layout.parameters {
+      let view = parameters[parameter.range]
+      if parameter.kind == .stepSize || parameter.name.hasSuffix("LayerNorm.weight") {
+        view.fill(1)
+      } else if parameter.name.hasSuffix("bias") {
+        view.fill(0)
+      } else {
+        parallelPanels(parameter.count, 16_384) { range, _ in
+          for i in range { view.base[i] = deviation * normal(random, UInt64(parameter.offset + i)) }
+        }
+      }
+    }
+  }
+
+  /// Nearly normal: the sum of 8 uniform 16-bit numbers, scaled to variance 1 (Irwin-Hall; within ±4.9). Integers only,
+  /// so every host has the same bits.
+  private static func normal(_ random: CounterRandom, _ element: UInt64) -> Float {
+    let words = random.block(
+      SIMD4(UInt32(truncatingIfNeeded: element), UInt32(truncatingIfNeeded: element >> 32), 0, 0))
+    var sum: Int32 = -8 * 65_535 / 2
+    for i in 0..<4 { sum += Int32(words[i] & 0xFFFF) + Int32(words[i] >> 16) }
+    return Float(sum) * (1.224_744_9 / 65_536)
+  }
+
+  /// What `load` did with a file.
+  public struct LoadReport: Sendable {
+    /// Parameters that the file has not, left at their defaults.
+    public let missing: [String]
+    /// True when the file brought step sizes, so that they need no fit.
+    public let hasStepSizes: Bool
+  }
+
+  /// Overwrites those parameters that `weights` has: a full-precision BERT or a BiPFT model.
+  ///
+  /// - Throws: `ModelError` where shapes or the number of layers differ.
+  public static func load(
+    _ weights: PretrainedWeights, into parameters: FloatView, layout: ParameterLayout
+  ) throws(ModelError) -> LoadReport {
+    try checkLayers(weights, layout.configuration.layers)
+    var missing: [String] = []
+    for parameter in layout.parameters {
+      guard let values = try weights.read(parameter.name, shape: parameter.shape) else {
+        missing.append(parameter.name)
+        continue
+      }
+      let view = parameters[parameter.range]
+      values.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: view.count) }
+    }
+    if missing.count == layout.parameters.count { throw .nothingUsed(path: weights.path) }
+    let hasStepSizes = layout.parameters.allSatisfy { $0.kind != .stepSize || weights.find($0.name) != nil }
+    return LoadReport(missing: missing, hasStepSizes: hasStepSizes)
+  }
+}
+
+/// Refuses a file with another number of layers than `layers`.
+func checkLayers(_ weights: PretrainedWeights, _ layers: Int) throws(ModelError) {
+  var found = 0
+  while weights.find("bert.encoder.layer.\(found).attention.self.query.weight") != nil { found += 1 }
+  if found != layers { throw .layers(path: weights.path, found: found, wanted: layers) }
+}

@@ -1,0 +1,34 @@
+import Kernels
+
+/// Layer normalisation over the hidden axis and what its backward needs (Ba et al. 2016). Legend: N rows, H hidden.
+struct LayerNormalisation {
+  static let epsilon: Float = 1e-12
+  let places: NormalisationPlaces
+  /// N×H
+  let normalised: FloatView
+  /// N
+  let inverseDeviation: FloatView
+
+  init(_ places: NormalisationPlaces, rows: Int, in arena: inout Arena) {
+    self.places = places
+    normalised = arena.floats(rows * places.weight.count)
+    inverseDeviation = arena.floats(rows)
+  }
+
+  /// x: N×H → y: N×H, which may be x. N may be less than the rows this was made for.
+  func forward(_ x: MatrixView, parameters: FloatView, into y: FloatView) {
+    normalise(
+      x, epsilon: Self.epsilon, weight: parameters[places.weight], bias: parameters[places.bias],
+      normalised: normalised, inverseDeviation: inverseDeviation, into: y)
+  }
+
+  /// dy: N×H → dx: N×H, which may be dy; the gradients of weight and bias are added to.
+  func backward(_ dy: MatrixView, parameters: FloatView, gradients: FloatView, into dx: FloatView) {
+    let hat = MatrixView(normalised, rows: dy.rows, columns: dy.columns)
+    dy.addColumnDots(with: hat, to: gradients[places.weight])
+    dy.addColumnSums(to: gradients[places.bias])
+    normaliseBackward(
+      dy, weight: parameters[places.weight], normalised: normalised, inverseDeviation: inverseDeviation,
+      into: dx)
+  }
+}

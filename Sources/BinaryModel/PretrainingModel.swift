@@ -1,0 +1,161 @@
+import Kernels
+
+/// BiPFT with its pretraining heads: forward, backward and the fit of step sizes for micro-batches of one shape
+/// (METHOD, "The network" and "Objective"). Parameters and gradients are flat buffers of a `ParameterLayout`.
+///
+/// Legend: B sequences, T tokens, N = B·T, H hidden, L layers.
+///
+/// All memory is allocated at first; call `startThreads` before.
+public struct PretrainingModel: ~Copyable {
+  public let layout: ParameterLayout
+  public let sequences: Int
+  public let length: Int
+  private let places: ModelPlaces
+  private var weights: PackedWeights
+  private var arena = Arena()
+  private let embeddings: Embeddings
+  private let layers: [TransformerLayer]
+  private let pooler: Pooler
+  private let predictionHead: PredictionHead
+  private let sequenceHead: SequenceHead
+  private let scratch: LayerScratch
+  /// L + 1 of N×H: the embeddings' output and each layer's.
+  private let hidden: [FloatView]
+  /// N×H: the gradient on its way back.
+  private let gradient: FloatView
+  /// B×H
+  private let pooledGradient: MatrixView
+
+  /// - Precondition: `length` is at most the configuration's maximum length.
+  public init(_ layout: ParameterLayout, sequences: Int, length: Int) {
+    let c = layout.configuration
+    precondition(length <= c.maximumLength, "\(length) tokens for a model of at most \(c.maximumLength)")
+    self.layout = layout
+    self.sequences = sequences
+    self.length = length
+    places = ModelPlaces(layout)
+    weights = PackedWeights(places)
+    let rows = sequences * length
+    let size = c.hiddenSize
+    embeddings = Embeddings(places, sequences: sequences, length: length, hidden: size, in: &arena)
+    var layers: [TransformerLayer] = []
+    var hidden = [arena.floats(rows * size)]
+    for (index, layerPlaces) in places.layers.enumerated() {
+      layers.append(
+        TransformerLayer(
+          layerPlaces, index: index, configuration: c, sequences: sequences, length: length, in: &arena))
+      hidden.append(arena.floats(rows * size))
+    }
+    self.layers = layers
+    self.hidden = hidden
+    pooler = Pooler(places, sequences: sequences, length: length, hidden: size, in: &arena)
+    predictionHead = PredictionHead(places, configuration: c, rows: rows, in: &arena)
+    sequenceHead = SequenceHead(places, sequences: sequences, in: &arena)
+    scratch = LayerScratch(c, sequences: sequences, length: length, in: &arena)
+    gradient = arena.floats(rows * size)
+    pooledGradient = MatrixView(arena.floats(sequences * size), rows: sequences, columns: size)
+  }
+
+  /// Bytes of activations and scratch memory.
+  public var activationBytes: Int { arena.byteCount }
+
+  /// Packs the binary weights of `parameters`; call after each change of them.
+  ///
+  /// - Cost: about three passes over the parameters.
+  public mutating func binarise(_ parameters: FloatView) { weights.binarise(parameters, places) }
+
+  /// Sets every step size in `parameters` from one micro-batch, in network order.
+  ///
+  /// - Cost: one forward pass.
+  public func fitStepSizes(_ parameters: FloatView, batch: Batch, rule: StepSizeFit) {
+    forward(parameters, batch: batch, mode: .fit(rule))
+  }
+
+  /// Losses of one micro-batch without dropout or gradients.
+  public func evaluate(_ parameters: FloatView, batch: Batch) -> LossSums {
+    forward(parameters, batch: batch, mode: .evaluation)
+    let divisors = LossDivisors(maskedTokens: max(1, batch.maskedTokens), sequences: batch.sequences)
+    var sums = predictionHead.losses(
+      lastHidden, batch: batch, divisor: divisors.maskedTokens, parameters: parameters, gradients: nil,
+      addingTo: nil)
+    sums += sequenceHead.losses(batch: batch, divisor: divisors.sequences, teacher: nil)
+    return sums
+  }
+
+  /// Forward and backward of one micro-batch: adds to `gradients` those of its share of the global loss.
+  ///
+  /// - Parameters:
+  ///   - divisors: counts over the global batch.
+  ///   - dropout: nil for none.
+  ///   - teacher: what the teacher makes of the same micro-batch, for distillation.
+  public func train(
+    _ parameters: FloatView, gradients: FloatView, batch: Batch, divisors: LossDivisors, dropout: Dropout?,
+    teacher: TeacherOutput? = nil
+  ) -> LossSums {
+    let mode = ForwardMode.training(dropout)
+    forward(parameters, batch: batch, mode: mode)
+    gradient.fill(0)
+    let d = MatrixView(gradient, rows: sequences * length, columns: layout.configuration.hiddenSize)
+    var sums = predictionHead.losses(
+      lastHidden, batch: batch, divisor: divisors.maskedTokens, parameters: parameters, gradients: gradients,
+      addingTo: d)
+    sums += sequenceHead.losses(batch: batch, divisor: divisors.sequences, teacher: teacher?.nspLogits)
+    sequenceHead.backward(
+      pooled: pooler.pooled, parameters: parameters, gradients: gradients, into: pooledGradient)
+    pooler.backward(
+      pooledGradient, parameters: parameters, weights: weights, gradients: gradients,
+      scratch: scratch.backward,
+      addingTo: d)
+    if teacher != nil { sums.hiddenElements = gradient.count }
+    for index in layers.indices.reversed() {
+      sums.hidden += distil(index + 1, teacher: teacher, divisors: divisors)
+      layers[index].backward(
+        gradient, x: state(index), mode: mode, parameters: parameters, weights: weights, gradients: gradients,
+        scratch: scratch)
+    }
+    sums.hidden += distil(0, teacher: teacher, divisors: divisors)
+    embeddings.backward(gradient, batch: batch, mode: mode, parameters: parameters, gradients: gradients)
+    return sums
+  }
+
+  /// Hidden state `index` of the last forward pass: N×H, 0 for the embeddings' output.
+  public func hiddenState(_ index: Int) -> FloatView { hidden[index] }
+
+  /// The NSP logits of the last forward pass: B×2.
+  public var nspLogits: [Float] { (0..<sequences * 2).map { sequenceHead.logits.base[$0] } }
+
+  /// The MLM logits of one token of the last forward pass: V elements.
+  public func mlmLogits(token: Int, parameters: FloatView) -> [Float] {
+    predictionHead.logits(lastHidden, token: token, parameters: parameters).array
+  }
+
+  private func state(_ index: Int) -> MatrixView {
+    MatrixView(hidden[index], rows: sequences * length, columns: layout.configuration.hiddenSize)
+  }
+  private var lastHidden: MatrixView { state(layers.count) }
+
+  private func forward(_ parameters: FloatView, batch: Batch, mode: ForwardMode) {
+    precondition(
+      batch.sequences == sequences && batch.length == length,
+      "a batch of \(batch.sequences)×\(batch.length) tokens for a model of \(sequences)×\(length)")
+    precondition(
+      parameters.count == layout.elementCount, "\(parameters.count) parameters of \(layout.elementCount)")
+    embeddings.forward(batch: batch, mode: mode, parameters: parameters, weights: weights, into: hidden[0])
+    for (index, layer) in layers.enumerated() {
+      layer.forward(
+        state(index), batch: batch, mode: mode, parameters: parameters, weights: weights, scratch: scratch,
+        into: hidden[index + 1])
+    }
+    pooler.forward(lastHidden, parameters: parameters, weights: weights, fit: mode.fit)
+    sequenceHead.forward(pooler.pooled, parameters: parameters)
+  }
+
+  /// Adds the gradient of MSE(student, teacher) / (L + 1) at one hidden state; returns its sum of squares / (L + 1).
+  private func distil(_ index: Int, teacher: TeacherOutput?, divisors: LossDivisors) -> Double {
+    guard let teacher else { return 0 }
+    let states = Double(layers.count + 1)
+    let elements = Double(divisors.sequences * length * layout.configuration.hiddenSize)
+    return hidden[index].squaredDifference(
+      to: teacher.hidden[index], factor: Float(2 / (elements * states)), addingTo: gradient) / states
+  }
+}

@@ -1,0 +1,158 @@
+import Kernels
+
+/// What a teacher makes of a micro-batch, valid until its next forward pass. Legend: B, T, H, L of the student.
+public struct TeacherOutput {
+  /// L + 1 of (B·T)×H
+  public let hidden: [FloatView]
+  /// B×2, or nil where the teacher has no NSP head.
+  public let nspLogits: [Float]?
+
+  public init(hidden: [FloatView], nspLogits: [Float]?) {
+    self.hidden = hidden
+    self.nspLogits = nspLogits
+  }
+}
+
+/// A full-precision BERT in evaluation mode (Devlin et al. 2019): the source of hidden states for distillation.
+///
+/// Legend: B sequences, T tokens, N = B·T, H hidden, F intermediate, D head width.
+public struct Teacher: ~Copyable {
+  private let weights: TeacherWeights
+  private let configuration: ModelConfiguration
+  private let sequences: Int
+  private let length: Int
+  private var arena = Arena()
+  private let hidden: [FloatView]
+  private let query: MatrixView
+  private let key: MatrixView
+  private let value: MatrixView
+  private let context: MatrixView
+  private let middle: FloatView
+  private let inner: FloatView
+  private let activated: FloatView
+  private let normalised: FloatView
+  private let inverseDeviation: FloatView
+  private let pooled: MatrixView
+  /// T×T for each thread.
+  private let scores: [MatrixView]
+
+  public init(
+    _ weights: consuming TeacherWeights, configuration c: ModelConfiguration, sequences: Int, length: Int
+  ) {
+    let rows = sequences * length
+    func matrix(_ rows: Int, _ columns: Int, _ arena: inout Arena) -> MatrixView {
+      MatrixView(arena.floats(rows * columns), rows: rows, columns: columns)
+    }
+    self.weights = weights
+    configuration = c
+    self.sequences = sequences
+    self.length = length
+    var states: [FloatView] = []
+    for _ in 0...c.layers { states.append(arena.floats(rows * c.hiddenSize)) }
+    hidden = states
+    query = matrix(rows, c.hiddenSize, &arena)
+    key = matrix(rows, c.hiddenSize, &arena)
+    value = matrix(rows, c.hiddenSize, &arena)
+    context = matrix(rows, c.hiddenSize, &arena)
+    middle = arena.floats(rows * c.hiddenSize)
+    inner = arena.floats(rows * c.intermediateSize)
+    activated = arena.floats(rows * c.intermediateSize)
+    normalised = arena.floats(rows * c.hiddenSize)
+    inverseDeviation = arena.floats(rows)
+    pooled = matrix(sequences, c.hiddenSize, &arena)
+    var perThread: [MatrixView] = []
+    for _ in 0..<threadCount { perThread.append(matrix(length, length, &arena)) }
+    scores = perThread
+  }
+
+  /// - Cost: 2·N·(4·H² + 2·H·F) + 4·N·T·H operations a layer.
+  public func forward(_ batch: Batch) -> TeacherOutput {
+    embed(batch)
+    for index in 0..<configuration.layers { layer(index, batch: batch) }
+    return TeacherOutput(hidden: hidden, nspLogits: nspLogits())
+  }
+
+  private func matrix(_ view: FloatView, _ columns: Int) -> MatrixView {
+    MatrixView(view, rows: sequences * length, columns: columns)
+  }
+
+  private func normalise(_ x: FloatView, _ name: String, into y: FloatView) {
+    Kernels.normalise(
+      matrix(x, configuration.hiddenSize), epsilon: LayerNormalisation.epsilon,
+      weight: weights[name + ".weight"],
+      bias: weights[name + ".bias"], normalised: normalised, inverseDeviation: inverseDeviation, into: y)
+  }
+
+  private func linear(_ x: MatrixView, _ name: String, into y: MatrixView) {
+    let weight = MatrixView(weights[name + ".weight"], rows: y.columns, columns: x.columns)
+    denseProduct(.plain(x), .transposed(weight), into: y)
+    y.addToRows(weights[name + ".bias"])
+  }
+
+  private func embed(_ batch: Batch) {
+    let size = configuration.hiddenSize
+    let words = weights["embeddings.word_embeddings.weight"]
+    let positions = weights["embeddings.position_embeddings.weight"]
+    let types = weights["embeddings.token_type_embeddings.weight"]
+    for token in 0..<sequences * length {
+      let out = hidden[0][token * size..<(token + 1) * size]
+      let id = Int(batch.inputIDs[token])
+      let type = Int(batch.tokenTypeIDs[token])
+      out.copy(from: words[id * size..<(id + 1) * size])
+      out.addSerial(positions[token % length * size..<(token % length + 1) * size])
+      out.addSerial(types[type * size..<(type + 1) * size])
+    }
+    normalise(hidden[0], "embeddings.LayerNorm", into: hidden[0])
+  }
+
+  private func layer(_ index: Int, batch: Batch) {
+    let name = "encoder.layer.\(index)."
+    let size = configuration.hiddenSize
+    let x = matrix(hidden[index], size)
+    linear(x, name + "attention.self.query", into: query)
+    linear(x, name + "attention.self.key", into: key)
+    linear(x, name + "attention.self.value", into: value)
+    let headSize = configuration.headSize
+    parallelFor(sequences) { b, worker in
+      let rows = b * length..<(b + 1) * length
+      for head in 0..<configuration.heads {
+        let columns = head * headSize..<(head + 1) * headSize
+        let own = scores[worker]
+        denseProductSerial(
+          .plain(query[rows: rows][columns: columns]), .transposed(key[rows: rows][columns: columns]),
+          into: own)
+        softmaxSerial(
+          own, extra: nil, length: Int(batch.lengths[b]), factor: 1 / Float(headSize).squareRoot())
+        denseProductSerial(
+          .plain(own), .plain(value[rows: rows][columns: columns]),
+          into: context[rows: rows][columns: columns])
+      }
+    }
+    linear(context, name + "attention.output.dense", into: matrix(middle, size))
+    middle.add(hidden[index])
+    normalise(middle, name + "attention.output.LayerNorm", into: middle)
+    linear(
+      matrix(middle, size), name + "intermediate.dense", into: matrix(inner, configuration.intermediateSize))
+    activated.gelu(of: inner)
+    let out = hidden[index + 1]
+    linear(matrix(activated, configuration.intermediateSize), name + "output.dense", into: matrix(out, size))
+    out.add(middle)
+    normalise(out, name + "output.LayerNorm", into: out)
+  }
+
+  private func nspLogits() -> [Float]? {
+    guard weights.hasSequenceHead else { return nil }
+    let size = configuration.hiddenSize
+    let last = hidden[configuration.layers]
+    let first = MatrixView(base: last.base, rows: sequences, columns: size, stride: length * size)
+    linear(first, "pooler.dense", into: pooled)
+    FloatView(base: pooled.base, count: sequences * size).tanh()
+    var logits = [Float](repeating: 0, count: sequences * 2)
+    logits.withUnsafeMutableBufferPointer {
+      linear(
+        pooled, "cls.seq_relationship",
+        into: MatrixView(base: $0.baseAddress!, rows: sequences, columns: 2, stride: 2))
+    }
+    return logits
+  }
+}

@@ -1,0 +1,49 @@
+import CBitKernels
+
+// Small operations within a parallel loop, on the calling thread alone.
+
+extension FloatView {
+  /// self += x.
+  public func addSerial(_ x: FloatView) {
+    precondition(x.count == count, "\(x.count) elements added to \(count)")
+    InstructionSet.table.pointee.add(x.base, count, base)
+  }
+}
+
+extension MatrixView {
+  /// Adds `values` (one a row) to every column.
+  public func addToColumns(_ values: FloatView) {
+    precondition(values.count == rows, "\(values.count) values for \(rows) rows")
+    for row in 0..<rows {
+      let (start, value) = (base + row * stride, values.base[row])
+      for column in 0..<columns { start[column] += value }
+    }
+  }
+
+  /// sums[row] += the sum of that row, in the order of the columns.
+  public func addRowSums(to sums: FloatView) {
+    precondition(sums.count == rows, "\(sums.count) sums for \(rows) rows")
+    for row in 0..<rows {
+      sums.base[row] += Float(InstructionSet.table.pointee.sum(base + row * stride, columns))
+    }
+  }
+}
+
+extension BitView {
+  /// out[row] = factor · Σ of the elements of `values` (one a column) whose bit is set in that row.
+  public func sumSetElements(of values: FloatView, factor: Float, into out: FloatView) {
+    precondition(
+      values.count == columns && out.count == rows, "\(rows)×\(columns) bits over \(values.count) values")
+    for row in 0..<rows {
+      var sum: Float = 0
+      for word in 0..<words {
+        var left = base[row * words + word]
+        while left != 0 {
+          sum += values.base[word * 64 + left.trailingZeroBitCount]
+          left &= left - 1
+        }
+      }
+      out.base[row] = factor * sum
+    }
+  }
+}

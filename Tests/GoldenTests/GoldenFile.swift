@@ -1,0 +1,108 @@
+import BinaryModel
+import Foundation
+import Kernels
+import TensorFiles
+
+/// One golden case: NAME.json and NAME.safetensors, made by the PyTorch reference.
+struct GoldenFile: CustomStringConvertible {
+  let name: String
+  let description: String
+  let settings: GoldenSettings
+  let tensors: SafetensorsFile
+
+  init(folder: URL, name: String) throws {
+    self.name = name
+    description = name
+    settings = try JSONDecoder().decode(
+      GoldenSettings.self, from: Data(contentsOf: folder.appending(path: name + ".json")))
+    tensors = try SafetensorsFile(path: folder.appending(path: name + ".safetensors").path)
+  }
+
+  /// The cases of the folder that `BIPFT_GOLDEN_DIR` names, else of this package's copy.
+  static let all: [GoldenFile] = {
+    let folder: URL
+    if let path = ProcessInfo.processInfo.environment["BIPFT_GOLDEN_DIR"], !path.isEmpty {
+      folder = URL(fileURLWithPath: path)
+    } else {
+      folder = Bundle.module.bundleURL.appending(path: "Golden")
+    }
+    do {
+      let files = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+      let names = files.filter { $0.hasSuffix(".safetensors") }.map { String($0.dropLast(12)) }.sorted()
+      precondition(!names.isEmpty, "no golden file in \(folder.path)")
+      return try names.map { try GoldenFile(folder: folder, name: $0) }
+    } catch {
+      preconditionFailure("golden files of \(folder.path): \(error)")
+    }
+  }()
+
+  var layout: ParameterLayout {
+    let c = settings.config
+    return ParameterLayout(
+      ModelConfiguration(
+        vocabularySize: c.vocab_size, hiddenSize: c.hidden_size, layers: c.num_hidden_layers,
+        heads: c.num_attention_heads, intermediateSize: c.intermediate_size,
+        maximumLength: c.max_position_embeddings, estimatorRank: c.estimator_rank, dropout: 0))
+  }
+
+  /// Copies `prefix`NAME of every parameter into a flat buffer.
+  func load(_ prefix: String, into buffer: FloatView, layout: ParameterLayout) throws {
+    for parameter in layout.parameters {
+      let values = try tensors.floats(prefix + parameter.name)
+      precondition(values.count == parameter.count, "\(name): \(prefix)\(parameter.name)")
+      for (i, value) in values.enumerated() { buffer[parameter.offset + i] = value }
+    }
+  }
+
+  func batch() throws -> Batch {
+    let ids = try tensors.int64s("batch/input_ids").map(Int32.init)
+    let mask = try tensors.int64s("batch/attention_mask")
+    let (b, t) = (settings.batch, settings.length)
+    return Batch(
+      sequences: b, length: t, inputIDs: ids,
+      tokenTypeIDs: try tensors.int64s("batch/token_type_ids").map(Int32.init),
+      lengths: (0..<b).map { row in Int32(mask[row * t..<(row + 1) * t].reduce(0, +)) },
+      labels: try tensors.int64s("batch/labels").map(Int32.init),
+      nextSentenceLabels: try tensors.int64s("batch/next_sentence_label").map(Int32.init),
+      sampleIDs: (0..<UInt64(b)).map { $0 }, epoch: 0)
+  }
+
+  /// What the reference's teacher made of the batch, or nil.
+  func teacherOutput(_ buffers: inout [FloatBufferBox]) throws -> TeacherOutput? {
+    guard tensors.find("teacher_nsp_logits") != nil else { return nil }
+    var hidden: [FloatView] = []
+    for index in 0...settings.config.num_hidden_layers {
+      let box = FloatBufferBox(try tensors.floats("teacher_hidden/\(index)"))
+      buffers.append(box)
+      hidden.append(box.buffer.view)
+    }
+    return TeacherOutput(hidden: hidden, nspLogits: try tensors.floats("teacher_nsp_logits"))
+  }
+}
+
+/// Keeps a buffer alive in an array.
+final class FloatBufferBox {
+  let buffer: FloatBuffer
+  init(_ values: [Float]) {
+    buffer = FloatBuffer(count: values.count)
+    for (i, value) in values.enumerated() { buffer.view[i] = value }
+  }
+}
+
+/// The JSON beside the tensors; names as PyTorch's configuration has them.
+struct GoldenSettings: Decodable {
+  struct Config: Decodable {
+    let vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: Int
+    let max_position_embeddings, estimator_rank: Int
+  }
+  struct Adam: Decodable {
+    let lr: Float
+    let weight_decay: Float
+  }
+  let config: Config
+  let batch: Int
+  let length: Int
+  let gradient_norm: Double
+  let losses: [String: Double]
+  let adamw: Adam
+}
