@@ -13,7 +13,9 @@ struct GoldenFile: CustomStringConvertible {
   init(folder: URL, name: String) throws {
     self.name = name
     description = name
-    settings = try JSONDecoder().decode(
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    settings = try decoder.decode(
       GoldenSettings.self, from: Data(contentsOf: folder.appending(path: name + ".json")))
     tensors = try SafetensorsFile(path: folder.appending(path: name + ".safetensors").path)
   }
@@ -40,9 +42,9 @@ struct GoldenFile: CustomStringConvertible {
     let c = settings.config
     return ParameterLayout(
       ModelConfiguration(
-        vocabularySize: c.vocab_size, hiddenSize: c.hidden_size, layers: c.num_hidden_layers,
-        heads: c.num_attention_heads, intermediateSize: c.intermediate_size,
-        maximumLength: c.max_position_embeddings, estimatorRank: c.estimator_rank, dropout: 0))
+        vocabularySize: c.vocabSize, hiddenSize: c.hiddenSize, layers: c.numHiddenLayers,
+        heads: c.numAttentionHeads, intermediateSize: c.intermediateSize,
+        maximumLength: c.maxPositionEmbeddings, estimatorRank: c.estimatorRank, dropout: 0))
   }
 
   /// Copies `prefix`NAME of every parameter into a flat buffer.
@@ -71,7 +73,7 @@ struct GoldenFile: CustomStringConvertible {
   func teacherOutput(_ buffers: inout [FloatBufferBox]) throws -> TeacherOutput? {
     guard tensors.find("teacher_nsp_logits") != nil else { return nil }
     var hidden: [FloatView] = []
-    for index in 0...settings.config.num_hidden_layers {
+    for index in 0...settings.config.numHiddenLayers {
       let box = FloatBufferBox(try tensors.floats("teacher_hidden/\(index)"))
       buffers.append(box)
       hidden.append(box.buffer.view)
@@ -92,17 +94,17 @@ final class FloatBufferBox {
 /// The JSON beside the tensors; names as PyTorch's configuration has them.
 struct GoldenSettings: Decodable {
   struct Config: Decodable {
-    let vocab_size, hidden_size, num_hidden_layers, num_attention_heads, intermediate_size: Int
-    let max_position_embeddings, estimator_rank: Int
+    let vocabSize, hiddenSize, numHiddenLayers, numAttentionHeads, intermediateSize: Int
+    let maxPositionEmbeddings, estimatorRank: Int
   }
   struct Adam: Decodable {
     let lr: Float
-    let weight_decay: Float
+    let weightDecay: Float
   }
   let config: Config
   let batch: Int
   let length: Int
-  let gradient_norm: Double
+  let gradientNorm: Double
   let losses: [String: Double]
   let adamw: Adam
 }

@@ -27,7 +27,8 @@ import Testing
     let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
     let sums = withExtendedLifetime(boxes) {
       model.train(
-        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: nil, teacher: teacher)
+        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: nil,
+        teacher: teacher)
     }
     let found = [
       "mlm": sums.mlmLoss, "nsp": sums.nspLoss, "total": sums.total, "hidden": sums.hiddenLoss,
@@ -45,16 +46,17 @@ import Testing
   private func checkHidden(
     _ golden: GoldenFile, _ model: borrowing PretrainingModel, batch: Batch, parameters: FloatView
   ) throws {
-    for index in 0...golden.settings.config.num_hidden_layers {
+    for index in 0...golden.settings.config.numHiddenLayers {
       let expected = try golden.tensors.floats("hidden/\(index)")
       let found = model.hiddenState(index).array
       let worst = zip(found, expected).map { abs($0 - $1) }.max() ?? 0
       #expect(found.count == expected.count && worst < 1e-4, "hidden state \(index): off by \(worst)")
     }
     let nsp = try golden.tensors.floats("nsp_logits")
-    #expect(zip(model.nspLogits, nsp).allSatisfy { abs($0 - $1) < 1e-4 }, "NSP logits \(model.nspLogits), \(nsp)")
+    #expect(
+      zip(model.nspLogits, nsp).allSatisfy { abs($0 - $1) < 1e-4 }, "NSP logits \(model.nspLogits), \(nsp)")
     let logits = try golden.tensors.floats("logits")
-    let vocabulary = golden.settings.config.vocab_size
+    let vocabulary = golden.settings.config.vocabSize
     for token in 0..<batch.sequences * batch.length {
       let found = model.mlmLogits(token: token, parameters: parameters)
       let worst = (0..<vocabulary).map { abs(found[$0] - logits[token * vocabulary + $0]) }.max() ?? 0
@@ -70,7 +72,8 @@ import Testing
       let norm = expected.reduce(0) { $0 + $1 * $1 }.squareRoot()
       let difference = zip(found, expected).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
       if norm > 1e-6 {
-        #expect(difference < 1e-3 * norm, "gradient of \(parameter.name): relative error \(difference / norm)")
+        #expect(
+          difference < 1e-3 * norm, "gradient of \(parameter.name): relative error \(difference / norm)")
         compared += 1
       } else {
         #expect(difference < 2e-6, "gradient of \(parameter.name): norm \(norm), error \(difference)")
@@ -78,7 +81,7 @@ import Testing
     }
     #expect(compared > layout.parameters.count / 2)
     let norm = gradients.sumOfSquares().squareRoot()
-    #expect(abs(norm - golden.settings.gradient_norm) < 1e-4 * norm)
+    #expect(abs(norm - golden.settings.gradientNorm) < 1e-4 * norm)
   }
 
   private func checkUpdate(
@@ -91,7 +94,7 @@ import Testing
       let range = parameter.range
       step.update(
         parameters[range], gradients: gradients[range], firstMoments: first.view[range],
-        secondMoments: second.view[range], decay: parameter.decays ? golden.settings.adamw.weight_decay : 0)
+        secondMoments: second.view[range], decay: parameter.decays ? golden.settings.adamw.weightDecay : 0)
       let expected = try golden.tensors.floats("adamw/" + parameter.name)
       let gradient = try golden.tensors.floats("grad/" + parameter.name)
       for (i, value) in expected.enumerated() where abs(gradient[i]) > 1e-5 {
@@ -107,7 +110,8 @@ import Testing
   @Test(arguments: GoldenFile.all.filter { $0.tensors.find("teacher_nsp_logits") != nil })
   func teacher(golden: GoldenFile) throws {
     let batch = try golden.batch()
-    let folder = FileManager.default.temporaryDirectory.appending(path: "bipft-golden-\(getpid())-\(golden.name)")
+    let folder = FileManager.default.temporaryDirectory.appending(
+      path: "bipft-golden-\(getpid())-\(golden.name)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
     // The teacher's tensors as a file of their own, under Hugging Face names without the prefix.
@@ -130,7 +134,8 @@ import Testing
       let expected = try golden.tensors.floats("teacher_hidden/\(index)")
       let found = output.hidden[index].array
       let worst = zip(found, expected).map { abs($0 - $1) }.max() ?? 0
-      #expect(found.count == expected.count && worst < 1e-4, "teacher's hidden state \(index): off by \(worst)")
+      #expect(
+        found.count == expected.count && worst < 1e-4, "teacher's hidden state \(index): off by \(worst)")
     }
     let nsp = try golden.tensors.floats("teacher_nsp_logits")
     let logits = try #require(output.nspLogits)
