@@ -37,11 +37,11 @@ enum FileBytes {
     var code = write(bytes, to: descriptor, at: 0)
     if code == 0 && fsync(descriptor) != 0 { code = errno }
     close(descriptor)
+    if code == 0 && rename(new, path) != 0 { code = errno }
     if code != 0 {
       unlink(new)
       throw .file(operation: "write", path: new, code: code)
     }
-    if rename(new, path) != 0 { throw .file(operation: "rename", path: new, code: errno) }
     let folder = open(
       URL(fileURLWithPath: path).deletingLastPathComponent().path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if folder >= 0 {

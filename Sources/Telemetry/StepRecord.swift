@@ -74,6 +74,8 @@ public struct StepRecord: Equatable, Sendable {
       fields += [("mlm_accuracy", optional(mlmAccuracy)), ("nsp_accuracy", optional(nspAccuracy))]
     }
     for extra in extras {
+      precondition(
+        !Self.ownKeys.contains(extra.key), "an extra called \(extra.key), which a record has anyway")
       switch extra.value {
       case .integer(let value): fields.append((extra.key, "\(value)"))
       case .number(let value): fields.append((extra.key, JSONText.number(value)))

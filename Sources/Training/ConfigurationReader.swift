@@ -14,7 +14,7 @@ extension RunConfiguration {
     do {
       bytes = try [UInt8](Foundation.Data(contentsOf: URL(fileURLWithPath: file)))
     } catch {
-      let reason = FileManager.default.fileExists(atPath: file) ? "cannot be read" : "no such file"
+      let reason = access(file, R_OK) == 0 ? "is not a file" : String(cString: strerror(errno))
       throw problem("\(reason); --config wants a YAML file such as configs/demo.yaml")
     }
     let text: String
@@ -114,7 +114,7 @@ private struct ConfigurationReader {
       report(.file(file, line: mark.line), "", "not valid YAML in column \(mark.column): \(problem)")
     case YamlError.duplicatedKeysInMapping(let names, let context):
       // Yams gives the line of the first of the equal keys and its name without the section.
-      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+      let lines = text.split(omittingEmptySubsequences: false) { $0.isNewline }
       let section =
         context.mark.column == 1
         ? nil

@@ -20,14 +20,15 @@ private func mountTiny(_ folder: String) -> Bool { shell("mount -t tmpfs -o size
 private func shell(_ command: String) -> Int32 {
   let process = Process()
   process.executableURL = URL(fileURLWithPath: "/bin/sh")
-  process.arguments = ["-c", command + " 2>/dev/null"]
+  process.arguments = ["-c", command]
+  process.standardError = FileHandle.nullDevice
   guard (try? process.run()) != nil else { return -1 }
   process.waitUntilExit()
   return process.terminationStatus
 }
 
 private let mayMount =
-  shell("d=$(mktemp -d) && mount -t tmpfs -o size=4k none $d && umount $d; rmdir $d") == 0
+  shell("d=$(mktemp -d) && mount -t tmpfs -o size=4k none $d && umount $d; code=$?; rmdir $d; exit $code") == 0
 
 @Suite struct MetricsFileTests {
   @Test func appendsWholeLinesAtOnce() throws {

@@ -330,6 +330,14 @@ private func changed(_ line: String, to new: String) -> String {
       complaints("hello") == ["configs/demo.yaml:1: expected keys and values as in seed: 1, found hello"])
   }
 
+  @Test func windowsLineEndsAreLineEnds() throws {
+    let text = base.replacingOccurrences(of: "\n", with: "\r\n")
+    let run = try RunConfiguration.parse(text, file: "a.yaml")
+    #expect(try RunConfiguration.parse(base, file: "a.yaml") == run)
+    let twice = text.replacingOccurrences(of: "  steps: 600", with: "  steps: 600\r\n  steps: 600")
+    #expect(complaints(twice) == ["configs/demo.yaml:14: training.steps: given more than once; keep one"])
+  }
+
   @Test func unreadableFiles() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("bipft-\(UUID())").path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -344,8 +352,8 @@ private func changed(_ line: String, to new: String) -> String {
       }
     }
     let hint = "--config wants a YAML file such as configs/demo.yaml"
-    #expect(complaint(folder + "/a.yaml") == "\(folder)/a.yaml: no such file; \(hint)")
-    #expect(complaint(folder) == "\(folder): cannot be read; \(hint)")
+    #expect(complaint(folder + "/a.yaml") == "\(folder)/a.yaml: No such file or directory; \(hint)")
+    #expect(complaint(folder) == "\(folder): is not a file; \(hint)")
     try Data([0x73, 0x3A, 0x20, 0xFF]).write(to: URL(fileURLWithPath: folder + "/b.yaml"))
     #expect(
       complaint(folder + "/b.yaml") == "\(folder)/b.yaml: not UTF-8 text at byte 3; save the file as UTF-8")
