@@ -28,7 +28,8 @@ private func shell(_ command: String) -> Int32 {
 }
 
 private let mayMount =
-  shell("d=$(mktemp -d) && mount -t tmpfs -o size=4k none $d && umount $d; code=$?; rmdir $d; exit $code") == 0
+  shell("d=$(mktemp -d) && mount -t tmpfs -o size=4k none $d && umount $d; code=$?; rmdir $d; exit $code")
+  == 0
 
 @Suite struct MetricsFileTests {
   @Test func appendsWholeLinesAtOnce() throws {
