@@ -1,0 +1,117 @@
+import Foundation
+
+/// Shows how a run gets on: on a terminal one line rewritten in place, elsewhere a plain line now and then. Evaluations
+/// and messages go above the line.
+///
+/// Showing is never a reason to fail: errors of the descriptor are ignored.
+public struct ProgressLine: ~Copyable {
+  /// How lines are shown.
+  public enum Style: Equatable, Sendable {
+    /// Rewritten in place, ten times a second at most, as wide as the terminal is at that moment.
+    case terminal(color: Bool)
+    /// A line for the first step, then one every `interval` seconds, and one for the last step.
+    case plain(interval: Double)
+
+    /// A terminal unless `TERM` is `dumb`; in color unless `NO_COLOR` is set to something. Plain lines come every 10 s.
+    public static func detect(descriptor: Int32, environment: [String: String]) -> Style {
+      guard isatty(descriptor) == 1, environment["TERM"] != "dumb" else { return .plain(interval: 10) }
+      return .terminal(color: (environment["NO_COLOR"] ?? "").isEmpty)
+    }
+  }
+
+  private let descriptor: Int32
+  private let style: Style
+  private let steps: Int
+  private var timer: StepTimer
+  /// When a line was last shown.
+  private var shown: Double?
+  /// The line that stands on the terminal without a line end.
+  private var openLine: String?
+
+  /// - Parameters:
+  ///   - descriptor: where to write, mostly standard error; stays open.
+  ///   - steps: of the whole run.
+  public init(descriptor: Int32, style: Style, steps: Int) {
+    self.descriptor = descriptor
+    self.style = style
+    self.steps = steps
+    timer = StepTimer()
+  }
+
+  /// Takes note of a training step that ended at time `now`, in seconds of any clock that never goes back.
+  public mutating func update(_ record: StepRecord, at now: Double) {
+    timer.note(step: record.step, at: now)
+    let pause = if case .plain(let interval) = style { interval } else { 0.1 }
+    if let shown, now - shown < pause, record.step < steps { return }
+    shown = now
+    let text = ProgressText(record, steps: steps, secondsLeft: timer.secondsLeft(steps: steps))
+    switch style {
+    case .plain:
+      write(text.line() + "\n")
+    case .terminal(let color):
+      // The last column stays free: some terminals wrap when it is written.
+      let line = text.line(width: Self.columns(of: descriptor) - 1, color: color)
+      write("\r\u{1B}[K" + line)
+      openLine = line
+    }
+  }
+
+  /// Shows an evaluation.
+  public mutating func evaluation(_ record: StepRecord) { message(ProgressText.evaluation(record)) }
+
+  /// Shows a line of text above the progress line.
+  public mutating func message(_ text: String) {
+    if let openLine {
+      write("\r\u{1B}[K\(text)\n\(openLine)")
+    } else {
+      write(text + "\n")
+    }
+  }
+
+  /// Ends the line in place, so that what others print starts on its own.
+  public mutating func finish() {
+    if openLine != nil { write("\n") }
+    openLine = nil
+  }
+
+  /// One `write`, so that no other process gets between; the rest only where the system takes less.
+  private func write(_ text: String) {
+    let bytes = Array(text.utf8)
+    bytes.withUnsafeBytes { buffer in
+      var done = 0
+      while done < buffer.count {
+        let count = Foundation.write(descriptor, buffer.baseAddress! + done, buffer.count - done)
+        if count <= 0 && errno != EINTR { return }
+        done += max(0, count)
+      }
+    }
+  }
+
+  /// The width of the terminal, or 80 if it does not say.
+  private static func columns(of descriptor: Int32) -> Int {
+    var size = winsize()
+    guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    return Int(size.ws_col)
+  }
+}
+
+/// The time of a step, smoothed, to tell the time left.
+struct StepTimer {
+  private var last: (step: Int, time: Double)?
+  private var secondsPerStep: Double?
+  private var count = 0.0
+
+  /// The mean of the first steps, then an exponential one over the last twenty or so.
+  mutating func note(step: Int, at now: Double) {
+    defer { last = (step, now) }
+    guard let last, step > last.step else { return }
+    let latest = (now - last.time) / Double(step - last.step)
+    count += 1
+    secondsPerStep = secondsPerStep.map { $0 + max(0.05, 1 / count) * (latest - $0) } ?? latest
+  }
+
+  func secondsLeft(steps: Int) -> Double? {
+    guard let last, let secondsPerStep else { return nil }
+    return Double(max(0, steps - last.step)) * secondsPerStep
+  }
+}

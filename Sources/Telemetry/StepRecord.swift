@@ -1,0 +1,166 @@
+/// What is known of one optimizer step, or of the evaluation after it: a line of `metrics.jsonl`.
+///
+/// Every line has the same first eight keys. An evaluation makes no update, so its `learning_rate` and
+/// `gradient_norm` are null; it adds `mlm_accuracy` and `nsp_accuracy`. Then come the extras in their order.
+public struct StepRecord: Equatable, Sendable {
+  public enum Kind: String, Sendable {
+    case train
+    case eval
+  }
+
+  /// A further number or text.
+  public enum Value: Equatable, Sendable {
+    case integer(Int)
+    case number(Double)
+    case text(String)
+  }
+
+  public struct Extra: Equatable, Sendable {
+    public let key: String
+    public let value: Value
+
+    public init(_ key: String, _ value: Value) {
+      self.key = key
+      self.value = value
+    }
+  }
+
+  public var kind: Kind
+  /// Updates done: 1 after the first one, 0 for an evaluation before it.
+  public var step: Int
+  /// In nats, as the two that follow.
+  public var loss: Float
+  public var mlmLoss: Float
+  public var nspLoss: Float
+  public var learningRate: Float?
+  /// Before clipping.
+  public var gradientNorm: Float?
+  public var tokensPerSecond: Double
+  /// Shares of right predictions, of evaluations only.
+  public var mlmAccuracy: Float?
+  public var nspAccuracy: Float?
+  public var extras: [Extra]
+
+  public static func train(
+    step: Int, loss: Float, mlmLoss: Float, nspLoss: Float, learningRate: Float, gradientNorm: Float,
+    tokensPerSecond: Double, extras: [Extra] = []
+  ) -> StepRecord {
+    StepRecord(
+      kind: .train, step: step, loss: loss, mlmLoss: mlmLoss, nspLoss: nspLoss, learningRate: learningRate,
+      gradientNorm: gradientNorm, tokensPerSecond: tokensPerSecond, mlmAccuracy: nil, nspAccuracy: nil,
+      extras: extras)
+  }
+
+  public static func evaluation(
+    step: Int, loss: Float, mlmLoss: Float, nspLoss: Float, mlmAccuracy: Float, nspAccuracy: Float,
+    tokensPerSecond: Double, extras: [Extra] = []
+  ) -> StepRecord {
+    StepRecord(
+      kind: .eval, step: step, loss: loss, mlmLoss: mlmLoss, nspLoss: nspLoss, learningRate: nil,
+      gradientNorm: nil, tokensPerSecond: tokensPerSecond, mlmAccuracy: mlmAccuracy, nspAccuracy: nspAccuracy,
+      extras: extras)
+  }
+
+  /// One JSON object without a line end. Floats are the shortest text that reads back to the same bits.
+  public var json: String {
+    func optional(_ value: Float?) -> String { value.map { JSONText.number($0) } ?? "null" }
+    var fields = [
+      ("kind", JSONText.quoted(kind.rawValue)), ("step", "\(step)"), ("loss", JSONText.number(loss)),
+      ("mlm_loss", JSONText.number(mlmLoss)), ("nsp_loss", JSONText.number(nspLoss)),
+      ("learning_rate", optional(learningRate)), ("gradient_norm", optional(gradientNorm)),
+      ("tokens_per_second", JSONText.number(tokensPerSecond)),
+    ]
+    if kind == .eval {
+      fields += [("mlm_accuracy", optional(mlmAccuracy)), ("nsp_accuracy", optional(nspAccuracy))]
+    }
+    for extra in extras {
+      precondition(
+        !Self.ownKeys.contains(extra.key), "an extra called \(extra.key), which a record has anyway")
+      switch extra.value {
+      case .integer(let value): fields.append((extra.key, "\(value)"))
+      case .number(let value): fields.append((extra.key, JSONText.number(value)))
+      case .text(let value): fields.append((extra.key, JSONText.quoted(value)))
+      }
+    }
+    return "{" + fields.map { "\(JSONText.quoted($0)): \($1)" }.joined(separator: ", ") + "}"
+  }
+}
+
+// MARK: - Reading
+
+/// Why a line is no record.
+struct RecordFault: Error {
+  let reason: String
+}
+
+extension StepRecord {
+  private static let ownKeys = [
+    "kind", "step", "loss", "mlm_loss", "nsp_loss", "learning_rate", "gradient_norm", "tokens_per_second",
+    "mlm_accuracy", "nsp_accuracy",
+  ]
+
+  /// Reads one line. An extra that is a number without point or exponent reads as an integer, and
+  /// `"NaN"` or `"Infinity"` there as text.
+  init(line: some StringProtocol) throws(RecordFault) {
+    let fields = try JSONLine.fields(of: line)
+    func value(_ key: String) throws(RecordFault) -> JSONLine.Value {
+      guard let field = fields.first(where: { $0.key == key }) else { throw RecordFault(reason: "no \(key)") }
+      return field.value
+    }
+    func float(_ key: String) throws(RecordFault) -> Float {
+      guard let number = Self.number(try value(key), Float.self) else {
+        throw RecordFault(reason: "\(key) is no number")
+      }
+      return number
+    }
+    func optionalFloat(_ key: String) throws(RecordFault) -> Float? {
+      try value(key) == .null ? nil : float(key)
+    }
+    guard case .text(let kindName) = try value("kind"), let kind = Kind(rawValue: kindName) else {
+      throw RecordFault(reason: "kind is neither train nor eval")
+    }
+    guard case .number(let stepText) = try value("step"), let step = Int(stepText) else {
+      throw RecordFault(reason: "step is no integer")
+    }
+    guard let rate = Self.number(try value("tokens_per_second"), Double.self) else {
+      throw RecordFault(reason: "tokens_per_second is no number")
+    }
+    self.kind = kind
+    self.step = step
+    loss = try float("loss")
+    mlmLoss = try float("mlm_loss")
+    nspLoss = try float("nsp_loss")
+    learningRate = try optionalFloat("learning_rate")
+    gradientNorm = try optionalFloat("gradient_norm")
+    tokensPerSecond = rate
+    mlmAccuracy = kind == .eval ? try optionalFloat("mlm_accuracy") : nil
+    nspAccuracy = kind == .eval ? try optionalFloat("nsp_accuracy") : nil
+    extras = []
+    for field in fields where !Self.ownKeys.contains(field.key) {
+      switch field.value {
+      case .text(let text): extras.append(Extra(field.key, .text(text)))
+      case .number(let text):
+        if let integer = Int(text) {
+          extras.append(Extra(field.key, .integer(integer)))
+        } else if let number = Double(text) {
+          extras.append(Extra(field.key, .number(number)))
+        } else {
+          throw RecordFault(reason: "\(field.key) is no number")
+        }
+      case .null: throw RecordFault(reason: "\(field.key) is null")
+      }
+    }
+  }
+
+  private static func number<Number: BinaryFloatingPoint & LosslessStringConvertible>(
+    _ value: JSONLine.Value, _: Number.Type
+  ) -> Number? {
+    switch value {
+    case .number(let text): Number(text)
+    case .text("NaN"): .nan
+    case .text("Infinity"): .infinity
+    case .text("-Infinity"): -.infinity
+    case .text, .null: nil
+    }
+  }
+}

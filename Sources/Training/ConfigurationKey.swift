@@ -1,0 +1,181 @@
+import Telemetry
+
+/// A value as it stands in the file or in an override.
+struct ConfigurationScalar {
+  let text: String
+  /// Not in quotes, so `12`, `null` and `auto` mean a number, nothing and a choice.
+  let isPlain: Bool
+
+  var isNull: Bool { isPlain && Self.nulls.contains(text) }
+  static let nulls = ["", "~", "null", "Null", "NULL"]
+}
+
+/// One key of the run configuration: its name, what it allows, and how it is read and written.
+struct ConfigurationKey: Sendable {
+  /// Section and name, as in `model.hidden_size`.
+  let name: String
+  /// The allowed values in words: "an integer from 1 to 4096".
+  let allowed: String
+  /// A key that is not required keeps its value in `RunConfiguration.unset`.
+  let isRequired: Bool
+  /// The value as YAML.
+  let text: @Sendable (RunConfiguration) -> String
+  /// Takes over the value, or returns false if it is not an allowed one.
+  let set: @Sendable (inout RunConfiguration, ConfigurationScalar) -> Bool
+
+  /// `model` of `model.hidden_size`; nil for a key that stands by itself.
+  var section: String? { name.firstIndex(of: ".").map { String(name[..<$0]) } }
+  /// `hidden_size` of `model.hidden_size`.
+  var leaf: String { Self.leaf(of: name) }
+
+  static func leaf(of name: String) -> String {
+    name.firstIndex(of: ".").map { String(name[name.index(after: $0)...]) } ?? name
+  }
+}
+
+extension ConfigurationKey {
+  /// All keys, in the order in which they are written.
+  static let all: [ConfigurationKey] = [
+    integer("seed", \.seed, 0...UInt64.max),
+    threads,
+    optionalPath("initial_weights", \.initialWeights),
+    optionalPath("teacher", \.teacher),
+    integer("model.hidden_size", \.model.hiddenSize, 1...65536),
+    integer("model.layers", \.model.layers, 1...1024),
+    integer("model.heads", \.model.heads, 1...1024),
+    integer("model.intermediate_size", \.model.intermediateSize, 1...262_144),
+    integer("model.maximum_length", \.model.maximumLength, 5...65536),
+    integer("model.estimator_rank", \.model.estimatorRank, 0...1024),
+    number("model.dropout", \.model.dropout, "a number from 0 to below 1") { 0 <= $0 && $0 < 1 },
+    stepSizeFit,
+    path("data.corpus", \.data.corpus),
+    integer("data.sequence_length", \.data.sequenceLength, 5...65536),
+    integer("training.steps", \.training.steps, 0...1_000_000_000),
+    integer("training.global_batch", \.training.globalBatch, 1...16_777_216),
+    integer("training.micro_batch", \.training.microBatch, 1...65536),
+    number("training.learning_rate", \.training.learningRate, "a number above 0 and up to 1") {
+      0 < $0 && $0 <= 1
+    },
+    integer("training.warmup_steps", \.training.warmupSteps, 0...1_000_000_000),
+    number("training.weight_decay", \.training.weightDecay, "a number from 0 to 1") { 0 <= $0 && $0 <= 1 },
+    number("training.gradient_clip", \.training.gradientClip, "a number from 0 (no clipping) to 1000000") {
+      0 <= $0 && $0 <= 1_000_000
+    },
+    integer("evaluation.every", \.evaluation.every, 1...1_000_000_000),
+    integer("evaluation.sequences", \.evaluation.sequences, 1...16_777_216),
+    integer("checkpoint.every", \.checkpoint.every, 1...1_000_000_000),
+    integer("checkpoint.keep", \.checkpoint.keep, 1...1_000_000_000),
+  ]
+
+  /// The sections in their order.
+  static let sections: [String] = all.compactMap(\.section).reduce(into: []) { names, name in
+    if names.last != name { names.append(name) }
+  }
+
+  /// The key called `name`, or nil.
+  static func find(_ name: String) -> ConfigurationKey? { all.first { $0.name == name } }
+
+  private static func integer<Value: FixedWidthInteger & Sendable>(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, Value> & Sendable, _ range: ClosedRange<Value>
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: "an integer from \(range.lowerBound) to \(range.upperBound)", isRequired: true,
+      text: { "\($0[keyPath: place])" },
+      set: { configuration, scalar in
+        guard let value = plainInteger(scalar, in: range) else { return false }
+        configuration[keyPath: place] = value
+        return true
+      })
+  }
+
+  private static func number(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, Float> & Sendable, _ allowed: String,
+    _ isAllowed: @escaping @Sendable (Float) -> Bool
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: allowed, isRequired: true, text: { JSONText.number($0[keyPath: place]) },
+      set: { configuration, scalar in
+        // Digits, sign, point and exponent only: Float() also reads hexadecimal, infinities and NaN.
+        guard scalar.isPlain, scalar.text.allSatisfy({ "+-.0123456789eE".contains($0) }),
+          let value = Float(scalar.text), isAllowed(value)
+        else { return false }
+        configuration[keyPath: place] = value
+        return true
+      })
+  }
+
+  private static func path(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, String> & Sendable
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: "a path", isRequired: true, text: { pathText($0[keyPath: place]) },
+      set: { configuration, scalar in
+        guard !scalar.isNull, !scalar.text.isEmpty else { return false }
+        configuration[keyPath: place] = scalar.text
+        return true
+      })
+  }
+
+  private static func optionalPath(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, String?> & Sendable
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: "a path or null", isRequired: false,
+      text: { $0[keyPath: place].map(pathText) ?? "null" },
+      set: { configuration, scalar in
+        guard scalar.isNull || !scalar.text.isEmpty else { return false }
+        configuration[keyPath: place] = scalar.isNull ? nil : scalar.text
+        return true
+      })
+  }
+
+  private static let threads = ConfigurationKey(
+    name: "threads", allowed: "auto or an integer from 1 to 4096", isRequired: false,
+    text: { $0.threads.map { "\($0)" } ?? "auto" },
+    set: { configuration, scalar in
+      let count = plainInteger(scalar, in: 1...4096)
+      guard scalar.text == "auto" || count != nil else { return false }
+      configuration.threads = count
+      return true
+    })
+
+  private static let stepSizeFit = ConfigurationKey(
+    name: "model.step_size_fit",
+    allowed: RunConfiguration.StepSizeFit.allCases.map(\.rawValue).joined(separator: " or "),
+    isRequired: false,
+    text: { $0.model.stepSizeFit.rawValue },
+    set: { configuration, scalar in
+      guard let value = RunConfiguration.StepSizeFit(rawValue: scalar.text) else { return false }
+      configuration.model.stepSizeFit = value
+      return true
+    })
+
+  private static func plainInteger<Value: FixedWidthInteger>(
+    _ scalar: ConfigurationScalar, in range: ClosedRange<Value>
+  ) -> Value? {
+    guard scalar.isPlain, let value = Value(scalar.text), range.contains(value) else { return nil }
+    return value
+  }
+
+  /// A path stands without quotes only where YAML cannot take it for anything else.
+  private static func pathText(_ path: String) -> String {
+    let isSimple = path.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0)) }
+    let startsSimply = path.first.map { $0.isLetter || $0 == "/" || $0 == "." } ?? false
+    return isSimple && startsSimply && !ConfigurationScalar.nulls.contains(path)
+      ? path : JSONText.quoted(path)
+  }
+}
+
+extension RunConfiguration {
+  /// Before anything is read: the defaults of the keys that may be left out, and placeholders of the others.
+  static let unset = RunConfiguration(
+    seed: 0, threads: nil, initialWeights: nil, teacher: nil,
+    model: Model(
+      hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
+      stepSizeFit: .published),
+    data: Data(corpus: "", sequenceLength: 0),
+    training: Training(
+      steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, warmupSteps: 0, weightDecay: 0,
+      gradientClip: 0),
+    evaluation: Evaluation(every: 0, sequences: 0), checkpoint: Checkpoint(every: 0, keep: 0))
+}

@@ -1,0 +1,251 @@
+import Foundation
+import Yams
+
+extension RunConfiguration {
+  /// Reads and checks a configuration file, then applies overrides of the form `KEY=VALUE`
+  /// (`training.steps=100`), which are checked likewise.
+  ///
+  /// - Throws: `TrainingError.configuration` with everything that is wrong.
+  public static func load(file: String, overrides: [String] = []) throws(TrainingError) -> RunConfiguration {
+    func problem(_ message: String) -> TrainingError {
+      .configuration([ConfigurationProblem(place: .file(file, line: 0), key: "", message: message)])
+    }
+    let bytes: [UInt8]
+    do {
+      bytes = try [UInt8](Foundation.Data(contentsOf: URL(fileURLWithPath: file)))
+    } catch {
+      let reason = access(file, R_OK) == 0 ? "is not a file" : String(cString: strerror(errno))
+      throw problem("\(reason); --config wants a YAML file such as configs/demo.yaml")
+    }
+    let text: String
+    do {
+      text = String(copying: try UTF8Span(validating: bytes.span))
+    } catch {
+      throw problem("not UTF-8 text at byte \(error.byteOffsets.lowerBound); save the file as UTF-8")
+    }
+    return try parse(text, file: file, overrides: overrides)
+  }
+
+  /// Reads and checks the text of a configuration file; `file` is its name in messages.
+  ///
+  /// - Throws: `TrainingError.configuration` with everything that is wrong.
+  public static func parse(
+    _ text: String, file: String, overrides: [String] = []
+  ) throws(TrainingError) -> RunConfiguration {
+    var reader = ConfigurationReader(file: file)
+    reader.read(text)
+    for override in overrides { reader.apply(override) }
+    reader.checkCompleteness()
+    reader.checkConsistency()
+    guard reader.problems.isEmpty else { throw .configuration(reader.sortedProblems) }
+    return reader.configuration
+  }
+}
+
+/// Collects the values of one file and its overrides, and every problem on the way.
+private struct ConfigurationReader {
+  let file: String
+  var configuration = RunConfiguration.unset
+  var problems: [ConfigurationProblem] = []
+  /// Where each key, or section, was given, whether its value was good or not.
+  var places: [String: ConfigurationProblem.Place] = [:]
+  /// Keys and sections not to be missed, since a misspelling of them was reported or their file could not be read.
+  var excused: Set<String> = []
+
+  init(file: String) { self.file = file }
+
+  /// Problems of the file by line, then those of the overrides.
+  var sortedProblems: [ConfigurationProblem] {
+    func line(_ problem: ConfigurationProblem) -> Int {
+      if case .file(_, let line) = problem.place { line } else { Int.max }
+    }
+    return problems.enumerated()
+      .sorted { (line($0.element), $0.offset) < (line($1.element), $1.offset) }
+      .map(\.element)
+  }
+
+  private mutating func report(_ place: ConfigurationProblem.Place, _ key: String, _ message: String) {
+    problems.append(ConfigurationProblem(place: place, key: key, message: message))
+  }
+
+  // MARK: The file
+
+  mutating func read(_ text: String) {
+    let root: Node?
+    do {
+      root = try compose(yaml: text)
+    } catch {
+      excused = Set(ConfigurationKey.all.map(\.name))
+      reportSyntax(error, text)
+      return
+    }
+    guard case .mapping(let mapping)? = root else {
+      excused = Set(ConfigurationKey.all.map(\.name))
+      let found = root.map { describe($0) } ?? "nothing"
+      report(
+        .file(file, line: root?.mark?.line ?? 0), "", "expected keys and values as in seed: 1, found \(found)"
+      )
+      return
+    }
+    for (keyNode, value) in mapping {
+      let name = keyNode.string ?? describe(keyNode)
+      let place = ConfigurationProblem.Place.file(file, line: keyNode.mark?.line ?? 0)
+      guard ConfigurationKey.sections.contains(name) else {
+        take(name, value, place)
+        continue
+      }
+      places[name] = place
+      guard case .mapping(let section) = value else {
+        excused.insert(name)
+        report(place, name, "expected the keys \(keys(of: name)) below it, found \(describe(value))")
+        continue
+      }
+      for (keyNode, value) in section {
+        let leaf = keyNode.string ?? describe(keyNode)
+        take("\(name).\(leaf)", value, .file(file, line: keyNode.mark?.line ?? 0))
+      }
+    }
+  }
+
+  private mutating func reportSyntax(_ error: any Error, _ text: String) {
+    switch error {
+    case YamlError.scanner(_, let problem, let mark, _), YamlError.parser(_, let problem, let mark, _),
+      YamlError.composer(_, let problem, let mark, _):
+      report(.file(file, line: mark.line), "", "not valid YAML in column \(mark.column): \(problem)")
+    case YamlError.duplicatedKeysInMapping(let names, let context):
+      // Yams gives the line of the first of the equal keys and its name without the section.
+      let lines = text.split(omittingEmptySubsequences: false) { $0.isNewline }
+      let section =
+        context.mark.column == 1
+        ? nil
+        : lines.prefix(context.mark.line - 1).last { $0.first.map { $0.isLetter } ?? false }
+      let prefix = section.map { $0.prefix { $0 != ":" } + "." } ?? ""
+      report(
+        .file(file, line: context.mark.line), prefix + (names.first ?? ""), "given more than once; keep one")
+    case YamlError.reader(let problem, _, _, _):
+      report(.file(file, line: 0), "", "not valid YAML: \(problem)")
+    default:
+      report(.file(file, line: 0), "", "not valid YAML: \(error)")
+    }
+  }
+
+  // MARK: One value
+
+  mutating func apply(_ override: String) {
+    let place = ConfigurationProblem.Place.override(override)
+    guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
+      report(place, "", "expected KEY=VALUE, as in --set training.steps=100")
+      return
+    }
+    let name = String(override[..<equals])
+    if case .override? = places[name] {
+      report(place, name, "given more than once; keep one")
+      return
+    }
+    if ConfigurationKey.sections.contains(name) {
+      report(
+        place, name,
+        "is a section; set one of its keys \(keys(of: name)), as in \(name).\(firstKey(of: name))=…")
+      return
+    }
+    do {
+      let value = try compose(yaml: String(override[override.index(after: equals)...]))
+      take(name, value ?? Node(""), place)
+    } catch {
+      report(place, name, "the value is not valid YAML; put it in quotes")
+    }
+  }
+
+  private mutating func take(_ name: String, _ value: Node, _ place: ConfigurationProblem.Place) {
+    guard let key = ConfigurationKey.find(name) else {
+      reportUnknown(name, place)
+      return
+    }
+    places[name] = place
+    if case .scalar(let scalar) = value {
+      let isPlain = scalar.style == .plain || scalar.style == .any
+      if key.set(&configuration, ConfigurationScalar(text: scalar.string, isPlain: isPlain)) { return }
+    }
+    report(place, name, "expected \(key.allowed), found \(describe(value))")
+  }
+
+  private mutating func reportUnknown(_ name: String, _ place: ConfigurationProblem.Place) {
+    if let suggestion = ConfigurationKey.suggestion(for: name) {
+      excused.insert(suggestion)
+      report(place, name, "unknown key; did you mean \(suggestion)?")
+      return
+    }
+    let section = name.firstIndex(of: ".").map { String(name[..<$0]) }
+    if let section, ConfigurationKey.sections.contains(section) {
+      report(place, name, "unknown key; those of \(section) are \(keys(of: section))")
+    } else {
+      let single = ConfigurationKey.all.filter { $0.section == nil }.map(\.name).joined(separator: ", ")
+      let sections = ConfigurationKey.sections.joined(separator: ", ")
+      report(place, name, "unknown key; there are \(single) and the sections \(sections)")
+    }
+  }
+
+  // MARK: The whole
+
+  mutating func checkCompleteness() {
+    for section in ConfigurationKey.sections where places[section] == nil && !excused.contains(section) {
+      let names = ConfigurationKey.all.filter { $0.section == section }.map(\.name)
+      guard names.allSatisfy({ places[$0] == nil && !excused.contains($0) }) else { continue }
+      excused.insert(section)
+      report(.file(file, line: 0), section, "missing; it has the keys \(keys(of: section))")
+    }
+    for key in ConfigurationKey.all where key.isRequired && places[key.name] == nil {
+      let section = key.section ?? ""
+      guard !excused.contains(key.name), !excused.contains(section) else { continue }
+      report(places[section] ?? .file(file, line: 0), key.name, "missing; expected \(key.allowed)")
+    }
+  }
+
+  /// Checks between keys, each of which is good by itself.
+  mutating func checkConsistency() {
+    guard problems.isEmpty else { return }
+    let (model, data, training) = (configuration.model, configuration.data, configuration.training)
+    if model.hiddenSize % model.heads != 0 {
+      reportPair("model.hidden_size", "is not a multiple of", "model.heads")
+    }
+    if data.sequenceLength > model.maximumLength {
+      reportPair("data.sequence_length", "is more than", "model.maximum_length")
+    }
+    if training.globalBatch % training.microBatch != 0 {
+      reportPair("training.global_batch", "is not a multiple of", "training.micro_batch")
+    }
+  }
+
+  /// Blames the second key if only that was overridden, else the first.
+  private mutating func reportPair(_ first: String, _ relation: String, _ second: String) {
+    func value(_ name: String) -> String { ConfigurationKey.find(name)!.text(configuration) }
+    func isOverride(_ place: ConfigurationProblem.Place) -> Bool {
+      if case .override = place { true } else { false }
+    }
+    let (firstPlace, secondPlace) = (places[first]!, places[second]!)
+    let place = isOverride(secondPlace) && !isOverride(firstPlace) ? secondPlace : firstPlace
+    report(place, first, "\(value(first)) \(relation) \(second) \(value(second))")
+  }
+
+  // MARK: Words
+
+  private func keys(of section: String) -> String {
+    ConfigurationKey.all.filter { $0.section == section }.map(\.leaf).joined(separator: ", ")
+  }
+
+  private func firstKey(of section: String) -> String {
+    ConfigurationKey.all.first { $0.section == section }!.leaf
+  }
+
+  private func describe(_ node: Node) -> String {
+    switch node {
+    case .scalar(let scalar):
+      let isPlain = scalar.style == .plain || scalar.style == .any
+      if isPlain { return scalar.string.isEmpty ? "nothing" : scalar.string }
+      return "\"\(scalar.string)\""
+    case .sequence: return "a list"
+    case .mapping: return "keys and values"
+    case .alias: return "an alias"
+    }
+  }
+}

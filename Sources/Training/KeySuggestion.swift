@@ -1,0 +1,33 @@
+extension ConfigurationKey {
+  /// The key or section that `name` most likely means: the one whose last part takes the fewest edits, where
+  /// another section counts as one. Nil if nothing is close.
+  static func suggestion(for name: String) -> String? {
+    let wanted = leaf(of: name)
+    let limit = min(3, (wanted.count + 1) / 2)
+    var best: (name: String, distance: Int)?
+    for candidate in all.map(\.name) + sections {
+      let isSameSection = candidate.dropLast(leaf(of: candidate).count) == name.dropLast(wanted.count)
+      let distance = editDistance(wanted, leaf(of: candidate)) + (isSameSection ? 0 : 1)
+      if distance <= limit, distance < best?.distance ?? Int.max { best = (candidate, distance) }
+    }
+    return best?.name
+  }
+
+  /// Insertions, deletions and replacements of characters from one string to the other (Levenshtein).
+  ///
+  /// - Cost: the product of both lengths.
+  private static func editDistance(_ a: String, _ b: String) -> Int {
+    let (a, b) = (Array(a), Array(b))
+    var row = Array(0...b.count)
+    for i in a.indices {
+      var diagonal = row[0]
+      row[0] = i + 1
+      for j in b.indices {
+        let replaced = diagonal + (a[i] == b[j] ? 0 : 1)
+        diagonal = row[j + 1]
+        row[j + 1] = min(replaced, row[j] + 1, diagonal + 1)
+      }
+    }
+    return row[b.count]
+  }
+}

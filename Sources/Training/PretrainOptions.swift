@@ -1,0 +1,51 @@
+import Foundation
+
+/// The arguments of `bipft-pretrain`.
+public struct PretrainOptions: Equatable, Sendable {
+  /// The YAML file.
+  public var configurationFile: String
+  /// `KEY=VALUE` each.
+  public var overrides: [String]
+  /// Where the run keeps its metrics and checkpoints.
+  public var runDirectory: String
+  public var resume: Resume
+  /// Check everything, print the plan, and stop.
+  public var isDryRun: Bool
+  /// The ranks that a dry run plans for; nil takes those of the world.
+  public var plannedRanks: Int?
+
+  /// What a run starts from.
+  public enum Resume: Equatable, Sendable {
+    /// The newest valid checkpoint of the run directory, or the beginning if there is none.
+    case automatic
+    /// The beginning.
+    case never
+    /// One checkpoint folder.
+    case checkpoint(String)
+
+    /// `auto`, `none` or a path.
+    public init(argument: String) {
+      self =
+        switch argument {
+        case "auto": .automatic
+        case "none": .never
+        default: .checkpoint(argument)
+        }
+    }
+  }
+
+  /// - Parameter runDirectory: nil takes `runs/NAME` for a configuration file `NAME.yaml`.
+  public init(
+    configurationFile: String, overrides: [String] = [], runDirectory: String? = nil,
+    resume: Resume = .automatic,
+    isDryRun: Bool = false, plannedRanks: Int? = nil
+  ) {
+    self.configurationFile = configurationFile
+    self.overrides = overrides
+    let name = URL(fileURLWithPath: configurationFile).deletingPathExtension().lastPathComponent
+    self.runDirectory = runDirectory ?? "runs/\(name)"
+    self.resume = resume
+    self.isDryRun = isDryRun
+    self.plannedRanks = plannedRanks
+  }
+}

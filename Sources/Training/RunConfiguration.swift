@@ -1,0 +1,136 @@
+import BinaryModel
+
+/// Everything that defines a pretraining run, read from one YAML file and checked.
+///
+/// Values exist only as `RunConfiguration.load` or `parse` made them, so every one lies in its range and all
+/// of them fit together. To change one, pass an override.
+public struct RunConfiguration: Equatable, Sendable {
+  /// Seeds everything random: initial weights, order, pairs, masks, dropout.
+  public internal(set) var seed: UInt64
+  /// Threads of each rank; nil (`auto` in the file) takes the rank's share of the cores. Never changes a result.
+  public internal(set) var threads: Int?
+  /// A safetensors file of a full-precision BERT to start from; nil draws the weights from the seed.
+  public internal(set) var initialWeights: String?
+  /// A safetensors file of a full-precision BERT to distil from; nil trains without distillation.
+  public internal(set) var teacher: String?
+  public internal(set) var model: Model
+  public internal(set) var data: Data
+  public internal(set) var training: Training
+  public internal(set) var evaluation: Evaluation
+  public internal(set) var checkpoint: Checkpoint
+
+  /// The shape of the model, as in `ModelConfiguration`; the vocabulary's size comes from the corpus.
+  public struct Model: Equatable, Sendable {
+    public internal(set) var hiddenSize: Int
+    public internal(set) var layers: Int
+    public internal(set) var heads: Int
+    public internal(set) var intermediateSize: Int
+    public internal(set) var maximumLength: Int
+    public internal(set) var estimatorRank: Int
+    public internal(set) var dropout: Float
+    public internal(set) var stepSizeFit: StepSizeFit
+  }
+
+  /// How the first batch sets each step size.
+  public enum StepSizeFit: String, CaseIterable, Sendable {
+    /// 2·mean|x| of signed operands, 4·mean|p| of probabilities, as the authors' release does.
+    case published
+    /// mean|x| of signed operands: the best scale of their signs in the least-squares sense.
+    case leastSquares = "least_squares"
+  }
+
+  /// Where samples come from.
+  public struct Data: Equatable, Sendable {
+    /// A folder made by `bipft corpus build`.
+    public internal(set) var corpus: String
+    /// Tokens of a sample, padding included.
+    public internal(set) var sequenceLength: Int
+  }
+
+  /// Batches and the optimizer.
+  public struct Training: Equatable, Sendable {
+    /// Optimizer steps of the whole run; 0 fits the step sizes, evaluates, saves and ends.
+    public internal(set) var steps: Int
+    /// Sequences of one optimizer step.
+    public internal(set) var globalBatch: Int
+    /// Sequences of one forward and backward pass.
+    public internal(set) var microBatch: Int
+    /// The highest learning rate, reached at the end of the warm-up.
+    public internal(set) var learningRate: Float
+    public internal(set) var warmupSteps: Int
+    public internal(set) var weightDecay: Float
+    /// The largest global norm of the gradient; 0 does not clip.
+    public internal(set) var gradientClip: Float
+
+    /// The learning rate of each step.
+    public var schedule: LearningRate {
+      LearningRate(peak: learningRate, warmupSteps: warmupSteps, steps: steps)
+    }
+  }
+
+  /// Evaluation on the held-out documents.
+  public struct Evaluation: Equatable, Sendable {
+    /// Steps from one evaluation to the next.
+    public internal(set) var every: Int
+    /// Held-out sequences that an evaluation reads.
+    public internal(set) var sequences: Int
+  }
+
+  /// Saving the run.
+  public struct Checkpoint: Equatable, Sendable {
+    /// Steps from one checkpoint to the next.
+    public internal(set) var every: Int
+    /// How many of the newest checkpoints stay.
+    public internal(set) var keep: Int
+  }
+
+  /// V: the micro-batches of a step.
+  public var lanes: Int { training.globalBatch / training.microBatch }
+
+  /// The model of this run over a corpus with `vocabularySize` tokens.
+  public func modelConfiguration(vocabularySize: Int) -> ModelConfiguration {
+    ModelConfiguration(
+      vocabularySize: vocabularySize, hiddenSize: model.hiddenSize, layers: model.layers, heads: model.heads,
+      intermediateSize: model.intermediateSize, maximumLength: model.maximumLength,
+      estimatorRank: model.estimatorRank, dropout: model.dropout)
+  }
+}
+
+// MARK: - Text
+
+extension RunConfiguration {
+  /// One key with its value as the YAML file would say it.
+  public struct Setting: Equatable, Sendable {
+    public let key: String
+    public let value: String
+  }
+
+  /// All keys in their fixed order.
+  public var settings: [Setting] {
+    ConfigurationKey.all.map { Setting(key: $0.name, value: $0.text(self)) }
+  }
+
+  /// The keys that define the run's numbers: all but `threads` and those of `checkpoint`.
+  public var definingSettings: [Setting] {
+    settings.filter { $0.key != "threads" && !$0.key.hasPrefix("checkpoint.") }
+  }
+
+  /// `definingSettings` as lines `key: value`, the text whose digest tells two runs apart.
+  public var definingText: String {
+    definingSettings.map { "\($0.key): \($0.value)\n" }.joined()
+  }
+
+  /// The whole configuration as YAML, every key in its fixed order; reads back to an equal configuration.
+  public var canonicalText: String {
+    var text = ""
+    var openSection: String?
+    for key in ConfigurationKey.all {
+      if let section = key.section, section != openSection {
+        text += "\n\(section):\n"
+        openSection = section
+      }
+      text += "\(key.section == nil ? "" : "  ")\(key.leaf): \(key.text(self))\n"
+    }
+    return text
+  }
+}

@@ -1,0 +1,111 @@
+import ArgumentParser
+import Foundation
+import Training
+
+/// `bipft-pretrain`: arguments in, exit code out.
+@main
+struct PretrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bipft-pretrain",
+    abstract: "Pretrain a 1-bit BERT (BiPFT) on one or many machines.",
+    usage:
+      "bipft-pretrain --config FILE [--run-dir DIR] [--set KEY=VALUE]... [--resume auto|none|PATH] [--dry-run]",
+    discussion: """
+      Trains on a corpus made by `bipft corpus build`, as the configuration file says:
+
+        mpirun -n 8 bipft-pretrain --config configs/demo.yaml
+
+      Without mpirun it is a run of one rank. The number of ranks changes the time, never the result: losses and weights \
+      are the same bit for bit. A run that was stopped goes on from its newest checkpoint when the same command is \
+      given again, with the same number of ranks or another.
+
+      The run directory then holds metrics.jsonl (one line a step) and checkpoints/ (model.safetensors in each).
+
+      Exit codes:
+        0   finished
+        70  failed; starting again may help
+        75  stopped by a signal and saved; start again to go on
+        78  do not start again before the configuration or the data is mended
+      """)
+
+  @Option(
+    help: ArgumentHelp(
+      "The YAML file that defines the run. configs/demo.yaml shows every key with its meaning.",
+      valueName: "file"))
+  var config: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Where metrics and checkpoints go. Default: runs/NAME for a configuration NAME.yaml.", valueName: "dir")
+  )
+  var runDir: String?
+
+  @Option(
+    name: .customLong("set"), parsing: .singleValue,
+    help: ArgumentHelp(
+      "Change one key of the configuration for this run, as in --set training.steps=100. May be given many times.",
+      valueName: "key=value"))
+  var overrides: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "auto: go on from the newest valid checkpoint of the run directory, or start if it has none. none: start from "
+        + "the beginning. A path: go on from that checkpoint.",
+      valueName: "auto|none|path"))
+  var resume: String = "auto"
+
+  @Flag(
+    help: "Check everything, print the configuration and the plan (memory, lanes, steps an epoch), and stop.")
+  var dryRun = false
+
+  @Option(help: ArgumentHelp("With --dry-run: plan for this many ranks.", valueName: "n"))
+  var ranks: Int?
+
+  func validate() throws {
+    if let ranks {
+      guard dryRun else {
+        throw ValidationError("--ranks needs --dry-run; mpirun -n sets the ranks of a run")
+      }
+      guard ranks >= 1 else { throw ValidationError("--ranks \(ranks): use 1 or more") }
+    }
+    if resume.isEmpty {
+      throw ValidationError("--resume is empty: use auto, none or the path of a checkpoint")
+    }
+  }
+
+  var options: PretrainOptions {
+    PretrainOptions(
+      configurationFile: config, overrides: overrides, runDirectory: runDir,
+      resume: PretrainOptions.Resume(argument: resume), isDryRun: dryRun, plannedRanks: ranks)
+  }
+
+  /// Replaces the library's `main`: under mpirun every rank gets the same arguments, but only one may speak.
+  static func main() {
+    let speaker = LaunchedRank(environment: ProcessInfo.processInfo.environment)
+    do {
+      let command = try parse()
+      end(try pretrain(options: command.options), speaker)
+    } catch let error as TrainingError {
+      if speaker.speaks { complain("\(error)") }
+      end(error.exitCode, speaker)
+    } catch  where exitCode(for: error).isSuccess {
+      if speaker.speaks { print(fullMessage(for: error)) }
+      end(.finished, speaker)
+    } catch {
+      if speaker.speaks { complain("\(message(for: error)) (bipft-pretrain --help explains the arguments)") }
+      end(.doNotRestart, speaker)
+    }
+  }
+
+  private static func complain(_ text: String) {
+    for line in text.split(separator: "\n") {
+      FileHandle.standardError.write(Data("bipft-pretrain: \(line)\n".utf8))
+    }
+  }
+
+  /// mpirun kills all ranks once one fails; the others wait, so that the speaker gets to say why.
+  private static func end(_ code: Training.ExitCode, _ speaker: LaunchedRank) -> Never {
+    if code != .finished && !speaker.speaks { sleep(5) }
+    Foundation.exit(code.rawValue)
+  }
+}

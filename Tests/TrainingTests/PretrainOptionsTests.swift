@@ -1,0 +1,27 @@
+import Testing
+import Training
+
+@Suite struct PretrainOptionsTests {
+  @Test func theRunDirectoryIsNamedAfterTheConfiguration() {
+    #expect(PretrainOptions(configurationFile: "configs/demo.yaml").runDirectory == "runs/demo")
+    #expect(PretrainOptions(configurationFile: "/a/my.run.yml").runDirectory == "runs/my.run")
+    #expect(PretrainOptions(configurationFile: "demo.yaml", runDirectory: "x").runDirectory == "x")
+  }
+
+  @Test func resume() {
+    #expect(PretrainOptions.Resume(argument: "auto") == .automatic)
+    #expect(PretrainOptions.Resume(argument: "none") == .never)
+    #expect(PretrainOptions.Resume(argument: "runs/a/step-00000100") == .checkpoint("runs/a/step-00000100"))
+  }
+
+  @Test func theLaunchersRankIsFound() {
+    #expect(LaunchedRank(environment: [:]).speaks)
+    #expect(LaunchedRank(environment: ["OMPI_COMM_WORLD_RANK": "3", "SLURM_PROCID": "0"]).rank == 3)
+    #expect(LaunchedRank(environment: ["PMIX_RANK": "2"]).rank == 2)
+    #expect(!LaunchedRank(environment: ["SLURM_PROCID": "1"]).speaks)
+  }
+
+  @Test func exitCodesAreFixed() {
+    #expect(ExitCode.allCases.map(\.rawValue) == [0, 70, 75, 78])
+  }
+}

@@ -1,0 +1,361 @@
+import Foundation
+import Testing
+import Training
+
+/// The folder of the package.
+private let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+  .deletingLastPathComponent()
+  .deletingLastPathComponent()
+
+private func shipped(_ name: String) -> String { repository.appendingPathComponent("configs/\(name)").path }
+
+private let base = """
+  seed: 7
+  model:
+    hidden_size: 64
+    layers: 2
+    heads: 4
+    intermediate_size: 256
+    maximum_length: 128
+    estimator_rank: 1
+    dropout: 0.1
+  data:
+    corpus: corpus/demo
+    sequence_length: 64
+  training:
+    steps: 600
+    global_batch: 32
+    micro_batch: 4
+    learning_rate: 1e-3
+    warmup_steps: 60
+    weight_decay: 0.01
+    gradient_clip: 1
+  evaluation:
+    every: 100
+    sequences: 128
+  checkpoint:
+    every: 200
+    keep: 2
+
+  """
+
+/// The lines of the error that `text` and `overrides` give; empty if there is none.
+private func complaints(_ text: String, overrides: [String] = []) -> [String] {
+  do {
+    _ = try RunConfiguration.parse(text, file: "configs/demo.yaml", overrides: overrides)
+    return []
+  } catch {
+    return error.description.split(separator: "\n").map(String.init)
+  }
+}
+
+/// `base` with one line replaced.
+private func changed(_ line: String, to new: String) -> String {
+  #expect(base.contains("\(line)\n"))
+  return base.replacingOccurrences(of: "\(line)\n", with: "\(new)\n")
+}
+
+@Suite struct RunConfigurationTests {
+  @Test func readsEveryKey() throws {
+    let run = try RunConfiguration.parse(base, file: "a.yaml")
+    #expect(run.seed == 7)
+    #expect(run.threads == nil)
+    #expect(run.initialWeights == nil)
+    #expect(run.teacher == nil)
+    #expect(run.model.hiddenSize == 64)
+    #expect(run.model.layers == 2)
+    #expect(run.model.heads == 4)
+    #expect(run.model.intermediateSize == 256)
+    #expect(run.model.maximumLength == 128)
+    #expect(run.model.estimatorRank == 1)
+    #expect(run.model.dropout == 0.1)
+    #expect(run.model.stepSizeFit == .published)
+    #expect(run.data.corpus == "corpus/demo")
+    #expect(run.data.sequenceLength == 64)
+    #expect(run.training.steps == 600)
+    #expect(run.training.globalBatch == 32)
+    #expect(run.training.microBatch == 4)
+    #expect(run.lanes == 8)
+    #expect(run.training.learningRate == 0.001)
+    #expect(run.training.warmupSteps == 60)
+    #expect(run.training.weightDecay == 0.01)
+    #expect(run.training.gradientClip == 1)
+    #expect(run.evaluation.every == 100)
+    #expect(run.evaluation.sequences == 128)
+    #expect(run.checkpoint.every == 200)
+    #expect(run.checkpoint.keep == 2)
+    let model = run.modelConfiguration(vocabularySize: 1000)
+    #expect(model.vocabularySize == 1000)
+    #expect(model.hiddenSize == 64 && model.heads == 4 && model.layers == 2 && model.dropout == 0.1)
+    #expect(model.intermediateSize == 256 && model.maximumLength == 128 && model.estimatorRank == 1)
+  }
+
+  @Test func shippedFilesAreCompleteAndSound() throws {
+    let demo = try RunConfiguration.load(file: shipped("demo.yaml"))
+    #expect(demo.lanes == 8)
+    let published = try RunConfiguration.load(file: shipped("bipft-base.yaml"))
+    #expect(published.training.globalBatch == 512 && published.training.microBatch == 64)
+    #expect(published.training.learningRate == 2e-4 && published.training.warmupSteps == 5000)
+    #expect(published.training.steps == 500_000 && published.training.weightDecay == 0)
+    #expect(
+      published.model.hiddenSize == 768 && published.model.layers == 12 && published.model.dropout == 0.1)
+    // Every key stands in the files, those with a default included.
+    for name in ["demo.yaml", "bipft-base.yaml"] {
+      let text = try String(contentsOfFile: shipped(name), encoding: .utf8)
+      for setting in demo.settings {
+        let leaf = setting.key.split(separator: ".").last!
+        #expect(
+          text.contains("\n\(setting.key.contains(".") ? "  " : "")\(leaf): "), "\(name) lacks \(setting.key)"
+        )
+      }
+    }
+  }
+
+  @Test func canonicalTextReadsBackToTheSame() throws {
+    let overrides = [
+      "seed=18446744073709551615", "threads=3", "initial_weights=\"a \\\"b\\\": c\\\\d\\u00e9.safetensors\"",
+      "teacher='null'", "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
+      "model.step_size_fit=least_squares", "data.corpus='12'",
+    ]
+    let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
+    #expect(run.seed == .max && run.threads == 3 && run.teacher == "null" && run.data.corpus == "12")
+    #expect(run.initialWeights == "a \"b\": c\\dé.safetensors")
+    #expect(run.model.stepSizeFit == .leastSquares)
+    #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
+    #expect(
+      run.canonicalText == (try RunConfiguration.parse(run.canonicalText, file: "b.yaml")).canonicalText)
+  }
+
+  @Test func canonicalTextIsFixed() throws {
+    let text = try RunConfiguration.parse(base, file: "a.yaml").canonicalText
+    #expect(
+      text == """
+        seed: 7
+        threads: auto
+        initial_weights: null
+        teacher: null
+
+        model:
+          hidden_size: 64
+          layers: 2
+          heads: 4
+          intermediate_size: 256
+          maximum_length: 128
+          estimator_rank: 1
+          dropout: 0.1
+          step_size_fit: published
+
+        data:
+          corpus: corpus/demo
+          sequence_length: 64
+
+        training:
+          steps: 600
+          global_batch: 32
+          micro_batch: 4
+          learning_rate: 0.001
+          warmup_steps: 60
+          weight_decay: 0.01
+          gradient_clip: 1.0
+
+        evaluation:
+          every: 100
+          sequences: 128
+
+        checkpoint:
+          every: 200
+          keep: 2
+
+        """)
+  }
+
+  @Test func definingTextIgnoresWhatChangesNoNumber() throws {
+    let run = try RunConfiguration.parse(base, file: "a.yaml")
+    let same = try RunConfiguration.parse(
+      base, file: "b.yaml", overrides: ["threads=2", "checkpoint.every=1", "checkpoint.keep=9"])
+    #expect(run.definingText == same.definingText)
+    let other = try RunConfiguration.parse(base, file: "a.yaml", overrides: ["training.steps=601"])
+    let differing = zip(run.definingSettings, other.definingSettings).filter { $0 != $1 }
+    #expect(differing.map(\.0.key) == ["training.steps"])
+    #expect(differing.map(\.0.value) == ["600"] && differing.map(\.1.value) == ["601"])
+    #expect(run.definingText != other.definingText)
+    #expect(run.definingSettings.count == run.settings.count - 3)
+  }
+
+  @Test func overridesReplaceAndComplete() throws {
+    let run = try RunConfiguration.parse(
+      changed("  keep: 2", to: ""), file: "a.yaml",
+      overrides: ["training.steps=0", "checkpoint.keep=5", "teacher=bert.safetensors", "threads=auto"])
+    #expect(run.training.steps == 0 && run.checkpoint.keep == 5 && run.teacher == "bert.safetensors")
+    #expect(try RunConfiguration.parse(base, file: "a.yaml", overrides: ["teacher="]).teacher == nil)
+  }
+}
+
+@Suite struct RunConfigurationErrorTests {
+  @Test(arguments: [
+    ("  layers: 2", "  layers: two", "4: model.layers: expected an integer from 1 to 1024, found two"),
+    ("  layers: 2", "  layers: \"2\"", "4: model.layers: expected an integer from 1 to 1024, found \"2\""),
+    ("  layers: 2", "  layers: 2.0", "4: model.layers: expected an integer from 1 to 1024, found 2.0"),
+    ("  layers: 2", "  layers: 0", "4: model.layers: expected an integer from 1 to 1024, found 0"),
+    ("  layers: 2", "  layers:", "4: model.layers: expected an integer from 1 to 1024, found nothing"),
+    ("  layers: 2", "  layers: [2]", "4: model.layers: expected an integer from 1 to 1024, found a list"),
+    (
+      "  layers: 2", "  layers: {a: 2}",
+      "4: model.layers: expected an integer from 1 to 1024, found keys and values"
+    ),
+    ("seed: 7", "seed: -1", "1: seed: expected an integer from 0 to 18446744073709551615, found -1"),
+    ("seed: 7", "seed: 7\nthreads: 0", "2: threads: expected auto or an integer from 1 to 4096, found 0"),
+    ("seed: 7", "seed: 7\nteacher: ''", "2: teacher: expected a path or null, found \"\""),
+    ("  dropout: 0.1", "  dropout: 1.0", "9: model.dropout: expected a number from 0 to below 1, found 1.0"),
+    ("  dropout: 0.1", "  dropout: nan", "9: model.dropout: expected a number from 0 to below 1, found nan"),
+    (
+      "  dropout: 0.1", "  dropout: 0x0p0",
+      "9: model.dropout: expected a number from 0 to below 1, found 0x0p0"
+    ),
+    (
+      "  dropout: 0.1", "  dropout: 0.1\n  step_size_fit: best",
+      "10: model.step_size_fit: expected published or least_squares, found best"
+    ),
+    ("  corpus: corpus/demo", "  corpus: null", "11: data.corpus: expected a path, found null"),
+    (
+      "  learning_rate: 1e-3", "  learning_rate: 0",
+      "17: training.learning_rate: expected a number above 0 and up to 1, found 0"
+    ),
+    (
+      "  learning_rate: 1e-3", "  learning_rate: 1e99",
+      "17: training.learning_rate: expected a number above 0 and up to 1, found 1e99"
+    ),
+    (
+      "  gradient_clip: 1", "  gradient_clip: -1",
+      "20: training.gradient_clip: expected a number from 0 (no clipping) to 1000000, found -1"
+    ),
+    (
+      "  hidden_size: 64", "  hiden_size: 64",
+      "3: model.hiden_size: unknown key; did you mean model.hidden_size?"
+    ),
+    ("  steps: 600", "  step: 600", "14: training.step: unknown key; did you mean training.steps?"),
+    (
+      "seed: 7", "seed: 7\nwarmup_steps: 3",
+      "2: warmup_steps: unknown key; did you mean training.warmup_steps?"
+    ),
+    ("model:", "modle:", "2: modle: unknown key; did you mean model?"),
+    (
+      "  keep: 2", "  keep: 2\n  compression: 1",
+      "27: checkpoint.compression: unknown key; those of checkpoint are every, keep"
+    ),
+    (
+      "seed: 7", "seed: 7\noptimizer: adamw",
+      "2: optimizer: unknown key; there are seed, threads, initial_weights, teacher and the sections model, data, "
+        + "training, evaluation, checkpoint"
+    ),
+    ("  layers: 2", "  layers: 2\n  layers: 3", "4: model.layers: given more than once; keep one"),
+    ("seed: 7", "seed: 7\nseed: 8", "1: seed: given more than once; keep one"),
+    ("  keep: 2", "  keep: 2\nmodel: 3", "2: model: given more than once; keep one"),
+    ("  layers: 2", "", "2: model.layers: missing; expected an integer from 1 to 1024"),
+    (
+      "evaluation:\n  every: 100\n  sequences: 128", "",
+      ": evaluation: missing; it has the keys every, sequences"
+    ),
+    (
+      "evaluation:\n  every: 100\n  sequences: 128", "evaluation: 3",
+      "21: evaluation: expected the keys every, sequences below it, found 3"
+    ),
+    ("seed: 7", "", ": seed: missing; expected an integer from 0 to 18446744073709551615"),
+    ("  heads: 4", "  heads: 5", "3: model.hidden_size: 64 is not a multiple of model.heads 5"),
+    (
+      "  global_batch: 32", "  global_batch: 30",
+      "15: training.global_batch: 30 is not a multiple of training.micro_batch 4"
+    ),
+    (
+      "  sequence_length: 64", "  sequence_length: 256",
+      "12: data.sequence_length: 256 is more than model.maximum_length 128"
+    ),
+    (
+      "  layers: 2", "  layers: [2",
+      "5: not valid YAML in column 8: did not find expected ',' or ']'"
+    ),
+    (
+      "  layers: 2", "\tlayers: 2",
+      "4: not valid YAML in column 1: found a tab character that violates indentation"
+    ),
+  ])
+  func aWrongLineGivesOneMessage(_ line: String, _ new: String, _ message: String) {
+    let separator = message.hasPrefix(":") ? "" : ":"
+    #expect(complaints(changed(line, to: new)) == ["configs/demo.yaml\(separator)\(message)"])
+  }
+
+  @Test(arguments: [
+    ("model.layers=two", "expected an integer from 1 to 1024, found two"),
+    ("model.layers=", "expected an integer from 1 to 1024, found nothing"),
+    ("model.layers=[1", "the value is not valid YAML; put it in quotes"),
+    ("model.layer=2", "unknown key; did you mean model.layers?"),
+    ("modle.layers=2", "unknown key; did you mean model.layers?"),
+    (
+      "model=2",
+      "is a section; set one of its keys hidden_size, layers, heads, intermediate_size, maximum_length, "
+        + "estimator_rank, dropout, step_size_fit, as in model.hidden_size=…"
+    ),
+    ("training.steps", "expected KEY=VALUE, as in --set training.steps=100"),
+    ("=3", "expected KEY=VALUE, as in --set training.steps=100"),
+    ("model.hidden_size=66", "66 is not a multiple of model.heads 4"),
+    ("model.heads=5", "model.hidden_size: 64 is not a multiple of model.heads 5"),
+    ("training.micro_batch=5", "training.global_batch: 32 is not a multiple of training.micro_batch 5"),
+  ])
+  func aWrongOverrideIsNamed(_ override: String, _ message: String) {
+    #expect(complaints(base, overrides: [override]) == ["--set \(override): \(message)"])
+  }
+
+  @Test func anOverrideTwiceIsRefused() {
+    #expect(
+      complaints(base, overrides: ["seed=1", "seed=2"]) == ["--set seed=2: given more than once; keep one"])
+  }
+
+  @Test func allProblemsAreFoundInOnePass() {
+    let text = changed("  layers: 2", to: "  layers: 0").replacingOccurrences(of: "  keep: 2\n", with: "")
+      .replacingOccurrences(of: "seed: 7", with: "seed: x")
+    #expect(
+      complaints(text, overrides: ["training.stpes=3"]) == [
+        "configs/demo.yaml:1: seed: expected an integer from 0 to 18446744073709551615, found x",
+        "configs/demo.yaml:4: model.layers: expected an integer from 1 to 1024, found 0",
+        "configs/demo.yaml:24: checkpoint.keep: missing; expected an integer from 1 to 1000000000",
+        "--set training.stpes=3: unknown key; did you mean training.steps?",
+      ])
+  }
+
+  @Test func whatIsNoConfigurationAtAll() {
+    #expect(complaints("") == ["configs/demo.yaml: expected keys and values as in seed: 1, found nothing"])
+    #expect(
+      complaints("- 1\n") == ["configs/demo.yaml:1: expected keys and values as in seed: 1, found a list"])
+    #expect(
+      complaints("hello") == ["configs/demo.yaml:1: expected keys and values as in seed: 1, found hello"])
+  }
+
+  @Test func windowsLineEndsAreLineEnds() throws {
+    let text = base.replacingOccurrences(of: "\n", with: "\r\n")
+    let run = try RunConfiguration.parse(text, file: "a.yaml")
+    #expect(try RunConfiguration.parse(base, file: "a.yaml") == run)
+    let twice = text.replacingOccurrences(of: "  steps: 600", with: "  steps: 600\r\n  steps: 600")
+    #expect(complaints(twice) == ["configs/demo.yaml:14: training.steps: given more than once; keep one"])
+  }
+
+  @Test func unreadableFiles() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("bipft-\(UUID())").path
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    func complaint(_ file: String) -> String {
+      do {
+        _ = try RunConfiguration.load(file: file)
+        return ""
+      } catch {
+        #expect(error.exitCode == .doNotRestart)
+        return error.description
+      }
+    }
+    let hint = "--config wants a YAML file such as configs/demo.yaml"
+    #expect(complaint(folder + "/a.yaml") == "\(folder)/a.yaml: No such file or directory; \(hint)")
+    #expect(complaint(folder) == "\(folder): is not a file; \(hint)")
+    try Data([0x73, 0x3A, 0x20, 0xFF]).write(to: URL(fileURLWithPath: folder + "/b.yaml"))
+    #expect(
+      complaint(folder + "/b.yaml") == "\(folder)/b.yaml: not UTF-8 text at byte 3; save the file as UTF-8")
+  }
+}
