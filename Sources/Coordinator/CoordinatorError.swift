@@ -1,3 +1,4 @@
+import Collectives
 import TensorFiles
 
 /// What can go wrong around a run. Each description is one line: what, where, and what to do next.
@@ -20,8 +21,12 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case noValidCheckpoint(path: String, damage: [String])
   /// The checkpoint is of another model; a nil shape means the tensor does not exist there.
   case otherShape(checkpoint: String, tensor: String, stored: [Int]?, wanted: [Int]?, key: String?)
+  /// The tensors fit, but sizes differ that show in no shape (the number of heads).
+  case otherSizes(checkpoint: String, differences: String)
   /// Something that defines the run is not what it was when the checkpoint was written.
   case changed(checkpoint: String, field: String, stored: String, current: String)
+  /// The ranks lost each other.
+  case world(WorldError)
   /// A checkpoint was not written; older ones are untouched.
   case notWritten(step: Int, reason: String)
 
@@ -41,16 +46,20 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
     case .damagedCheckpoint(let path, let file, let problem):
       return "checkpoint \(path) is damaged: \(file): \(problem)"
     case .noValidCheckpoint(let path, let damage):
-      return "\(path) holds \(damage.count) checkpoint(s) and none is valid (\(damage.joined(separator: "; "))); "
+      return
+        "\(path) holds \(damage.count) checkpoint(s) and none is valid (\(damage.joined(separator: "; "))); "
         + "restore one, or start anew in another run folder"
     case .otherShape(let checkpoint, let tensor, let stored, let wanted, let key):
       let reason = key.map { " (\($0))" } ?? ""
       return "checkpoint \(checkpoint) is of another model\(reason): tensor \(tensor) has "
         + "\(stored.map { "shape \($0)" } ?? "no place") there and \(wanted.map { "shape \($0)" } ?? "no place") "
         + "in this configuration"
+    case .otherSizes(let checkpoint, let differences):
+      return "checkpoint \(checkpoint) is of another model: \(differences)"
     case .changed(let checkpoint, let field, let stored, let current):
       return "checkpoint \(checkpoint) was written with \(field) = \(stored), now it is \(current); "
         + "set it back, or pass --allow-change \(field)"
+    case .world(let error): return error.description
     case .notWritten(let step, let reason):
       return "the checkpoint of step \(step) was not written, older ones stay: \(reason)"
     }

@@ -20,16 +20,17 @@ public struct RunDirectory: ~Copyable {
   public init(path: String) throws(CoordinatorError) {
     try createFolders(path)
     let state = try Self.identify(path)
-    lockDescriptor = try takeLock(path)
-    self.path = path
-    previous = state
+    let descriptor = try takeLock(path)
     do throws(CoordinatorError) {
       try createFolders(path + "/checkpoints")
       try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
     } catch {
-      close(lockDescriptor)
+      close(descriptor)
       throw error
     }
+    lockDescriptor = descriptor
+    self.path = path
+    previous = state
   }
 
   deinit { close(lockDescriptor) }
@@ -53,7 +54,8 @@ public struct RunDirectory: ~Copyable {
 
   /// Keeps the resolved configuration beside the results, as `config.yaml`.
   public func writeConfiguration(_ text: String) throws(CoordinatorError) {
-    try files { () throws(TensorFileError) in try replaceFile(path + "/config.yaml", with: [Array(text.utf8)]) }
+    try files { () throws(TensorFileError) in try replaceFile(path + "/config.yaml", with: [Array(text.utf8)])
+    }
   }
 
   private func write(_ state: RunState) throws(CoordinatorError) -> RunState {
@@ -67,7 +69,8 @@ public struct RunDirectory: ~Copyable {
   public static func identify(_ path: String) throws(CoordinatorError) -> RunState? {
     let names = try folderContents(path)
     if names.contains("state.json") {
-      guard let state = try? decodeJSON(RunState.self, path: path + "/state.json"), state.format == RunState.format
+      guard let state = try? decodeJSON(RunState.self, path: path + "/state.json"),
+        state.format == RunState.format
       else { throw .foreignFolder(path: path, found: "a state.json that is not of a run") }
       if state.version > RunState.currentVersion {
         throw .newerFormat(path: path + "/state.json", version: state.version, known: RunState.currentVersion)
@@ -124,7 +127,8 @@ private func takeLock(_ path: String) throws(CoordinatorError) -> Int32 {
     let holder = text.trimmingCharacters(in: .whitespacesAndNewlines)
     throw .runLocked(path: path, holder: holder.isEmpty ? "just starting" : holder)
   }
-  let holder = "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"
+  let holder =
+    "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"
   ftruncate(descriptor, 0)
   do throws(TensorFileError) {
     try Array(holder.utf8).span.bytes.withUnsafeBytes { bytes throws(TensorFileError) in
