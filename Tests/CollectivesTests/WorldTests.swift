@@ -1,0 +1,247 @@
+import Collectives
+import Foundation
+import Kernels
+import Testing
+
+/// Tests of the operations between ranks. They hold for any number of ranks: `swift test` runs them in a world of one,
+/// scripts/mpi-tests.sh under mpirun. Serialised, because all ranks must do the same at the same time.
+@Suite(.serialized) struct WorldTests {
+  /// What rank `rank` contributes to a gather: a length of its own, zero for some.
+  private static func bytes(of rank: Int, length: Int) -> [UInt8] {
+    (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ rank &* 7 &+ $0 >> 8) }
+  }
+
+  @Test func worldHasTheSizeThatTheLauncherGave() throws {
+    let expected = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_SIZE"].flatMap(Int.init) ?? 1
+    let expectedRank = ProcessInfo.processInfo.environment["OMPI_COMM_WORLD_RANK"].flatMap(Int.init) ?? 0
+    try inWorld { world in
+      #expect(world.size == expected)
+      #expect(world.rank == expectedRank)
+      #expect((1...world.size).contains(world.localSize))
+      #expect(!world.hostName.isEmpty)
+      #expect(world.processorCount >= 1)
+      try world.barrier()
+    }
+  }
+
+  @Test func aSecondWorldIsRefused() throws {
+    try inWorld { _ in
+      #expect(throws: WorldError.alreadyRun) { try World.run { _ in } }
+    }
+  }
+
+  @Test func maximumIsTheLargest() throws {
+    try inWorld { world in
+      for least in [0, -1, -world.size, Int.min] {
+        let largest = try world.maximum(least + world.rank)
+        #expect(largest == least + world.size - 1)
+      }
+    }
+  }
+
+  // MARK: Moving bytes
+
+  @Test func broadcastFromEveryRoot() throws {
+    try inWorld { world in
+      for root in 0..<world.size {
+        for length in [0, 1, 1000, 300_001] {
+          let expected = Self.bytes(of: root, length: length)
+          let own = world.rank == root ? expected : Self.bytes(of: world.rank, length: world.rank * 3)
+          let before = world.bytesSent(by: .broadcast)
+          let received = try world.broadcast(own, from: root)
+          #expect(received == expected)
+          let sent = world.bytesSent(by: .broadcast) - before
+          let copies = world.rank == root ? world.size - 1 : 0
+          #expect(sent == copies * (length + 8), "the length and the bytes")
+        }
+      }
+    }
+  }
+
+  @Test func gatherOfVariableLengths() throws {
+    try inWorld { world in
+      for scale in [0, 1, 777, 400_000] {
+        func length(_ rank: Int) -> Int { rank % 3 == 1 ? 0 : rank * scale + scale }
+        let all = try world.allGather(Self.bytes(of: world.rank, length: length(world.rank)))
+        #expect(all == (0..<world.size).map { Self.bytes(of: $0, length: length($0)) })
+      }
+    }
+  }
+
+  @Test func gatherInPlaceWithUnevenRanges() throws {
+    try inWorld { world in
+      for unit in [0, 1, 1000, 70_003] {
+        // Rank r owns r % 3 units, so some own nothing; three elements at the end belong to nobody.
+        var ranges: [Range<Int>] = []
+        for rank in 0..<world.size {
+          let start = ranges.last?.upperBound ?? 0
+          ranges.append(start..<start + rank % 3 * unit)
+        }
+        let count = ranges.last!.upperBound
+        let buffer = FloatBuffer(count: count + 3)
+        buffer.view.fill(-1)
+        for i in ranges[world.rank] { buffer.view[i] = Float(i) }
+        let before = world.bytesSent(by: .allGather)
+        try world.allGather(buffer.view, ranges: ranges)
+        #expect(buffer.view.array == (0..<count).map(Float.init) + [-1, -1, -1])
+        let passedOn = (count - ranges[(world.rank + 1) % world.size].count) * 4
+        #expect(world.bytesSent(by: .allGather) - before == (world.size == 1 ? 0 : passedOn))
+      }
+    }
+  }
+
+  // MARK: Sums
+
+  /// One step's worth: accumulates this rank's lanes, reduces, and compares with the recursive sum.
+  private static func checkReduction(
+    in world: borrowing World, laneCount: Int, slices: [Range<Int>], inPlace: Bool
+  ) throws {
+    let tree = LaneTree(laneCount: laneCount)
+    let count = slices.last!.upperBound
+    let lanes = tree.lanes(of: world.rank, size: world.size)
+    let gradients = (0..<laneCount).map { gradient(lane: $0, count: count) }
+    let slice = slices[world.rank]
+    let expected = bits(Array(referenceSum(laneCount: laneCount, gradients: gradients)[slice]))
+    var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count)
+    let reduction = TreeReduction(tree: tree, slices: slices, rank: world.rank)
+    let separate = FloatBuffer(count: slice.count)
+    for step in 0..<2 {
+      for lane in lanes {
+        let view = accumulator.begin()
+        gradients[lane].withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: count) }
+        accumulator.end()
+      }
+      let nodes = accumulator.nodes
+      let result = inPlace ? nodes[nodes.count - 1].view[slice] : separate.view
+      let before = world.bytesSent(by: .reduceScatter)
+      try world.reduceScatter(nodes, with: reduction, into: result)
+      #expect(bits(result.array) == expected, "lanes \(laneCount), step \(step)")
+      #expect(
+        world.bytesSent(by: .reduceScatter) - before == nodes.count * (count - slice.count) * 4,
+        "lanes \(laneCount), step \(step)")
+    }
+  }
+
+  /// Bounds at random places, some slices empty.
+  private static func unevenSlices(count: Int, size: Int) -> [Range<Int>] {
+    var random = CounterRandom(seed: 3, purpose: .initialisation).stream(UInt32(count), UInt32(size))
+    var bounds = (1..<max(size, 1)).map { _ in Int(random.next(below: UInt32(count + 1))) }
+    if bounds.count > 2 { bounds[1] = bounds[0] }
+    bounds = [0] + bounds.sorted() + [count]
+    return (0..<size).map { bounds[$0]..<bounds[$0 + 1] }
+  }
+
+  @Test(arguments: [0, 1, 2, 3, 4, 5, 7, 8, 12, 13, 16]) func reductionHasTheBitsOfTheTree(more: Int)
+    async throws
+  {
+    try inWorld { world in
+      let laneCount = world.size + more
+      for count in [1, 100, 2500] {
+        let slices = Self.unevenSlices(count: count, size: world.size)
+        try Self.checkReduction(in: world, laneCount: laneCount, slices: slices, inPlace: false)
+        try Self.checkReduction(in: world, laneCount: laneCount, slices: slices, inPlace: true)
+      }
+    }
+  }
+
+  @Test func reductionOfManyPieces() throws {
+    try inWorld { world in
+      // One lane a rank, the last ranks' slices larger than a piece, whatever the world size.
+      let chunk = SlicePartition.chunkSize
+      let count = (world.size + 5) * chunk + 123
+      try Self.checkReduction(
+        in: world, laneCount: world.size, slices: SlicePartition(count: count, size: world.size).slices,
+        inPlace: false)
+      var lopsided = [Range<Int>](repeating: 0..<0, count: world.size)
+      lopsided[world.size - 1] = 0..<count
+      try Self.checkReduction(in: world, laneCount: world.size, slices: lopsided, inPlace: false)
+    }
+  }
+
+  @Test func everySizeAgreesOnTheSameDigest() throws {
+    // 16 lanes in any world: a number written down, so that worlds of different sizes are compared with each other.
+    try inWorld { world in
+      let (laneCount, count) = (16, 3 * SlicePartition.chunkSize + 11)
+      let tree = LaneTree(laneCount: laneCount)
+      let slices = SlicePartition(count: count, size: world.size).slices
+      let lanes = tree.lanes(of: world.rank, size: world.size)
+      var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count)
+      for lane in lanes {
+        let view = accumulator.begin()
+        for (i, value) in gradient(lane: lane, count: 1024).enumerated() {
+          for j in stride(from: i, to: count, by: 1024) { view[j] = value }
+        }
+        accumulator.end()
+      }
+      let total = FloatBuffer(count: count)
+      let reduction = TreeReduction(tree: tree, slices: slices, rank: world.rank)
+      try world.reduceScatter(accumulator.nodes, with: reduction, into: total.view[slices[world.rank]])
+      try world.allGather(total.view, ranges: slices)
+      let digest = total.view.array.reduce(UInt64(14_695_981_039_346_656_037)) {
+        ($0 ^ UInt64($1.bitPattern)) &* 1_099_511_628_211
+      }
+      #expect(digest == 11_902_401_534_586_811_782)
+    }
+  }
+
+  @Test(arguments: [0, 1, 4, 11, 40]) func sumOfChunksIsInChunkOrder(chunkCount: Int) throws {
+    try inWorld { world in
+      let values = gradient(lane: 1, count: chunkCount).map { Double($0) / 3 }
+      let partition = SlicePartition(
+        count: max(0, chunkCount * SlicePartition.chunkSize - 1), size: world.size)
+      let own = Array(values[partition.chunkIndices(of: world.rank)])
+      let sum = try world.sumOfChunks(own, partition: partition)
+      #expect(sum.bitPattern == values.reduce(0, +).bitPattern)
+    }
+  }
+
+  // MARK: Agreement
+
+  private struct UnreadableShard: Error, CustomStringConvertible {
+    let rank: Int
+    var description: String { "shard \(rank) is unreadable" }
+  }
+
+  @Test func agreementOnSuccess() throws {
+    try inWorld { world in
+      try world.agree(nil)
+      let value = try world.together { world.rank + 1 }
+      #expect(value == world.rank + 1)
+    }
+  }
+
+  @Test func everyRankThrowsTheErrorOfTheLowestFailingRank() throws {
+    try inWorld { world in
+      for failing in 0..<world.size {
+        let message = "rank \(failing) says: Überlauf"
+        #expect(throws: WorldError.agreedFailure(code: 78, message: message, rank: failing)) {
+          let fails = world.rank == failing || world.rank == world.size - 1
+          let own = WorldFailure(
+            code: world.rank == failing ? 78 : 70, message: "rank \(world.rank) says: Überlauf")
+          try world.agree(fails ? own : nil)
+        }
+      }
+    }
+  }
+
+  @Test func togetherThrowsAlikeEverywhere() throws {
+    try inWorld { world in
+      for failing in 0..<world.size {
+        let expected = WorldError.agreedFailure(
+          code: 70, message: "shard \(failing) is unreadable", rank: failing)
+        #expect(throws: expected) {
+          _ = try world.together {
+            if world.rank >= failing { throw UnreadableShard(rank: world.rank) }
+            return 1
+          }
+        }
+        // An agreement within another keeps code and message.
+        #expect(throws: WorldError.agreedFailure(code: 78, message: "stop", rank: 0)) {
+          try world.together {
+            try world.agree(world.rank == failing ? WorldFailure(code: 78, message: "stop") : nil)
+          }
+        }
+      }
+    }
+  }
+}
