@@ -8,6 +8,14 @@ public struct CheckpointStore: Sendable {
 
   public init(path: String) { self.path = path }
 
+  /// The checkpoints of the run in the folder `run`, which need not be held.
+  ///
+  /// - Throws: `foreignFolder`, `noRun`.
+  public init(run: String) throws(CoordinatorError) {
+    if try RunDirectory.identify(run) == nil { throw .noRun(path: run) }
+    path = run + "/checkpoints"
+  }
+
   /// One checkpoint, not yet looked into.
   public struct Item: Equatable, Sendable {
     public let step: Int
@@ -23,6 +31,36 @@ public struct CheckpointStore: Sendable {
       }
     }
     return items.sorted { $0.step < $1.step }
+  }
+
+  /// One line a checkpoint: step, ranks that wrote it, size, folder. Only what can be had without reading the tensors.
+  public func summaries() throws(CoordinatorError) -> [String] {
+    try list().map { item throws(CoordinatorError) in
+      do throws(CoordinatorError) {
+        let manifest = try CheckpointManifest(checkpoint: item.path)
+        try manifest.verifySizes(checkpoint: item.path)
+        let state = try Checkpoint(path: item.path).state
+        let megabytes = Double(manifest.files.reduce(0) { $0 + $1.size } / 10_000) / 100
+        return "step \(item.step): written by \(state.worldSize) rank(s), \(megabytes) MB, \(item.path)"
+      } catch { return "step \(item.step): \(error)" }
+    }
+  }
+
+  /// Checks every checkpoint of the run, and returns one line each and whether all are whole.
+  ///
+  /// - Cost: reads and hashes all of them.
+  public func verifyAll() throws(CoordinatorError) -> (lines: [String], areWhole: Bool) {
+    var areWhole = true
+    let lines = try list().map { item throws(CoordinatorError) in
+      do throws(CoordinatorError) {
+        try Self.verify(item.path)
+        return "\(item.path): whole"
+      } catch {
+        areWhole = false
+        return "\(error)"
+      }
+    }
+    return (lines, areWhole)
   }
 
   /// Checks sizes and hashes of the checkpoint in the folder `path` of any run.

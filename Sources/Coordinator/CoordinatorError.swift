@@ -9,6 +9,8 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case tooFewSamples(samples: Int, globalBatch: Int)
   /// The folder holds things that no run put there; `found` is one of them.
   case foreignFolder(path: String, found: String)
+  /// The folder holds no run.
+  case noRun(path: String)
   /// Another job has the run.
   case runLocked(path: String, holder: String)
   /// A JSON file of ours that cannot be understood.
@@ -38,6 +40,7 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
         + "use more text, or a training.global_batch of at most \(samples)"
     case .foreignFolder(let path, let found):
       return "\(path) is not a run of bipft: it holds \(found); choose a new or empty folder"
+    case .noRun(let path): return "\(path) holds no run of bipft; give the folder that --run-dir named"
     case .runLocked(let path, let holder):
       return "\(path) is in use by another job (\(holder)); wait for it, or choose another run folder"
     case .unreadable(let path, let problem): return "\(path): \(problem)"

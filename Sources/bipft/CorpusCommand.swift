@@ -2,5 +2,6 @@ import ArgumentParser
 
 /// `bipft corpus …`
 struct CorpusCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "corpus", abstract: "Build and inspect corpora.")
+  static let configuration = CommandConfiguration(
+    commandName: "corpus", abstract: "Build and inspect corpora.")
 }
