@@ -139,9 +139,8 @@ public struct CheckpointStore: Sendable {
     for name in try folderContents(path) {
       if name.hasPrefix(".step-"), name.hasSuffix(".partial") || name.hasSuffix(".removed") {
         try removeFolder(path + "/" + name)
-      } else if name.hasPrefix(".latest."), name.hasSuffix(".partial"), unlink(path + "/" + name) != 0 {
-        throw .file(.system(operation: "remove", path: path + "/" + name, code: errno))
       }
     }
+    try removeTemporaries(of: ["latest"], in: path)
   }
 }

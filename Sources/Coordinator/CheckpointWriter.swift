@@ -19,7 +19,8 @@ public struct CheckpointWriter {
   /// It is there, verified and durable, or not at all: an error on any rank is thrown on all alike, the hidden folder is
   /// removed, and older checkpoints stay as they are.
   ///
-  /// - Throws: `CoordinatorError.notWritten` on all ranks alike; `world` if the ranks lost each other.
+  /// - Throws: `CoordinatorError.notWritten` on all ranks alike (rethrown inside `World.together`, it ends the job with
+  ///   one line); `world` if the ranks lost each other.
   /// - Cost: writes 12 bytes an element, reads them twice (comparison, SHA-256), all shared among the ranks.
   public func write(
     _ world: borrowing World, state: CheckpointState, parameters: FlatPart, firstMoments: FlatPart,

@@ -24,6 +24,7 @@ public struct RunDirectory: ~Copyable {
     do throws(CoordinatorError) {
       try createFolders(path + "/checkpoints")
       try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
+      try removeTemporaries(of: ["state.json", "config.yaml"], in: path)
     } catch {
       close(descriptor)
       throw error
@@ -52,7 +53,8 @@ public struct RunDirectory: ~Copyable {
     return try write(RunState(status: status, step: step, reason: reason, attempt: attempt, time: Date()))
   }
 
-  /// Keeps the resolved configuration beside the results, as `config.yaml`.
+  /// Keeps the resolved configuration beside the results, as `config.yaml`. Call it after `begin`, whose state marks the
+  /// folder as a run.
   public func writeConfiguration(_ text: String) throws(CoordinatorError) {
     try files { () throws(TensorFileError) in try replaceFile(path + "/config.yaml", with: [Array(text.utf8)])
     }
@@ -98,6 +100,15 @@ func folderContents(_ path: String) throws(CoordinatorError) -> [String] {
     if name != "." && name != ".." { names.append(name) }
   }
   return names.sorted()
+}
+
+/// Removes what an interrupted `replaceFile` of one of `names` left in `folder`.
+func removeTemporaries(of names: [String], in folder: String) throws(CoordinatorError) {
+  for item in try folderContents(folder) where item.hasSuffix(".partial") {
+    guard names.contains(where: { item.hasPrefix(".\($0).") }) else { continue }
+    let path = folder + "/" + item
+    if unlink(path) != 0 { throw .file(.system(operation: "remove", path: path, code: errno)) }
+  }
 }
 
 /// Makes a folder and those above it; one that is there is fine.

@@ -148,6 +148,56 @@ struct CheckpointTests {
     #expect(try fixture.folder.contents() == ["latest", "step-00000010"])
   }
 
+  /// A job that dies at any moment of writing leaves the older checkpoint, or the new one whole.
+  @Test(arguments: 0..<4) func deathInEachPhase(phase: Int) throws {
+    let run = fixture.folder.path + "/run"
+    do { _ = try RunDirectory(path: run) }
+    let draft = CheckpointDraft(
+      checkpoints: run + "/checkpoints", layout: layout,
+      state: CheckpointFixture.state(step: 20, layout: layout))
+    let buffer = FloatBuffer(count: layout.elementCount)
+    try draft.create()
+    if phase >= 1 { try draft.write(.parameters, FlatPart(start: 0, values: buffer.view)) }
+    if phase >= 2 {
+      // With phase 2 the manifest is written and the rename has not happened; with 3 only `latest` is missing.
+      for vector in CheckpointVector.allCases {
+        try draft.write(vector, FlatPart(start: 0, values: buffer.view))
+      }
+      try draft.commit([draft.digests(rank: 0, size: 1)])
+      try FileManager.default.removeItem(atPath: run + "/checkpoints/latest")
+      if phase == 2 {
+        try FileManager.default.moveItem(
+          atPath: draft.path, toPath: run + "/checkpoints/.step-00000020.partial")
+      }
+    }
+    let directory = try RunDirectory(path: run)
+    let found = try CheckpointStore(path: directory.checkpointsPath).newestValid { Issue.record("\($0)") }
+    #expect(found?.step == (phase == 3 ? 20 : nil))
+    #expect(try fixture.folder.contents("run/checkpoints") == (phase == 3 ? ["step-00000020"] : []))
+  }
+
+  @Test func summariesAndVerification() throws {
+    let path = fixture.folder.path + "/run"
+    #expect(throws: CoordinatorError.file(.system(operation: "list", path: path, code: ENOENT))) {
+      _ = try CheckpointStore(run: path)
+    }
+    let run = try RunDirectory(path: path)
+    #expect(throws: CoordinatorError.noRun(path: path)) { _ = try CheckpointStore(run: path) }
+    try run.begin()
+    let store = try CheckpointStore(run: path)
+    #expect(try store.summaries() == [] && store.verifyAll().areWhole)
+    for step in [10, 20] {
+      try FileManager.default.moveItem(
+        atPath: fixture.write(step: step), toPath: run.checkpointsPath + "/step-000000\(step)")
+    }
+    #expect(try store.summaries().allSatisfy { $0.contains("written by 1 rank(s)") })
+    #expect(try store.verifyAll().lines == [10, 20].map { "\(path)/checkpoints/step-000000\($0): whole" })
+    try (run.checkpointsPath + "/step-00000010/state.json").changeFile { $0.removeLast() }
+    let (lines, areWhole) = try store.verifyAll()
+    #expect(!areWhole && lines[0].contains("damaged: state.json") && lines[1].hasSuffix("whole"))
+    #expect(try store.summaries()[0].hasPrefix("step 10: checkpoint "))
+  }
+
   @Test func retention() throws {
     for step in stride(from: 10, through: 80, by: 10) { try fixture.write(step: step) }
     try (fixture.checkpoints + "/step-00000070/optimizer.safetensors").changeFile { $0.removeLast() }

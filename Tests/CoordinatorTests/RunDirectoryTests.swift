@@ -91,7 +91,11 @@ struct RunDirectoryTests {
     let hidden = folder.path + "/checkpoints/.step-00000010.partial"
     try FileManager.default.createDirectory(atPath: hidden, withIntermediateDirectories: true)
     try Data([1]).write(to: URL(fileURLWithPath: hidden + "/model.safetensors"))
+    for name in ["checkpoints/.latest.7.partial", ".state.json.7.partial"] {
+      try Data([1]).write(to: URL(fileURLWithPath: folder.path + "/" + name))
+    }
     let run = try RunDirectory(path: folder.path)
+    #expect(try folder.contents() == ["checkpoints", "lock"])
     #expect(try folder.contents("checkpoints") == [])
     #expect(run.checkpointsPath == folder.path + "/checkpoints")
   }
