@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests of Collectives under mpirun with 1, 2, 3, 4, 5 and 8 ranks.
+# Runs the tests of Collectives and of checkpoints written together under mpirun with 1, 2, 3, 4, 5 and 8 ranks.
 #
 #   scripts/mpi-tests.sh [debug|release] [RANKS...]
 #
@@ -28,13 +28,15 @@ output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
 for ranks; do
-  if mpirun --oversubscribe --timeout 300 -n "$ranks" \
-    "$bundle" --testing-library swift-testing --filter CollectivesTests </dev/null >"$output" 2>&1 &&
-    [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ]; then
-    echo "Collectives in a world of $ranks: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
-  else
-    cat "$output"
-    echo "Collectives in a world of $ranks: FAILED" >&2
-    exit 1
-  fi
+  for suite in CollectivesTests CheckpointWorldTests; do
+    if mpirun --oversubscribe --timeout 300 -n "$ranks" \
+      "$bundle" --testing-library swift-testing --filter "$suite" </dev/null >"$output" 2>&1 &&
+      [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ]; then
+      echo "$suite in a world of $ranks: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
+    else
+      cat "$output"
+      echo "$suite in a world of $ranks: FAILED" >&2
+      exit 1
+    fi
+  done
 done

@@ -1,3 +1,4 @@
+import Collectives
 import TensorFiles
 
 /// What can go wrong around a run. Each description is one line: what, where, and what to do next.
@@ -8,6 +9,8 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case tooFewSamples(samples: Int, globalBatch: Int)
   /// The folder holds things that no run put there; `found` is one of them.
   case foreignFolder(path: String, found: String)
+  /// The folder holds no run.
+  case noRun(path: String)
   /// Another job has the run.
   case runLocked(path: String, holder: String)
   /// A JSON file of ours that cannot be understood.
@@ -20,8 +23,12 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case noValidCheckpoint(path: String, damage: [String])
   /// The checkpoint is of another model; a nil shape means the tensor does not exist there.
   case otherShape(checkpoint: String, tensor: String, stored: [Int]?, wanted: [Int]?, key: String?)
+  /// The tensors fit, but sizes differ that show in no shape (the number of heads).
+  case otherSizes(checkpoint: String, differences: String)
   /// Something that defines the run is not what it was when the checkpoint was written.
   case changed(checkpoint: String, field: String, stored: String, current: String)
+  /// The ranks lost each other.
+  case world(WorldError)
   /// A checkpoint was not written; older ones are untouched.
   case notWritten(step: Int, reason: String)
 
@@ -33,6 +40,7 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
         + "use more text, or a training.global_batch of at most \(samples)"
     case .foreignFolder(let path, let found):
       return "\(path) is not a run of bipft: it holds \(found); choose a new or empty folder"
+    case .noRun(let path): return "\(path) holds no run of bipft; give the folder that --run-dir named"
     case .runLocked(let path, let holder):
       return "\(path) is in use by another job (\(holder)); wait for it, or choose another run folder"
     case .unreadable(let path, let problem): return "\(path): \(problem)"
@@ -41,16 +49,20 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
     case .damagedCheckpoint(let path, let file, let problem):
       return "checkpoint \(path) is damaged: \(file): \(problem)"
     case .noValidCheckpoint(let path, let damage):
-      return "\(path) holds \(damage.count) checkpoint(s) and none is valid (\(damage.joined(separator: "; "))); "
+      return
+        "\(path) holds \(damage.count) checkpoint(s) and none is valid (\(damage.joined(separator: "; "))); "
         + "restore one, or start anew in another run folder"
     case .otherShape(let checkpoint, let tensor, let stored, let wanted, let key):
       let reason = key.map { " (\($0))" } ?? ""
       return "checkpoint \(checkpoint) is of another model\(reason): tensor \(tensor) has "
         + "\(stored.map { "shape \($0)" } ?? "no place") there and \(wanted.map { "shape \($0)" } ?? "no place") "
         + "in this configuration"
+    case .otherSizes(let checkpoint, let differences):
+      return "checkpoint \(checkpoint) is of another model: \(differences)"
     case .changed(let checkpoint, let field, let stored, let current):
       return "checkpoint \(checkpoint) was written with \(field) = \(stored), now it is \(current); "
         + "set it back, or pass --allow-change \(field)"
+    case .world(let error): return error.description
     case .notWritten(let step, let reason):
       return "the checkpoint of step \(step) was not written, older ones stay: \(reason)"
     }

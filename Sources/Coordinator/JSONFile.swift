@@ -8,7 +8,9 @@ func encodeJSON(_ value: some Encodable) -> [UInt8] {
   encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
   encoder.keyEncodingStrategy = .convertToSnakeCase
   // Our types hold strings, whole numbers and finite floats, which always encode.
-  guard let data = try? encoder.encode(value) else { preconditionFailure("\(type(of: value)) does not encode") }
+  guard let data = try? encoder.encode(value) else {
+    preconditionFailure("\(type(of: value)) does not encode")
+  }
   return Array(data) + [UInt8(ascii: "\n")]
 }
 
@@ -31,10 +33,13 @@ func readFile(_ path: String) throws(TensorFileError) -> [UInt8] {
 
 /// One line about a decoding error.
 private func summary(of error: any Error) -> String {
-  func place(_ context: DecodingError.Context) -> String { context.codingPath.map(\.stringValue).joined(separator: ".") }
+  func place(_ context: DecodingError.Context) -> String {
+    context.codingPath.map(\.stringValue).joined(separator: ".")
+  }
   switch error as? DecodingError {
   case .keyNotFound(let key, _): return "key \(key.stringValue) is missing"
-  case .typeMismatch(_, let context), .valueNotFound(_, let context): return "key \(place(context)) has a wrong type"
+  case .typeMismatch(_, let context), .valueNotFound(_, let context):
+    return "key \(place(context)) has a wrong type"
   default: return "damaged or truncated"
   }
 }

@@ -20,16 +20,18 @@ public struct RunDirectory: ~Copyable {
   public init(path: String) throws(CoordinatorError) {
     try createFolders(path)
     let state = try Self.identify(path)
-    lockDescriptor = try takeLock(path)
-    self.path = path
-    previous = state
+    let descriptor = try takeLock(path)
     do throws(CoordinatorError) {
       try createFolders(path + "/checkpoints")
       try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
+      try removeTemporaries(of: ["state.json", "config.yaml"], in: path)
     } catch {
-      close(lockDescriptor)
+      close(descriptor)
       throw error
     }
+    lockDescriptor = descriptor
+    self.path = path
+    previous = state
   }
 
   deinit { close(lockDescriptor) }
@@ -51,9 +53,11 @@ public struct RunDirectory: ~Copyable {
     return try write(RunState(status: status, step: step, reason: reason, attempt: attempt, time: Date()))
   }
 
-  /// Keeps the resolved configuration beside the results, as `config.yaml`.
+  /// Keeps the resolved configuration beside the results, as `config.yaml`. Call it after `begin`, whose state marks the
+  /// folder as a run.
   public func writeConfiguration(_ text: String) throws(CoordinatorError) {
-    try files { () throws(TensorFileError) in try replaceFile(path + "/config.yaml", with: [Array(text.utf8)]) }
+    try files { () throws(TensorFileError) in try replaceFile(path + "/config.yaml", with: [Array(text.utf8)])
+    }
   }
 
   private func write(_ state: RunState) throws(CoordinatorError) -> RunState {
@@ -67,7 +71,8 @@ public struct RunDirectory: ~Copyable {
   public static func identify(_ path: String) throws(CoordinatorError) -> RunState? {
     let names = try folderContents(path)
     if names.contains("state.json") {
-      guard let state = try? decodeJSON(RunState.self, path: path + "/state.json"), state.format == RunState.format
+      guard let state = try? decodeJSON(RunState.self, path: path + "/state.json"),
+        state.format == RunState.format
       else { throw .foreignFolder(path: path, found: "a state.json that is not of a run") }
       if state.version > RunState.currentVersion {
         throw .newerFormat(path: path + "/state.json", version: state.version, known: RunState.currentVersion)
@@ -97,6 +102,15 @@ func folderContents(_ path: String) throws(CoordinatorError) -> [String] {
   return names.sorted()
 }
 
+/// Removes what an interrupted `replaceFile` of one of `names` left in `folder`.
+func removeTemporaries(of names: [String], in folder: String) throws(CoordinatorError) {
+  for item in try folderContents(folder) where item.hasSuffix(".partial") {
+    guard names.contains(where: { item.hasPrefix(".\($0).") }) else { continue }
+    let path = folder + "/" + item
+    if unlink(path) != 0 { throw .file(.system(operation: "remove", path: path, code: errno)) }
+  }
+}
+
 /// Makes a folder and those above it; one that is there is fine.
 private func createFolders(_ path: String) throws(CoordinatorError) {
   if mkdir(path, 0o755) == 0 { return }
@@ -124,7 +138,8 @@ private func takeLock(_ path: String) throws(CoordinatorError) -> Int32 {
     let holder = text.trimmingCharacters(in: .whitespacesAndNewlines)
     throw .runLocked(path: path, holder: holder.isEmpty ? "just starting" : holder)
   }
-  let holder = "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"
+  let holder =
+    "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"
   ftruncate(descriptor, 0)
   do throws(TensorFileError) {
     try Array(holder.utf8).span.bytes.withUnsafeBytes { bytes throws(TensorFileError) in

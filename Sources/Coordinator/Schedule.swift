@@ -111,7 +111,9 @@ public struct Schedule: Sendable {
     for lane in 0..<lanes {
       for index in 0..<microBatch {
         let (epoch, sample) = sample(step: step, lane: lane, index: index)
-        withUnsafeBytes(of: (UInt64(epoch).littleEndian, sample.littleEndian)) { hash.update(bufferPointer: $0) }
+        withUnsafeBytes(of: (UInt64(epoch).littleEndian, sample.littleEndian)) {
+          hash.update(bufferPointer: $0)
+        }
       }
     }
     return hexadecimal(hash.finalize())

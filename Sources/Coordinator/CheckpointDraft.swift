@@ -1,0 +1,140 @@
+import BinaryModel
+import Foundation
+import Kernels
+import TensorFiles
+
+/// A checkpoint being written, in a hidden folder, in phases that the ranks of a world do one after the other:
+/// `create` (one rank), `write` (each its parts), `digests` (each its pieces), `commit` (one rank). Until `commit`
+/// renames the folder there is no checkpoint; `discard` removes it.
+public struct CheckpointDraft {
+  let checkpoints: String
+  let state: CheckpointState
+  let tensors: CheckpointTensors
+
+  /// A draft in the folder `checkpoints` of a run.
+  public init(checkpoints: String, layout: ParameterLayout, state: CheckpointState) {
+    self.checkpoints = checkpoints
+    self.state = state
+    tensors = CheckpointTensors(layout)
+  }
+
+  /// The folder of the checkpoint once it is committed.
+  public var path: String { checkpoints + "/" + checkpointName(step: state.step) }
+  var hiddenPath: String { checkpoints + "/." + checkpointName(step: state.step) + ".partial" }
+  private static let stateFile = "state.json"
+
+  /// Makes the hidden folder and the files at their full size, with the headers and `state.json`.
+  public func create() throws(CoordinatorError) {
+    try removeFolder(hiddenPath)
+    if mkdir(hiddenPath, 0o755) != 0 {
+      throw .file(.system(operation: "create", path: hiddenPath, code: errno))
+    }
+    try createFile(CheckpointTensors.modelFile, tensors.model)
+    try createFile(CheckpointTensors.optimizerFile, tensors.optimizer)
+    try files { () throws(TensorFileError) in
+      try replaceFile(hiddenPath + "/" + Self.stateFile, with: [encodeJSON(state)])
+    }
+  }
+
+  private func createFile(_ name: String, _ layout: SafetensorsLayout) throws(CoordinatorError) {
+    let file = try FileAccess(creating: hiddenPath + "/" + name, size: layout.fileSize)
+    try layout.headerBytes.span.bytes.withUnsafeBytes { bytes throws(CoordinatorError) in
+      try file.write(bytes, at: 0)
+    }
+    try file.sync()
+  }
+
+  /// Writes `part` of `vector`, makes it durable, and compares what the disk then holds with memory.
+  ///
+  /// - Cost: writes and reads 4 bytes an element.
+  public func write(_ vector: CheckpointVector, _ part: FlatPart) throws(CoordinatorError) {
+    let file = try FileAccess(updating: hiddenPath + "/" + vector.fileName)
+    let places = tensors.places(of: vector, in: part.range)
+    func bytes(_ elements: Range<Int>) -> UnsafeRawBufferPointer {
+      let own = elements.lowerBound - part.start..<elements.upperBound - part.start
+      return UnsafeRawBufferPointer(part.values[own].bytes)
+    }
+    for (elements, byte) in places { try file.write(bytes(elements), at: byte) }
+    try file.sync()
+    for (elements, byte) in places where try !file.holds(bytes(elements), at: byte) {
+      throw .unreadable(
+        path: file.path,
+        problem: "reads back other bytes than were written at byte \(byte); the disk is failing")
+    }
+  }
+
+  /// All pieces of all files, in the order of the manifest.
+  private var pieces: [Piece] {
+    Piece.all(file: CheckpointTensors.modelFile, size: tensors.model.fileSize)
+      + Piece.all(file: CheckpointTensors.optimizerFile, size: tensors.optimizer.fileSize)
+      + Piece.all(file: Self.stateFile, size: encodeJSON(state).count)
+  }
+
+  /// Reads back every piece whose index is `rank` modulo `size` and returns their SHA-256s in order.
+  public func digests(rank: Int, size: Int) throws(CoordinatorError) -> [String] {
+    var digests: [String] = []
+    for (index, piece) in pieces.enumerated() where index % size == rank {
+      digests.append(try piece.digest(in: hiddenPath))
+    }
+    return digests
+  }
+
+  /// Writes the manifest, renames the folder to its final name, and points `latest` to it.
+  ///
+  /// - Parameter digests: what `digests` returned on each rank. They cover every piece.
+  public func commit(_ digests: [[String]]) throws(CoordinatorError) {
+    let all = pieces.indices.map { digests[$0 % digests.count][$0 / digests.count] }
+    var entries: [CheckpointManifest.File] = []
+    for (piece, digest) in zip(pieces, all) {
+      let earlier = entries.last?.name == piece.file ? entries.removeLast().pieces : []
+      entries.append(
+        CheckpointManifest.File(name: piece.file, size: piece.fileSize, pieces: earlier + [digest]))
+    }
+    let manifest = encodeJSON(CheckpointManifest(files: entries))
+    try files { () throws(TensorFileError) in
+      try replaceFile(hiddenPath + "/" + CheckpointManifest.fileName, with: [manifest])
+    }
+    // A damaged checkpoint of this step (a redone one) gives way, kept under another name.
+    try setAside()
+    if rename(hiddenPath, path) != 0 {
+      throw .file(.system(operation: "rename to", path: path, code: errno))
+    }
+    try files { () throws(TensorFileError) in
+      try syncFolder(checkpoints)
+      try replaceFile(checkpoints + "/latest", with: [Array((checkpointName(step: state.step) + "\n").utf8)])
+    }
+  }
+
+  /// Moves an older folder of the same step out of the way.
+  private func setAside() throws(CoordinatorError) {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { return }
+    var number = 1
+    while lstat("\(path).replaced-\(number)", &status) == 0 { number += 1 }
+    if rename(path, "\(path).replaced-\(number)") != 0 {
+      throw .file(.system(operation: "rename", path: path, code: errno))
+    }
+  }
+
+  /// Removes the hidden folder.
+  public func discard() throws(CoordinatorError) { try removeFolder(hiddenPath) }
+}
+
+/// `step-00000100`.
+func checkpointName(step: Int) -> String {
+  let digits = String(step)
+  return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+}
+
+/// Removes a folder of files, if it is there.
+func removeFolder(_ path: String) throws(CoordinatorError) {
+  var status = stat()
+  if lstat(path, &status) != 0 {
+    if errno == ENOENT { return }
+    throw .file(.system(operation: "look at", path: path, code: errno))
+  }
+  for name in try folderContents(path) where unlink(path + "/" + name) != 0 {
+    throw .file(.system(operation: "remove", path: path + "/" + name, code: errno))
+  }
+  if rmdir(path) != 0 { throw .file(.system(operation: "remove", path: path, code: errno)) }
+}

@@ -1,0 +1,118 @@
+import Crypto
+import Foundation
+import TensorFiles
+
+/// `manifest.json` of a checkpoint: size and SHA-256 of every piece of every file. Written last, so that a checkpoint
+/// with a manifest is complete, and any later damage shows.
+struct CheckpointManifest: Codable, Equatable {
+  static let currentVersion = 1
+  static let fileName = "manifest.json"
+  /// Bytes of a piece; the last of a file may be shorter.
+  static let pieceSize = 16 << 20
+
+  struct File: Codable, Equatable {
+    let name: String
+    let size: Int
+    /// SHA-256 of each piece, hexadecimal.
+    let pieces: [String]
+  }
+
+  let version: Int
+  let pieceSize: Int
+  let files: [File]
+  /// SHA-256 of this manifest's own JSON with an empty digest.
+  private(set) var digest: String
+
+  init(files: [File]) {
+    version = Self.currentVersion
+    pieceSize = Self.pieceSize
+    self.files = files
+    digest = ""
+    digest = ownDigest
+  }
+
+  private var ownDigest: String {
+    var copy = self
+    copy.digest = ""
+    return hexadecimal(SHA256.hash(data: Data(encodeJSON(copy))))
+  }
+
+  /// Reads and checks the manifest itself.
+  ///
+  /// - Throws: `damagedCheckpoint`, `newerFormat`.
+  init(checkpoint: String) throws(CoordinatorError) {
+    let path = checkpoint + "/" + Self.fileName
+    do throws(CoordinatorError) { self = try decodeJSON(CheckpointManifest.self, path: path) } catch {
+      throw .damagedCheckpoint(path: checkpoint, file: Self.fileName, problem: error.description)
+    }
+    if version > Self.currentVersion {
+      throw .newerFormat(path: path, version: version, known: Self.currentVersion)
+    }
+    let bytes = try Coordinator.files { () throws(TensorFileError) in try readFile(path) }
+    // Comparing the text too finds changes that the decoder does not see.
+    if digest != ownDigest || bytes != encodeJSON(self) || pieceSize != Self.pieceSize {
+      throw .damagedCheckpoint(
+        path: checkpoint, file: Self.fileName, problem: "its own digest does not match")
+    }
+  }
+
+  /// Compares every file of the checkpoint with the manifest.
+  ///
+  /// - Throws: `damagedCheckpoint` with the first bad file and byte range.
+  /// - Cost: reads and hashes all of it.
+  static func verify(checkpoint: String) throws(CoordinatorError) {
+    let manifest = try CheckpointManifest(checkpoint: checkpoint)
+    try manifest.verifySizes(checkpoint: checkpoint)
+    for file in manifest.files {
+      for (index, digest) in file.pieces.enumerated() {
+        let piece = Piece(file: file.name, index: index, fileSize: file.size)
+        if try piece.digest(in: checkpoint) != digest {
+          throw .damagedCheckpoint(
+            path: checkpoint, file: file.name,
+            problem: "bytes \(piece.range.lowerBound) to \(piece.range.upperBound) have changed")
+        }
+      }
+    }
+  }
+
+  /// Compares only the sizes.
+  func verifySizes(checkpoint: String) throws(CoordinatorError) {
+    for file in files {
+      var status = stat()
+      if stat(checkpoint + "/" + file.name, &status) != 0 {
+        throw .damagedCheckpoint(path: checkpoint, file: file.name, problem: String(cString: strerror(errno)))
+      }
+      if Int(status.st_size) != file.size {
+        throw .damagedCheckpoint(
+          path: checkpoint, file: file.name, problem: "\(status.st_size) bytes instead of \(file.size)")
+      }
+    }
+  }
+}
+
+/// One piece of one file of a checkpoint.
+struct Piece {
+  let file: String
+  let index: Int
+  let fileSize: Int
+
+  /// Its bytes in the file.
+  var range: Range<Int> {
+    let start = index * CheckpointManifest.pieceSize
+    return start..<min(fileSize, start + CheckpointManifest.pieceSize)
+  }
+
+  static func all(file: String, size: Int) -> [Piece] {
+    (0..<(size + CheckpointManifest.pieceSize - 1) / CheckpointManifest.pieceSize).map {
+      Piece(file: file, index: $0, fileSize: size)
+    }
+  }
+
+  /// SHA-256 of what the file holds now. Read with pread, not mapped: a file cut off meanwhile is an error, not a crash.
+  func digest(in checkpoint: String) throws(CoordinatorError) -> String {
+    let file = try FileAccess(reading: checkpoint + "/" + file)
+    var hash = SHA256()
+    try file.read(range) { hash.update(bufferPointer: $0) }
+    return hexadecimal(hash.finalize())
+  }
+}

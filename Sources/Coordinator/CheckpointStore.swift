@@ -1,0 +1,146 @@
+import Foundation
+import TensorFiles
+
+/// The checkpoints of one run.
+public struct CheckpointStore: Sendable {
+  /// The folder that holds them.
+  public let path: String
+
+  public init(path: String) { self.path = path }
+
+  /// The checkpoints of the run in the folder `run`, which need not be held.
+  ///
+  /// - Throws: `foreignFolder`, `noRun`.
+  public init(run: String) throws(CoordinatorError) {
+    if try RunDirectory.identify(run) == nil { throw .noRun(path: run) }
+    path = run + "/checkpoints"
+  }
+
+  /// One checkpoint, not yet looked into.
+  public struct Item: Equatable, Sendable {
+    public let step: Int
+    public let path: String
+  }
+
+  /// The checkpoints under their final names, oldest first. Hidden, unfinished ones do not count.
+  public func list() throws(CoordinatorError) -> [Item] {
+    var items: [Item] = []
+    for name in try folderContents(path) {
+      if let step = Int(name.dropFirst(5)), step >= 0, name == checkpointName(step: step) {
+        items.append(Item(step: step, path: path + "/" + name))
+      }
+    }
+    return items.sorted { $0.step < $1.step }
+  }
+
+  /// One line a checkpoint: step, ranks that wrote it, size, folder. Only what can be had without reading the tensors.
+  public func summaries() throws(CoordinatorError) -> [String] {
+    try list().map { item throws(CoordinatorError) in
+      do throws(CoordinatorError) {
+        let manifest = try CheckpointManifest(checkpoint: item.path)
+        try manifest.verifySizes(checkpoint: item.path)
+        let state = try Checkpoint(path: item.path).state
+        let megabytes = Double(manifest.files.reduce(0) { $0 + $1.size } / 10_000) / 100
+        return "step \(item.step): written by \(state.worldSize) rank(s), \(megabytes) MB, \(item.path)"
+      } catch { return "step \(item.step): \(error)" }
+    }
+  }
+
+  /// Checks every checkpoint of the run, and returns one line each and whether all are whole.
+  ///
+  /// - Cost: reads and hashes all of them.
+  public func verifyAll() throws(CoordinatorError) -> (lines: [String], areWhole: Bool) {
+    var areWhole = true
+    let lines = try list().map { item throws(CoordinatorError) in
+      do throws(CoordinatorError) {
+        try Self.verify(item.path)
+        return "\(item.path): whole"
+      } catch {
+        areWhole = false
+        return "\(error)"
+      }
+    }
+    return (lines, areWhole)
+  }
+
+  /// Checks sizes and hashes of the checkpoint in the folder `path` of any run.
+  ///
+  /// - Throws: `damagedCheckpoint` naming the first bad file and its byte range.
+  /// - Cost: reads and hashes all of it.
+  public static func verify(_ path: String) throws(CoordinatorError) {
+    try CheckpointManifest.verify(checkpoint: path)
+  }
+
+  /// The newest checkpoint that is whole; nil if the run has none yet. Damaged ones are reported and left alone.
+  ///
+  /// - Parameter report: receives one line for each damaged checkpoint that is skipped.
+  /// - Throws: `noValidCheckpoint` if there are checkpoints and none is whole.
+  public func newestValid(report: (String) -> Void) throws(CoordinatorError) -> Item? {
+    var damage: [String] = []
+    for item in try list().reversed() {
+      do throws(CoordinatorError) {
+        try Self.verify(item.path)
+        return item
+      } catch {
+        damage.append(error.description)
+        report("skipped: \(error.description)")
+      }
+    }
+    if !damage.isEmpty { throw .noValidCheckpoint(path: path, damage: damage) }
+    return nil
+  }
+
+  /// Removes checkpoints that are no longer wanted: keeps the newest `keepLast` (at least two) whole ones and every one
+  /// whose step is a multiple of `keepEvery`. Damaged ones do not count and are never removed.
+  ///
+  /// - Parameter verified: steps that this process has written or verified itself; of these only the sizes are checked.
+  /// - Returns: the steps removed.
+  /// - Cost: reads all checkpoints but those in `verified`.
+  @discardableResult
+  public func prune(
+    keepLast: Int, keepEvery: Int? = nil, verified: Set<Int> = []
+  ) throws(CoordinatorError) -> [Int] {
+    var removed: [Int] = []
+    var kept = 0
+    for item in try list().reversed() where isWhole(item, sizesOnly: verified.contains(item.step)) {
+      if kept < max(2, keepLast) {
+        kept += 1
+      } else if keepEvery.map({ item.step % $0 != 0 }) ?? true {
+        try remove(item)
+        removed.append(item.step)
+      }
+    }
+    return removed.reversed()
+  }
+
+  private func isWhole(_ item: Item, sizesOnly: Bool) -> Bool {
+    do throws(CoordinatorError) {
+      if sizesOnly {
+        try CheckpointManifest(checkpoint: item.path).verifySizes(checkpoint: item.path)
+      } else {
+        try Self.verify(item.path)
+      }
+      return true
+    } catch { return false }
+  }
+
+  /// Hidden first, so that a half-removed checkpoint never looks like one.
+  private func remove(_ item: Item) throws(CoordinatorError) {
+    let hidden = path + "/." + checkpointName(step: item.step) + ".removed"
+    try removeFolder(hidden)
+    if rename(item.path, hidden) != 0 {
+      throw .file(.system(operation: "rename", path: item.path, code: errno))
+    }
+    try removeFolder(hidden)
+  }
+
+  /// Removes the hidden folders and files that a dead job left. Only the holder of the run's lock may call it.
+  public func removeAbandoned() throws(CoordinatorError) {
+    for name in try folderContents(path) {
+      if name.hasPrefix(".step-"), name.hasSuffix(".partial") || name.hasSuffix(".removed") {
+        try removeFolder(path + "/" + name)
+      }
+    }
+    try removeTemporaries(of: ["latest"], in: path)
+  }
+}

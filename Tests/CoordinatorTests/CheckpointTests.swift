@@ -1,0 +1,227 @@
+import BinaryModel
+import Coordinator
+import Foundation
+import Kernels
+import TensorFiles
+import Testing
+
+struct CheckpointTests {
+  let fixture: CheckpointFixture
+  var layout: ParameterLayout { fixture.layout }
+  init() throws { fixture = try CheckpointFixture() }
+
+  @Test(arguments: [1, 2, 3, 8]) func writtenBySomeReadByOthers(ranks: Int) throws {
+    let path = try fixture.write(step: 100, ranks: ranks)
+    #expect(path == fixture.checkpoints + "/step-00000100")
+    #expect(try fixture.folder.contents() == ["latest", "step-00000100"])
+    #expect(
+      try fixture.folder.contents("step-00000100")
+        == ["manifest.json", "model.safetensors", "optimizer.safetensors", "state.json"])
+    #expect(try String(contentsOfFile: fixture.checkpoints + "/latest", encoding: .utf8) == "step-00000100\n")
+    try CheckpointStore.verify(path)
+    let checkpoint = try Checkpoint(path: path)
+    #expect(checkpoint.state == CheckpointFixture.state(step: 100, worldSize: ranks, layout: layout))
+    try checkpoint.check(layout)
+    let expected = FloatBuffer(count: layout.elementCount)
+    let found = FloatBuffer(count: layout.elementCount)
+    for vector in CheckpointVector.allCases {
+      CheckpointFixture.fill(expected.view, vector, step: 100, layout: layout)
+      for readers in [1, 3] {
+        found.view.fill(.nan)
+        for reader in 0..<readers {
+          let (from, to) = (
+            layout.elementCount * reader / readers, layout.elementCount * (reader + 1) / readers
+          )
+          checkpoint.load(vector, layout: layout, into: FlatPart(start: from, values: found.view[from..<to]))
+        }
+        #expect(found.view.array == expected.view.array)
+      }
+    }
+  }
+
+  /// The bytes do not depend on how many ranks wrote them, but for the state, which says so.
+  @Test func bytesDoNotDependOnRanks() throws {
+    let other = try CheckpointFixture()
+    let (one, five) = (try fixture.write(step: 7, ranks: 1), try other.write(step: 7, ranks: 5))
+    for name in ["model.safetensors", "optimizer.safetensors"] {
+      #expect(FileManager.default.contentsEqual(atPath: one + "/" + name, andPath: five + "/" + name))
+    }
+  }
+
+  @Test func modelFileHasTheNamesOfTheMethod() throws {
+    let file = try SafetensorsFile(path: fixture.write(step: 1) + "/model.safetensors")
+    #expect(file.entries.map(\.name) == layout.parameters.map(\.name))
+    #expect(file.metadata == ["format": "pt"])
+    let optimizer = try SafetensorsFile(path: fixture.checkpoints + "/step-00000001/optimizer.safetensors")
+    #expect(optimizer.find("exp_avg.cls.predictions.bias")?.shape == [30])
+    #expect(optimizer.find("exp_avg_sq.bert.pooler.dense.input_clip_val")?.shape == [])
+    #expect(optimizer.entries.count == 2 * layout.parameters.count)
+  }
+
+  @Test func anotherShapeNamesTensorShapesAndKey() throws {
+    let checkpoint = try Checkpoint(path: fixture.write(step: 1))
+    let wider = ParameterLayout(CheckpointFixture.configuration(hidden: 16))
+    #expect(
+      throws: CoordinatorError.otherShape(
+        checkpoint: checkpoint.path, tensor: "bert.embeddings.word_embeddings.weight", stored: [30, 12],
+        wanted: [30, 16], key: "model.hidden_size is 12 there and 16 here")
+    ) { try checkpoint.check(wider) }
+    let deeper = ParameterLayout(CheckpointFixture.configuration(layers: 2))
+    #expect(
+      throws: CoordinatorError.otherShape(
+        checkpoint: checkpoint.path, tensor: "bert.encoder.layer.1.attention.self.q_m.weight", stored: nil,
+        wanted: [1, 12], key: "model.layers is 1 there and 2 here")
+    ) { try checkpoint.check(deeper) }
+    let shallower = ParameterLayout(CheckpointFixture.configuration(layers: 0))
+    #expect(
+      throws: CoordinatorError.otherShape(
+        checkpoint: checkpoint.path, tensor: "bert.encoder.layer.0.attention.self.q_m.weight",
+        stored: [1, 12],
+        wanted: nil, key: "model.layers is 1 there and 0 here")
+    ) { try checkpoint.check(shallower) }
+    #expect(
+      throws: CoordinatorError.otherSizes(
+        checkpoint: checkpoint.path, differences: "model.heads is 2 there and 4 here")
+    ) { try checkpoint.check(ParameterLayout(CheckpointFixture.configuration(heads: 4))) }
+  }
+
+  @Test func changedRunsAreRefusedByField() throws {
+    let state = CheckpointFixture.state(step: 1, layout: layout)
+    var now = CheckpointFixture.identity()
+    try state.check(against: now, checkpoint: "C")
+    now.schedule = "e1"
+    #expect(throws: CoordinatorError.changed(checkpoint: "C", field: "schedule", stored: "e0", current: "e1"))
+    {
+      try state.check(against: now, checkpoint: "C")
+    }
+    now.corpus = "c1"
+    now.vocabulary = "d1"
+    now.configuration["seed"] = "2"
+    now.configuration["training.weight_decay"] = "0"
+    var allowed: Set<String> = []
+    for (field, stored, current) in [
+      ("seed", "1", "2"), ("training.weight_decay", "(not set)", "0"), ("vocabulary", "d0", "d1"),
+      ("corpus", "c0", "c1"), ("schedule", "e0", "e1"),
+    ] {
+      let error = CoordinatorError.changed(checkpoint: "C", field: field, stored: stored, current: current)
+      #expect(throws: error) { try state.check(against: now, allowing: allowed, checkpoint: "C") }
+      #expect(error.description.hasSuffix("set it back, or pass --allow-change \(field)"))
+      allowed.insert(field)
+    }
+    try state.check(against: now, allowing: allowed, checkpoint: "C")
+  }
+
+  @Test func newestValidSkipsAndKeepsDamagedOnes() throws {
+    #expect(try fixture.store.newestValid { Issue.record("\($0)") } == nil)
+    for step in [10, 20, 30] { try fixture.write(step: step) }
+    try (fixture.checkpoints + "/step-00000030/model.safetensors").changeFile { $0[500] ^= 1 }
+    var lines: [String] = []
+    #expect(try fixture.store.newestValid { lines.append($0) }?.step == 20)
+    #expect(lines.count == 1 && lines[0].contains("step-00000030 is damaged: model.safetensors: bytes 0 to "))
+    #expect(try fixture.store.list().map(\.step) == [10, 20, 30])
+    for step in [10, 20] {
+      try (fixture.checkpoints + "/step-000000\(step)/manifest.json").changeFile { $0 = Data() }
+    }
+    #expect {
+      _ = try fixture.store.newestValid { _ in }
+    } throws: { error in
+      guard case CoordinatorError.noValidCheckpoint(fixture.checkpoints, let damage) = error else {
+        return false
+      }
+      return damage.count == 3 && "\(error)".contains("none is valid")
+    }
+  }
+
+  @Test func unfinishedOnesDoNotCount() throws {
+    try fixture.write(step: 10)
+    let draft = CheckpointDraft(
+      checkpoints: fixture.checkpoints, layout: layout,
+      state: CheckpointFixture.state(step: 20, layout: layout))
+    try draft.create()
+    #expect(try fixture.folder.contents().contains(".step-00000020.partial"))
+    #expect(try fixture.store.list().map(\.step) == [10])
+    #expect(try fixture.store.newestValid { _ in }?.step == 10)
+    try fixture.store.removeAbandoned()
+    #expect(try fixture.folder.contents() == ["latest", "step-00000010"])
+    try draft.create()
+    try draft.discard()
+    #expect(try fixture.folder.contents() == ["latest", "step-00000010"])
+  }
+
+  /// A job that dies at any moment of writing leaves the older checkpoint, or the new one whole.
+  @Test(arguments: 0..<4) func deathInEachPhase(phase: Int) throws {
+    let run = fixture.folder.path + "/run"
+    do { _ = try RunDirectory(path: run) }
+    let draft = CheckpointDraft(
+      checkpoints: run + "/checkpoints", layout: layout,
+      state: CheckpointFixture.state(step: 20, layout: layout))
+    let buffer = FloatBuffer(count: layout.elementCount)
+    try draft.create()
+    if phase >= 1 { try draft.write(.parameters, FlatPart(start: 0, values: buffer.view)) }
+    if phase >= 2 {
+      // With phase 2 the manifest is written and the rename has not happened; with 3 only `latest` is missing.
+      for vector in CheckpointVector.allCases {
+        try draft.write(vector, FlatPart(start: 0, values: buffer.view))
+      }
+      try draft.commit([draft.digests(rank: 0, size: 1)])
+      try FileManager.default.removeItem(atPath: run + "/checkpoints/latest")
+      if phase == 2 {
+        try FileManager.default.moveItem(
+          atPath: draft.path, toPath: run + "/checkpoints/.step-00000020.partial")
+      }
+    }
+    let directory = try RunDirectory(path: run)
+    let found = try CheckpointStore(path: directory.checkpointsPath).newestValid { Issue.record("\($0)") }
+    #expect(found?.step == (phase == 3 ? 20 : nil))
+    #expect(try fixture.folder.contents("run/checkpoints") == (phase == 3 ? ["step-00000020"] : []))
+  }
+
+  @Test func summariesAndVerification() throws {
+    let path = fixture.folder.path + "/run"
+    #expect(throws: CoordinatorError.file(.system(operation: "list", path: path, code: ENOENT))) {
+      _ = try CheckpointStore(run: path)
+    }
+    let run = try RunDirectory(path: path)
+    #expect(throws: CoordinatorError.noRun(path: path)) { _ = try CheckpointStore(run: path) }
+    try run.begin()
+    let store = try CheckpointStore(run: path)
+    #expect(try store.summaries() == [] && store.verifyAll().areWhole)
+    for step in [10, 20] {
+      try FileManager.default.moveItem(
+        atPath: fixture.write(step: step), toPath: run.checkpointsPath + "/step-000000\(step)")
+    }
+    #expect(try store.summaries().allSatisfy { $0.contains("written by 1 rank(s)") })
+    #expect(try store.verifyAll().lines == [10, 20].map { "\(path)/checkpoints/step-000000\($0): whole" })
+    try (run.checkpointsPath + "/step-00000010/state.json").changeFile { $0.removeLast() }
+    let (lines, areWhole) = try store.verifyAll()
+    #expect(!areWhole && lines[0].contains("damaged: state.json") && lines[1].hasSuffix("whole"))
+    #expect(try store.summaries()[0].hasPrefix("step 10: checkpoint "))
+  }
+
+  @Test func retention() throws {
+    for step in stride(from: 10, through: 80, by: 10) { try fixture.write(step: step) }
+    try (fixture.checkpoints + "/step-00000070/optimizer.safetensors").changeFile { $0.removeLast() }
+    // The damaged 70 neither counts nor goes; of the whole ones 80 and 60 stay, and every multiple of 40.
+    #expect(try fixture.store.prune(keepLast: 1, keepEvery: 40, verified: [80]) == [10, 20, 30, 50])
+    #expect(try fixture.store.list().map(\.step) == [40, 60, 70, 80])
+    #expect(try fixture.store.prune(keepLast: 3) == [])
+    #expect(try fixture.store.prune(keepLast: 0) == [40])
+    #expect(try fixture.folder.contents() == ["latest", "step-00000060", "step-00000070", "step-00000080"])
+  }
+
+  /// A step that is redone after its checkpoint was damaged: the new one takes the name, the damaged one stays.
+  @Test func redoneStep() throws {
+    let path = try fixture.write(step: 10)
+    try (path + "/model.safetensors").changeFile { $0[600] ^= 1 }
+    try fixture.write(step: 10)
+    try CheckpointStore.verify(path)
+    #expect(try fixture.folder.contents() == ["latest", "step-00000010", "step-00000010.replaced-1"])
+    #expect(try fixture.store.list().count == 1)
+  }
+
+  @Test func longRunsSortByNumber() throws {
+    for step in [99_999_999, 100_000_000] { try fixture.write(step: step) }
+    #expect(try fixture.store.list().map(\.step) == [99_999_999, 100_000_000])
+    #expect(try fixture.folder.contents().contains("step-100000000"))
+  }
+}

@@ -1,0 +1,126 @@
+import Coordinator
+import Foundation
+import Testing
+
+struct RunDirectoryTests {
+  let folder: TemporaryFolder
+  init() throws { folder = try TemporaryFolder() }
+
+  @Test func lifeOfARun() throws {
+    let path = folder.path + "/a/b/run"
+    do {
+      let run = try RunDirectory(path: path)
+      #expect(run.previous == nil)
+      #expect(try run.begin().attempt == 1)
+      try run.writeConfiguration("seed: 1\n")
+      #expect(try run.record(.preempted, step: 40, reason: "SIGUSR1").status == .preempted)
+    }
+    let run = try RunDirectory(path: path)
+    #expect(
+      run.previous?.status == .preempted && run.previous?.step == 40 && run.previous?.reason == "SIGUSR1")
+    let state = try run.begin()
+    #expect(state.attempt == 2 && state.step == 40 && state.status == .running)
+    #expect(try run.record(.finished, step: 50).attempt == 2)
+    #expect(try RunDirectory.identify(path)?.status == .finished)
+    #expect(try folder.contents("a/b/run") == ["checkpoints", "config.yaml", "lock", "state.json"])
+    #expect(try String(contentsOfFile: path + "/config.yaml", encoding: .utf8) == "seed: 1\n")
+  }
+
+  @Test func stateFileIsPlainJSON() throws {
+    let run = try RunDirectory(path: folder.path)
+    try run.record(.failed, step: 3, reason: "disk / full")
+    let text = try String(contentsOfFile: folder.path + "/state.json", encoding: .utf8)
+    #expect(text.contains(#""status" : "failed""#))
+    #expect(text.contains(#""reason" : "disk / full""#))
+    #expect(text.contains(#""format" : "bipft-run""#))
+    #expect(run.previous == nil)
+  }
+
+  @Test(arguments: ["thesis.tex", ".hidden", "config.yaml"]) func foreignFolderIsRefused(name: String) throws
+  {
+    try Data().write(to: URL(fileURLWithPath: folder.path + "/" + name))
+    #expect(throws: CoordinatorError.foreignFolder(path: folder.path, found: name)) {
+      _ = try RunDirectory(path: folder.path)
+    }
+    #expect(try folder.contents() == [name])
+  }
+
+  @Test(arguments: ["{}", #"{"format":"other"}"#, ""]) func foreignStateIsRefused(text: String) throws {
+    try Data(text.utf8).write(to: URL(fileURLWithPath: folder.path + "/state.json"))
+    #expect(
+      throws: CoordinatorError.foreignFolder(path: folder.path, found: "a state.json that is not of a run")
+    ) {
+      _ = try RunDirectory(path: folder.path)
+    }
+  }
+
+  @Test func laterFormatIsRefused() throws {
+    do { try RunDirectory(path: folder.path).begin() }
+    let path = folder.path + "/state.json"
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    try text.replacingOccurrences(of: #""version" : 1"#, with: #""version" : 9"#)
+      .write(toFile: path, atomically: true, encoding: .utf8)
+    #expect(throws: CoordinatorError.newerFormat(path: path, version: 9, known: 1)) {
+      _ = try RunDirectory(path: folder.path)
+    }
+  }
+
+  @Test func secondJobIsRefused() throws {
+    do {
+      let run = try RunDirectory(path: folder.path)
+      try run.begin()
+      #expect {
+        _ = try RunDirectory(path: folder.path)
+      } throws: { error in
+        guard case CoordinatorError.runLocked(folder.path, let holder) = error else { return false }
+        return holder.contains("process \(getpid())") && holder.contains("host ")
+          && !"\(error)".contains("\n")
+      }
+      #expect(run.path == folder.path)
+    }
+    #expect(try RunDirectory(path: folder.path).previous?.attempt == 1)
+  }
+
+  @Test func aStartThatDiedEarlyIsNoObstacle() throws {
+    do { _ = try RunDirectory(path: folder.path) }
+    #expect(try folder.contents() == ["checkpoints", "lock"])
+    #expect(try RunDirectory(path: folder.path).begin().attempt == 1)
+  }
+
+  @Test func whatADeadJobLeftIsRemoved() throws {
+    let hidden = folder.path + "/checkpoints/.step-00000010.partial"
+    try FileManager.default.createDirectory(atPath: hidden, withIntermediateDirectories: true)
+    try Data([1]).write(to: URL(fileURLWithPath: hidden + "/model.safetensors"))
+    for name in ["checkpoints/.latest.7.partial", ".state.json.7.partial"] {
+      try Data([1]).write(to: URL(fileURLWithPath: folder.path + "/" + name))
+    }
+    let run = try RunDirectory(path: folder.path)
+    #expect(try folder.contents() == ["checkpoints", "lock"])
+    #expect(try folder.contents("checkpoints") == [])
+    #expect(run.checkpointsPath == folder.path + "/checkpoints")
+  }
+
+  @Test func aFileInTheWayIsNamed() throws {
+    let path = folder.path + "/file"
+    try Data().write(to: URL(fileURLWithPath: path))
+    #expect(throws: CoordinatorError.file(.system(operation: "create", path: path, code: EEXIST))) {
+      _ = try RunDirectory(path: path)
+    }
+  }
+}
+
+@Suite(.serialized) struct StopSignalTests {
+  @Test(arguments: [(SIGUSR1, "SIGUSR1"), (SIGUSR2, "SIGUSR2"), (SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")])
+  func onlySetsAFlag(signal: Int32, name: String) {
+    StopSignals.install()
+    StopSignals.clear()
+    #expect(StopSignals.received == nil)
+    // To the process: the threads that run tests block signals, the main thread takes them.
+    kill(getpid(), signal)
+    let deadline = Date() + 10
+    while StopSignals.received == nil, Date() < deadline { usleep(1_000) }
+    #expect(StopSignals.received == name)
+    StopSignals.clear()
+    #expect(StopSignals.received == nil)
+  }
+}
