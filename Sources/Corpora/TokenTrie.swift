@@ -56,7 +56,7 @@ struct TokenTrie: Sendable {
   }
 
   private mutating func place(_ edge: UInt64) {
-    var slot = Int(UInt32(edge >> 32) &* 0x9E37_79B1 >> shift)
+    var slot = Int((UInt32(edge >> 32) &* 0x9E37_79B1) >> shift)
     while edges[slot] != 0 { slot = (slot + 1) & (edges.count - 1) }
     edges[slot] = edge
   }
@@ -64,7 +64,7 @@ struct TokenTrie: Sendable {
   /// The child under `key` = node << 8 | byte, 0 where there is none.
   @inline(__always)
   static func child(_ key: UInt32, _ edges: UnsafeBufferPointer<UInt64>, _ shift: UInt32) -> UInt32 {
-    var slot = Int(key &* 0x9E37_79B1 >> shift)
+    var slot = Int((key &* 0x9E37_79B1) >> shift)
     while true {
       let edge = edges[slot]
       if UInt32(truncatingIfNeeded: edge >> 32) == key { return UInt32(truncatingIfNeeded: edge) }
