@@ -1,7 +1,121 @@
 import ArgumentParser
+import Corpora
+import Foundation
 
 /// `bipft corpus …`
 struct CorpusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "corpus", abstract: "Build and inspect corpora.")
+    commandName: "corpus", abstract: "Build and inspect corpora.",
+    subcommands: [Build.self, Encode.self, Info.self, Adopt.self])
+
+  struct Build: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Tokenise text into a corpus.",
+      discussion: """
+        Input is UTF-8 text, one paragraph a line and a blank line between documents, or (file names ending in .jsonl) one \
+        JSON object a line with the document in its field "text".
+        """)
+
+    @Option(parsing: .upToNextOption, help: "Text files.")
+    var input: [String]
+    @Option(help: "WordPiece vocabulary, one token a line.")
+    var vocab: String
+    @Option(help: "Folder to create.")
+    var output: String
+    @Option(help: "Share of the documents that is held out for evaluation.")
+    var heldOut = 0.01
+    @Option(help: "Close a shard when it has this many tokens.")
+    var shardTokens = 16_777_216
+    @Option(help: "Chooses the held-out documents.")
+    var seed: UInt64 = 0
+    @Flag(help: "Replace an earlier corpus in the output folder.")
+    var overwrite = false
+
+    func run() throws {
+      try reportingErrors { () throws(CorpusError) in
+        let interrupt = Interrupt()
+        let progress = BuildProgress()
+        defer { progress.clear() }
+        let builder = CorpusBuilder(
+          inputs: input, vocabulary: vocab, output: output, heldOut: heldOut, shardTokens: shardTokens,
+          seed: seed,
+          overwrite: overwrite)
+        let corpus = try builder.build(progress: progress.show, isInterrupted: { interrupt.isRequested })
+        progress.clear()
+        print("corpus in \(output)")
+        for line in CorpusSummary(corpus).lines { print(line) }
+      }
+    }
+  }
+
+  struct Encode: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print the token ids of each line of text on one line.")
+
+    @Option(help: "WordPiece vocabulary, one token a line.")
+    var vocab: String
+    @Option(help: "Text file; standard input if left out.")
+    var input: String?
+
+    func run() throws {
+      try reportingErrors { () throws(CorpusError) in
+        try LineEncoder(vocabulary: vocab).encode(input, output: writeStandardOutput)
+      }
+    }
+  }
+
+  struct Info: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show what a corpus holds.")
+
+    @Argument(help: "Corpus folder.")
+    var directory: String
+    @Flag(help: "Read everything and check digests and tokens.")
+    var verify = false
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+      try reportingErrors { () throws(CorpusError) in
+        let corpus = try Corpus(directory: directory)
+        if verify { try corpus.verify() }
+        let summary = CorpusSummary(corpus)
+        if json {
+          print(summary.json)
+        } else {
+          for line in summary.table + [""] + summary.lines { print(line) }
+          if verify { print("verified: all files have their digests, all tokens are in the vocabulary") }
+        }
+      }
+    }
+  }
+
+  struct Adopt: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Make a corpus of a folder of Megatron-LM .bin and .idx files, in place.")
+
+    @Argument(help: "Folder with the shards.")
+    var directory: String
+    @Option(help: "The WordPiece vocabulary that they were tokenised with.")
+    var vocab: String
+    @Option(help: "Shards whose names begin so are held out.")
+    var heldOutPrefix = "held-out"
+
+    func run() throws {
+      try reportingErrors { () throws(CorpusError) in
+        let corpus = try Corpus.adopt(directory: directory, vocabulary: vocab, heldOutPrefix: heldOutPrefix)
+        print("corpus in \(directory)")
+        for line in CorpusSummary(corpus).lines { print(line) }
+      }
+    }
+  }
+}
+
+/// Turns a `CorpusError` into its line on standard error and its exit code.
+private func reportingErrors(_ body: () throws(CorpusError) -> Void) throws {
+  do throws(CorpusError) {
+    try body()
+  } catch {
+    FileHandle.standardError.write(Data("bipft: \(error)\n".utf8))
+    throw ExitCode(error.exitCode)
+  }
 }

@@ -1,0 +1,97 @@
+import Crypto
+
+/// A tokenised corpus: a folder with `corpus.json`, the vocabulary and pairs of shard files.
+public struct Corpus: Sendable {
+  public let directory: String
+  public let vocabulary: Vocabulary
+  public let description: CorpusDescription
+  /// SHA-256 of corpus.json, 64 hexadecimal digits; with `verify`, of the whole corpus.
+  public let digest: String
+
+  /// Opens a corpus: reads corpus.json and the vocabulary, and checks that every shard file has its size.
+  ///
+  /// - Throws: `notACorpus`, `malformedDescription`, `wrongDigest` (vocabulary), `cannotRead`, `wrongSize`.
+  public init(directory: String) throws(CorpusError) {
+    let file = directory + "/" + CorpusDescription.fileName
+    guard fileExists(file) else { throw .notACorpus(directory: directory) }
+    let bytes = try readFile(file)
+    self.directory = directory
+    description = try CorpusDescription(parsing: bytes, file: file)
+    digest = hexadecimal(SHA256.hash(data: bytes))
+    let vocabularyPath = directory + "/" + description.vocabulary.file
+    vocabulary = try Vocabulary(path: vocabularyPath)
+    guard vocabulary.digest == description.vocabulary.sha256 else {
+      throw .wrongDigest(
+        file: vocabularyPath, expected: description.vocabulary.sha256, found: vocabulary.digest)
+    }
+    for (path, information) in files {
+      let size = try fileSize(path)
+      guard size == information.bytes else {
+        throw .wrongSize(file: path, expected: information.bytes, found: size)
+      }
+    }
+  }
+
+  /// The shards of a split, in the order of corpus.json.
+  public func shards(_ split: CorpusSplit) -> [ShardInformation] {
+    description.shards.filter { $0.split == split }
+  }
+
+  /// Opens one shard and compares it with corpus.json.
+  ///
+  /// - Throws: what `IndexedDataset` throws, `damagedIndex` where the counts differ.
+  public func open(_ shard: ShardInformation) throws(CorpusError) -> IndexedDataset {
+    let dataset = try IndexedDataset(prefix: directory + "/" + shard.name)
+    guard
+      dataset.sequenceCount == shard.sequences, dataset.documentCount == shard.documents,
+      dataset.tokenCount == shard.tokens
+    else {
+      throw .damagedIndex(
+        file: dataset.idxPath,
+        reason:
+          "\(dataset.sequenceCount) sequences, \(dataset.documentCount) documents and \(dataset.tokenCount) tokens, "
+          + "corpus.json says \(shard.sequences), \(shard.documents) and \(shard.tokens)")
+    }
+    return dataset
+  }
+
+  /// Checks every shard in full: digests, index, and that no token lies outside the vocabulary.
+  ///
+  /// - Throws: `wrongDigest`, `tokenOutOfRange` and what `open` throws, for the first file that is wrong.
+  /// - Cost: reads everything twice.
+  public func verify() throws(CorpusError) {
+    for (path, information) in files {
+      let found = try fileDigest(path)
+      guard found == information.sha256 else {
+        throw .wrongDigest(file: path, expected: information.sha256, found: found)
+      }
+    }
+    for shard in description.shards { try checkTokens(open(shard), vocabulary: vocabulary) }
+  }
+
+  private var files: [(path: String, information: FileInformation)] {
+    description.shards.flatMap { shard in
+      [("\(directory)/\(shard.name).bin", shard.bin), ("\(directory)/\(shard.name).idx", shard.idx)]
+    }
+  }
+}
+
+/// Throws `tokenOutOfRange` for the first token that the vocabulary lacks.
+func checkTokens(_ dataset: IndexedDataset, vocabulary: Vocabulary) throws(CorpusError) {
+  var tokens: [Int32] = []
+  for sequence in 0..<dataset.sequenceCount {
+    tokens.removeAll(keepingCapacity: true)
+    dataset.append(sequence, to: &tokens)
+    try checkTokens(tokens, of: sequence, in: dataset, vocabulary: vocabulary)
+  }
+}
+
+func checkTokens(
+  _ tokens: some Sequence<Int32>, of sequence: Int, in dataset: IndexedDataset, vocabulary: Vocabulary
+) throws(CorpusError) {
+  let count = UInt32(vocabulary.count)
+  for token in tokens where UInt32(bitPattern: token) >= count {
+    throw .tokenOutOfRange(
+      file: dataset.binPath, sequence: sequence, token: Int(token), vocabulary: vocabulary.count)
+  }
+}

@@ -1,0 +1,83 @@
+import Foundation
+
+extension Corpus {
+  /// Makes a corpus of a folder of Megatron-LM shards, in place: checks them and adds the vocabulary and corpus.json.
+  ///
+  /// Shards whose names begin with `heldOutPrefix` are held out, all others are for training.
+  ///
+  /// - Throws: `corpusExists`, `noShards`, `unpairedShard`, `missingShards`, `outputOccupied` (another vocab.txt), what
+  ///   `IndexedDataset` and `Vocabulary` throw, `tokenOutOfRange`, `cannotWrite`. The folder is then as it was.
+  /// - Cost: reads every shard twice.
+  public static func adopt(
+    directory: String, vocabulary path: String, heldOutPrefix: String = "held-out"
+  ) throws(CorpusError) -> Corpus {
+    guard !heldOutPrefix.isEmpty else {
+      throw .invalidOption(
+        name: "--held-out-prefix", value: "\"\"", allowed: "the beginning of the held-out shards' names")
+    }
+    let names = try entries(of: directory)
+    if names.contains(CorpusDescription.fileName) { throw .corpusExists(directory: directory) }
+    let vocabulary = try Vocabulary(path: path)
+    let vocabularyCopy = directory + "/" + CorpusDescription.vocabularyFileName
+    let hasVocabulary = fileExists(vocabularyCopy)
+    if hasVocabulary, try fileDigest(vocabularyCopy) != vocabulary.digest {
+      throw .outputOccupied(directory: directory, entry: "another " + CorpusDescription.vocabularyFileName)
+    }
+    var shards: [ShardInformation] = []
+    for name in names where name.hasSuffix(".idx") || name.hasSuffix(".bin") {
+      let shard = String(name.dropLast(4))
+      let partner = shard + (name.hasSuffix(".idx") ? ".bin" : ".idx")
+      guard names.contains(partner) else {
+        throw .unpairedShard(file: "\(directory)/\(name)", missing: partner)
+      }
+      guard name.hasSuffix(".idx") else { continue }
+      shards.append(
+        try inspect(
+          shard, in: directory, vocabulary: vocabulary,
+          split: shard.hasPrefix(heldOutPrefix) ? .heldOut : .training))
+    }
+    guard !shards.isEmpty else { throw .noShards(directory: directory) }
+    for split in CorpusSplit.allCases where !shards.contains(where: { $0.split == split }) {
+      throw .missingShards(directory: directory, split: split, prefix: heldOutPrefix)
+    }
+    let description = CorpusDescription(
+      vocabulary: vocabulary,
+      shards: shards.filter { $0.split == .training } + shards.filter { $0.split == .heldOut },
+      build: nil)
+    if !hasVocabulary { try replaceFile(vocabularyCopy, with: vocabulary.bytes) }
+    do throws(CorpusError) {
+      try replaceFile(directory + "/" + CorpusDescription.fileName, with: description.encoded())
+    } catch {
+      if !hasVocabulary { unlink(vocabularyCopy) }
+      throw error
+    }
+    return try Corpus(directory: directory)
+  }
+
+  private static func inspect(
+    _ name: String, in directory: String, vocabulary: Vocabulary, split: CorpusSplit
+  ) throws(CorpusError) -> ShardInformation {
+    let dataset = try IndexedDataset(prefix: directory + "/" + name)
+    try checkTokens(dataset, vocabulary: vocabulary)
+    return ShardInformation(
+      name: name, split: split, sequences: dataset.sequenceCount, documents: dataset.documentCount,
+      tokens: dataset.tokenCount,
+      bin: FileInformation(bytes: try fileSize(dataset.binPath), sha256: try fileDigest(dataset.binPath)),
+      idx: FileInformation(bytes: try fileSize(dataset.idxPath), sha256: try fileDigest(dataset.idxPath)))
+  }
+}
+
+/// Writes a file under a hidden name beside it, then renames it.
+private func replaceFile(_ path: String, with bytes: [UInt8]) throws(CorpusError) {
+  let url = URL(fileURLWithPath: path)
+  let folder = url.deletingLastPathComponent().path
+  let hidden = "\(folder)/.\(url.lastPathComponent).writing-\(getpid())"
+  do throws(CorpusError) {
+    try writeFile(bytes, to: hidden)
+    guard rename(hidden, path) == 0 else { throw .cannotWrite(file: path, reason: systemReason(errno)) }
+  } catch {
+    unlink(hidden)
+    throw error
+  }
+  try synchroniseDirectory(folder)
+}

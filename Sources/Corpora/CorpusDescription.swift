@@ -1,0 +1,141 @@
+import Foundation
+
+/// Size and SHA-256 of a file.
+public struct FileInformation: Codable, Equatable, Sendable {
+  public let bytes: Int
+  /// 64 hexadecimal digits.
+  public let sha256: String
+}
+
+/// One shard: a pair NAME.bin and NAME.idx.
+public struct ShardInformation: Codable, Equatable, Sendable {
+  public let name: String
+  public let split: CorpusSplit
+  /// Sentences.
+  public let sequences: Int
+  public let documents: Int
+  public let tokens: Int
+  public let bin: FileInformation
+  public let idx: FileInformation
+}
+
+/// What `corpus.json` holds. Its keys are in snake case, sorted.
+public struct CorpusDescription: Codable, Equatable, Sendable {
+  public struct VocabularyInformation: Codable, Equatable, Sendable {
+    /// The file's name in the corpus folder.
+    public let file: String
+    public let tokens: Int
+    public let sha256: String
+  }
+
+  public struct Totals: Codable, Equatable, Sendable {
+    public let shards: Int
+    public let sequences: Int
+    public let documents: Int
+    public let tokens: Int
+  }
+
+  /// How the corpus was built from text; absent where shards were adopted.
+  public struct Build: Codable, Equatable, Sendable {
+    /// The share of the documents that was to be held out, and the seed that chose them.
+    public let heldOut: Double
+    public let seed: UInt64
+  }
+
+  public let format: String
+  public let formatVersion: Int
+  public let tokenizer: String
+  public let vocabulary: VocabularyInformation
+  public let shards: [ShardInformation]
+  public let totals: Totals
+  public let build: Build?
+
+  static let fileName = "corpus.json"
+  static let vocabularyFileName = "vocab.txt"
+  static let formatName = "bipft-corpus"
+  static let currentVersion = 1
+  static let tokenizerName = "bert-uncased-wordpiece"
+
+  init(vocabulary: Vocabulary, shards: [ShardInformation], build: Build?) {
+    format = Self.formatName
+    formatVersion = Self.currentVersion
+    tokenizer = Self.tokenizerName
+    self.vocabulary = VocabularyInformation(
+      file: Self.vocabularyFileName, tokens: vocabulary.count, sha256: vocabulary.digest)
+    self.shards = shards
+    totals = Totals(shards)
+    self.build = build
+  }
+
+  /// Reads and checks a `corpus.json`.
+  ///
+  /// - Throws: `malformedDescription`.
+  init(parsing bytes: [UInt8], file: String) throws(CorpusError) {
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    do {
+      self = try decoder.decode(CorpusDescription.self, from: Data(bytes))
+    } catch {
+      throw .malformedDescription(file: file, reason: Self.reason(error))
+    }
+    guard format == Self.formatName else {
+      throw .malformedDescription(file: file, reason: "format is \"\(format)\", not \"\(Self.formatName)\"")
+    }
+    guard formatVersion == Self.currentVersion else {
+      throw .malformedDescription(
+        file: file, reason: "format_version is \(formatVersion), this program reads \(Self.currentVersion)")
+    }
+    guard tokenizer == Self.tokenizerName else {
+      throw .malformedDescription(
+        file: file, reason: "tokenizer is \"\(tokenizer)\", not \"\(Self.tokenizerName)\"")
+    }
+    for name in shards.map(\.name) + [vocabulary.file]
+    where name.isEmpty || name.hasPrefix(".") || name.contains("/") {
+      throw .malformedDescription(file: file, reason: "\"\(name)\" is not the name of a file of the corpus")
+    }
+    guard Set(shards.map(\.name)).count == shards.count else {
+      throw .malformedDescription(file: file, reason: "two shards have the same name")
+    }
+    guard totals == Totals(shards) else {
+      throw .malformedDescription(file: file, reason: "totals are not the sums over the shards")
+    }
+  }
+
+  /// The text of `corpus.json`.
+  func encoded() -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.keyEncodingStrategy = .convertToSnakeCase
+    do {
+      return Array(try encoder.encode(self)) + [UInt8(ascii: "\n")]
+    } catch {
+      preconditionFailure("a corpus description that is no JSON: \(error)")
+    }
+  }
+
+  /// The names of all files of the corpus.
+  var fileNames: [String] {
+    shards.flatMap { ["\($0.name).bin", "\($0.name).idx"] } + [vocabulary.file, Self.fileName]
+  }
+
+  private static func reason(_ error: any Error) -> String {
+    func place(_ path: [any CodingKey]) -> String { path.map(\.stringValue).joined(separator: ".") }
+    return switch error {
+    case DecodingError.keyNotFound(let key, let context): "no \(place(context.codingPath + [key]))"
+    case DecodingError.typeMismatch(_, let context): "\(place(context.codingPath)) has the wrong type"
+    case DecodingError.valueNotFound(_, let context): "\(place(context.codingPath)) is null"
+    case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
+      "\(place(context.codingPath)) has a value that is not allowed"
+    default: "not JSON"
+    }
+  }
+}
+
+extension CorpusDescription.Totals {
+  init(_ shards: [ShardInformation]) {
+    self.shards = shards.count
+    sequences = shards.reduce(0) { $0 &+ $1.sequences }
+    documents = shards.reduce(0) { $0 &+ $1.documents }
+    tokens = shards.reduce(0) { $0 &+ $1.tokens }
+  }
+}

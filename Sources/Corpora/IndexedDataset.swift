@@ -1,0 +1,141 @@
+/// A Megatron-LM indexed dataset, memory-mapped: tokenised sequences grouped into documents.
+///
+/// Layout (Megatron-LM, `megatron/core/datasets/indexed_dataset.py`), all little endian: NAME.bin holds the token ids of all
+/// sequences one after the other. NAME.idx holds the 9 bytes `MMIDIDX\0\0`; the version 1 (UInt64); the type code (UInt8:
+/// 4 = Int32, 8 = UInt16); the number of sequences S (UInt64) and of document bounds D + 1 (UInt64); S lengths in tokens
+/// (Int32); S byte offsets into NAME.bin (Int64); D + 1 document bounds (Int64): document d holds the sequences
+/// bound[d] ..< bound[d + 1].
+public final class IndexedDataset: Sendable {
+  /// How token ids are stored; the raw values are Megatron-LM's type codes.
+  public enum TokenType: UInt8, Sendable {
+    case int32 = 4
+    case uint16 = 8
+
+    /// Bytes a token.
+    public var width: Int { self == .int32 ? 4 : 2 }
+
+    /// The narrowest type for a vocabulary, as Megatron-LM chooses it.
+    init(vocabulary count: Int) { self = count <= 65_535 ? .uint16 : .int32 }
+  }
+
+  static let magic: [UInt8] = Array("MMIDIDX".utf8) + [0, 0]
+  static let version: UInt64 = 1
+  static let headerSize = 9 + 8 + 1 + 8 + 8
+
+  public let sequenceCount: Int
+  public let documentCount: Int
+  public let tokenCount: Int
+  public let tokenType: TokenType
+  /// Path of the .bin file.
+  public var binPath: String { bin.path }
+  /// Path of the .idx file.
+  public var idxPath: String { idx.path }
+
+  private let bin: MappedFile
+  private let idx: MappedFile
+
+  /// Opens and checks a pair. `prefix` is the path without .bin and .idx.
+  ///
+  /// - Throws: `cannotRead`, `damagedIndex`, `unsupportedTokenType`, `wrongSize` for the file that is too short or too long.
+  /// - Cost: reads the whole .idx once.
+  public init(prefix: String) throws(CorpusError) {
+    idx = try MappedFile(prefix + ".idx")
+    bin = try MappedFile(prefix + ".bin")
+    let path = idx.path
+    guard idx.count >= Self.headerSize else {
+      throw .wrongSize(file: path, expected: Self.headerSize, found: idx.count)
+    }
+    for (offset, byte) in Self.magic.enumerated() where idx.integer(at: offset, as: UInt8.self) != byte {
+      throw .damagedIndex(file: path, reason: "it does not begin with MMIDIDX")
+    }
+    let version = idx.integer(at: 9, as: UInt64.self)
+    guard version == Self.version else {
+      throw .damagedIndex(file: path, reason: "its version is \(version), not 1")
+    }
+    let code = idx.integer(at: 17, as: UInt8.self)
+    guard let type = TokenType(rawValue: code) else {
+      throw .unsupportedTokenType(file: path, code: Int(code))
+    }
+    tokenType = type
+    let sequences = idx.integer(at: 18, as: UInt64.self)
+    let bounds = idx.integer(at: 26, as: UInt64.self)
+    guard sequences <= UInt32.max, bounds >= 1, bounds <= UInt32.max else {
+      throw .damagedIndex(
+        file: path, reason: "it counts \(sequences) sequences and \(bounds) document bounds")
+    }
+    sequenceCount = Int(sequences)
+    documentCount = Int(bounds) - 1
+    let expected = Self.indexSize(sequences: sequenceCount, documents: documentCount)
+    guard idx.count == expected else { throw .wrongSize(file: path, expected: expected, found: idx.count) }
+
+    var tokens = 0
+    for sequence in 0..<sequenceCount {
+      let length = idx.integer(at: Self.headerSize + 4 * sequence, as: Int32.self)
+      guard length > 0 else {
+        throw .damagedIndex(file: path, reason: "sequence \(sequence) has \(length) tokens")
+      }
+      let offset = idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * sequence, as: Int64.self)
+      guard offset == Int64(tokens * type.width) else {
+        throw .damagedIndex(
+          file: path,
+          reason: "sequence \(sequence) begins at byte \(offset) instead of \(tokens * type.width)")
+      }
+      tokens += Int(length)
+    }
+    tokenCount = tokens
+    guard bin.count == tokens * type.width else {
+      throw .wrongSize(file: bin.path, expected: tokens * type.width, found: bin.count)
+    }
+    var previous: Int64 = 0
+    for bound in 0...documentCount {
+      let place = Self.headerSize + 12 * sequenceCount + 8 * bound
+      let value = idx.integer(at: place, as: Int64.self)
+      guard value >= previous, bound > 0 || value == 0 else {
+        throw .damagedIndex(
+          file: path, reason: "document \(bound) begins at sequence \(value), before \(previous)")
+      }
+      previous = value
+    }
+    guard previous == Int64(sequenceCount) else {
+      throw .damagedIndex(
+        file: path, reason: "its documents end at sequence \(previous) instead of \(sequenceCount)")
+    }
+  }
+
+  /// Bytes of an .idx file.
+  static func indexSize(sequences: Int, documents: Int) -> Int {
+    headerSize + 12 * sequences + 8 * (documents + 1)
+  }
+
+  /// Number of tokens of a sequence.
+  public func length(of sequence: Int) -> Int {
+    precondition(sequence >= 0 && sequence < sequenceCount, "sequence \(sequence) of \(sequenceCount)")
+    return Int(idx.integer(at: Self.headerSize + 4 * sequence, as: Int32.self))
+  }
+
+  /// The sequences of a document.
+  public func sequences(of document: Int) -> Range<Int> {
+    precondition(document >= 0 && document < documentCount, "document \(document) of \(documentCount)")
+    let place = Self.headerSize + 12 * sequenceCount + 8 * document
+    return Int(idx.integer(at: place, as: Int64.self))..<Int(idx.integer(at: place + 8, as: Int64.self))
+  }
+
+  /// Appends the tokens of a sequence to `tokens`.
+  public func append(_ sequence: Int, to tokens: inout [Int32]) {
+    let count = length(of: sequence)
+    let offset = Int(idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * sequence, as: Int64.self))
+    switch tokenType {
+    case .int32:
+      for index in 0..<count { tokens.append(bin.integer(at: offset + 4 * index, as: Int32.self)) }
+    case .uint16:
+      for index in 0..<count { tokens.append(Int32(bin.integer(at: offset + 2 * index, as: UInt16.self))) }
+    }
+  }
+
+  /// The tokens of a sequence.
+  public func tokens(of sequence: Int) -> [Int32] {
+    var tokens: [Int32] = []
+    append(sequence, to: &tokens)
+    return tokens
+  }
+}

@@ -1,0 +1,45 @@
+import Foundation
+
+/// A file mapped into memory for reading. Every read is checked against the size that the file had when it was opened.
+///
+/// A file that is truncated while it is mapped makes the process fail at the missing pages: shards are read-only by contract.
+final class MappedFile: Sendable {
+  let path: String
+  let count: Int
+  private let base: UInt
+
+  /// - Throws: `cannotRead`, also for what is not a regular file.
+  init(_ path: String) throws(CorpusError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw .cannotRead(file: path, reason: systemReason(errno)) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw .cannotRead(file: path, reason: systemReason(errno)) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw .cannotRead(file: path, reason: "not a regular file")
+    }
+    self.path = path
+    count = Int(status.st_size)
+    if count == 0 {
+      base = 0
+    } else {
+      guard let address = mmap(nil, count, PROT_READ, MAP_SHARED, descriptor, 0), address != MAP_FAILED else {
+        throw .cannotRead(file: path, reason: systemReason(errno))
+      }
+      base = UInt(bitPattern: address)
+    }
+  }
+
+  deinit {
+    if count > 0 { munmap(UnsafeMutableRawPointer(bitPattern: base), count) }
+  }
+
+  /// The little-endian integer at a byte offset.
+  func integer<Integer: FixedWidthInteger>(at offset: Int, as type: Integer.Type) -> Integer {
+    precondition(
+      offset >= 0 && offset <= count - MemoryLayout<Integer>.size,
+      "byte \(offset) of \(path), which has \(count)")
+    let pointer = UnsafeRawPointer(bitPattern: base)! + offset
+    return Integer(littleEndian: pointer.loadUnaligned(as: Integer.self))
+  }
+}

@@ -1,0 +1,68 @@
+import Crypto
+import Foundation
+
+/// A WordPiece vocabulary: one token a line, its id the line's index, continuations written `##piece`.
+public struct Vocabulary: Sendable {
+  /// Number of tokens.
+  public var count: Int { tokens.count }
+  /// Ids of [PAD], [UNK], [CLS], [SEP] and [MASK].
+  public let padding, unknown, classification, separator, mask: Int32
+  /// SHA-256 of the file, 64 hexadecimal digits.
+  public let digest: String
+  /// The file's content, as it is copied into a corpus.
+  let bytes: [UInt8]
+
+  let tokens: [String]
+  /// Keyed by UTF-8: Swift compares strings by canonical equivalence, which would make two tokens one.
+  private let ids: [[UInt8]: Int32]
+
+  static let specialTokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+  /// Reads a vocabulary.
+  ///
+  /// - Throws: `cannotRead`, `invalidUTF8`, `emptyVocabulary`, `blankToken`, `duplicateToken`, `missingToken`.
+  public init(path: String) throws(CorpusError) {
+    let bytes = try readFile(path)
+    if let byte = firstInvalidUTF8(bytes) { throw .invalidUTF8(file: path, byte: byte) }
+    var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    if lines.last?.isEmpty == true { lines.removeLast() }
+    guard !lines.isEmpty else { throw .emptyVocabulary(file: path) }
+    var tokens: [String] = []
+    var ids: [[UInt8]: Int32] = [:]
+    tokens.reserveCapacity(lines.count)
+    ids.reserveCapacity(lines.count)
+    for (index, line) in lines.enumerated() {
+      let key = Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
+      guard !key.isEmpty else { throw .blankToken(file: path, line: index + 1) }
+      let token = String(decoding: key, as: UTF8.self)
+      if let first = ids.updateValue(Int32(index), forKey: key) {
+        throw .duplicateToken(file: path, token: token, line: index + 1, firstLine: Int(first) + 1)
+      }
+      tokens.append(token)
+    }
+    var special: [Int32] = []
+    for token in Self.specialTokens {
+      guard let id = ids[Array(token.utf8)] else { throw .missingToken(file: path, token: token) }
+      special.append(id)
+    }
+    (padding, unknown, classification, separator, mask) = (
+      special[0], special[1], special[2], special[3], special[4]
+    )
+    self.bytes = bytes
+    self.tokens = tokens
+    self.ids = ids
+    digest = hexadecimal(SHA256.hash(data: bytes))
+  }
+
+  /// The text of a token, `id` in 0 ..< count.
+  public func token(_ id: Int32) -> String {
+    precondition(id >= 0 && id < count, "token \(id) of a vocabulary of \(count)")
+    return tokens[Int(id)]
+  }
+
+  /// The id of a token, nil where the vocabulary lacks it.
+  public func id(of token: String) -> Int32? { ids[Array(token.utf8)] }
+
+  /// The five special ids in ascending order.
+  var specialIDs: [Int32] { [padding, unknown, classification, separator, mask].sorted() }
+}
