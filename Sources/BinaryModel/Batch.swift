@@ -1,5 +1,8 @@
 /// The sequences of one micro-batch. Legend: B sequences, T tokens.
 public struct Batch: Equatable, Sendable {
+  /// The label of a token or sequence that does not count.
+  public static let ignored: Int32 = -100
+
   public let sequences: Int
   public let length: Int
   /// B×T token ids.
@@ -10,7 +13,8 @@ public struct Batch: Equatable, Sendable {
   public var lengths: [Int32]
   /// B×T: the original id where a token is to be predicted, else -100.
   public var labels: [Int32]
-  /// B: 0 when the second segment follows the first, 1 when it comes from another document.
+  /// B: 0 when the second segment follows the first, 1 when it comes from another document, negative where the
+  /// sequence does not count.
   public var nextSentenceLabels: [Int32]
   /// B: the sample each sequence is, which keys its dropout.
   public var sampleIDs: [UInt64]

@@ -32,8 +32,9 @@ struct SequenceHead {
   ///   - teacher: B×2 logits of the teacher, or nil.
   func losses(batch: Batch, divisor: Int, teacher: [Float]?) -> LossSums {
     var sums = LossSums()
-    sums.sequences = batch.sequences
     for b in 0..<batch.sequences {
+      guard batch.nextSentenceLabels[b] >= 0 else { continue }
+      sums.sequences += 1
       let student = (logits.base[2 * b], logits.base[2 * b + 1])
       let label = Int(batch.nextSentenceLabels[b])
       let row = FloatView(base: gradient.base + 2 * b, count: 2)

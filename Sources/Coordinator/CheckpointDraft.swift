@@ -120,8 +120,8 @@ public struct CheckpointDraft {
   public func discard() throws(CoordinatorError) { try removeFolder(hiddenPath) }
 }
 
-/// `step-00000100`.
-func checkpointName(step: Int) -> String {
+/// The name of a checkpoint's folder: `step-00000100`.
+public func checkpointName(step: Int) -> String {
   let digits = String(step)
   return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
 }

@@ -52,14 +52,12 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public let configurationText: String
   /// `Schedule.history` after `step` steps.
   public let sampleHistory: String
-  /// Bytes of the metrics file that belong to the first `step` steps; a resumed run cuts off what follows.
-  public let metricsBytes: Int
   /// Further values of the training loop, by name.
   public let values: [String: String]
 
   public init(
     step: Int, worldSize: Int, identity: RunIdentity, model: ModelConfiguration, configurationText: String,
-    sampleHistory: String, metricsBytes: Int, values: [String: String] = [:]
+    sampleHistory: String, values: [String: String] = [:]
   ) {
     version = Self.currentVersion
     self.step = step
@@ -68,7 +66,6 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     self.model = Self.sizes(of: model)
     self.configurationText = configurationText
     self.sampleHistory = sampleHistory
-    self.metricsBytes = metricsBytes
     self.values = values
   }
 

@@ -1,3 +1,4 @@
+import BinaryModel
 import Telemetry
 
 /// A value as it stands in the file or in an override.
@@ -141,11 +142,11 @@ extension ConfigurationKey {
 
   private static let stepSizeFit = ConfigurationKey(
     name: "model.step_size_fit",
-    allowed: RunConfiguration.StepSizeFit.allCases.map(\.rawValue).joined(separator: " or "),
+    allowed: StepSizeFit.allCases.map(\.rawValue).joined(separator: " or "),
     isRequired: false,
     text: { $0.model.stepSizeFit.rawValue },
     set: { configuration, scalar in
-      guard let value = RunConfiguration.StepSizeFit(rawValue: scalar.text) else { return false }
+      guard let value = StepSizeFit(rawValue: scalar.text) else { return false }
       configuration.model.stepSizeFit = value
       return true
     })

@@ -1,10 +1,156 @@
-/// Runs `bipft-pretrain` with its arguments parsed: reads and checks the configuration; a dry run prints it.
+import BinaryModel
+import Collectives
+import Coordinator
+import Foundation
+import Kernels
+
+/// Runs `bipft-pretrain` with its arguments parsed, on every rank.
 ///
 /// - Returns: how the program is to end.
-/// - Throws: `TrainingError`, whose `exitCode` says the same of a failure.
+/// - Throws: `TrainingError`, whose `exitCode` says the same of a failure; when several ranks run, the same on all.
 public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode {
-  let configuration = try RunConfiguration.load(file: options.configurationFile, overrides: options.overrides)
-  try RunPlan.checkWorldSize(options.plannedRanks ?? 1, configuration)
-  if options.isDryRun { print(configuration.canonicalText, terminator: "") }
-  return .finished
+  do {
+    return try World.run(exitCode: { TrainingError.exitCode(of: $0).rawValue }) { world in
+      try run(options, world: world)
+    }
+  } catch let error as TrainingError {
+    throw error
+  } catch WorldError.agreedFailure(let code, let message, _) {
+    throw .agreed(code: code, message: message)
+  } catch {
+    throw .agreed(code: TrainingError.exitCode(of: error).rawValue, message: "\(error)")
+  }
+}
+
+private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
+  let configuration = try shareConfiguration(options, world: world)
+  let inputs = try world.together { try RunInputs(configuration) }
+  try world.together {
+    try InstructionSet.checkEnvironment()
+    try RunPlan.checkWorldSize(options.plannedRanks ?? world.size, configuration)
+  }
+  if options.isDryRun {
+    let plan = try world.together {
+      try RunPlan(
+        configuration, vocabularySize: inputs.corpus.vocabulary.count,
+        trainingSamples: inputs.batches.schedule.sampleCount, ranks: options.plannedRanks ?? world.size)
+    }
+    if world.rank == 0 { print(configuration.canonicalText + "\n" + plan.text) }
+    return .finished
+  }
+  useSingleThreadedBLAS()
+  startThreads(configuration.threads ?? world.fairThreads)
+  StopSignals.install()
+
+  // Rank 0 keeps the journal; a failure to open it ends all ranks.
+  var journal = try world.together { () throws -> RunJournal? in
+    world.rank == 0 ? try RunJournal(path: options.runDirectory, steps: configuration.training.steps) : nil
+  }
+  var step = 0
+  do {
+    return try train(inputs, options: options, journal: &journal, step: &step, world: world)
+  } catch {
+    journal?.record(.failed, step: step, reason: "\(error)")
+    journal?.finish()
+    throw error
+  }
+}
+
+/// Rank 0 reads the file; the others take its word.
+private func shareConfiguration(
+  _ options: PretrainOptions, world: borrowing World
+) throws -> RunConfiguration {
+  let own = try world.together { () throws -> RunConfiguration? in
+    world.rank == 0
+      ? try RunConfiguration.load(file: options.configurationFile, overrides: options.overrides) : nil
+  }
+  let text = try world.broadcast(Array((own?.canonicalText ?? "").utf8), from: 0)
+  return try own
+    ?? RunConfiguration.parse(String(decoding: text, as: UTF8.self), file: options.configurationFile)
+}
+
+private func train(
+  _ inputs: RunInputs, options: PretrainOptions, journal: inout RunJournal?, step: inout Int,
+  world: borrowing World
+) throws -> ExitCode {
+  let configuration = inputs.configuration
+  let checkpoint = try findCheckpoint(options, journal: &journal, world: world)
+  var run = try world.together {
+    let teacher = try loadTeacher(inputs)
+    return try PretrainingRun(inputs, teacher: teacher, world: world)
+  }
+  if let checkpoint {
+    let allowed = Set(options.allowedChanges)
+    try world.together { try run.restore(Checkpoint(path: checkpoint), allowing: allowed) }
+  } else {
+    let notes = try world.together { try run.initialise(world: world) }
+    for note in notes { journal?.message(note) }
+    try run.shareParameters(world: world)
+  }
+  step = run.step
+  try world.together { try journal?.begin(step: step, configuration: configuration.canonicalText) }
+  journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
+  if checkpoint == nil { journal?.record(try run.evaluate(world: world)) }
+
+  let loop = TrainingLoop(inputs: inputs, checkpoints: options.runDirectory + "/checkpoints")
+  return try loop.run(&run, journal: &journal, step: &step, world: world)
+}
+
+private func loadTeacher(_ inputs: RunInputs) throws(TrainingError) -> Teacher? {
+  guard let path = inputs.configuration.teacher else { return nil }
+  let weights: TeacherWeights
+  do throws(ModelError) {
+    weights = try TeacherWeights(PretrainedWeights(path: path), configuration: inputs.layout.configuration)
+  } catch {
+    throw .module(error)
+  }
+  return Teacher(
+    weights, configuration: inputs.layout.configuration, sequences: inputs.configuration.training.microBatch,
+    length: inputs.configuration.data.sequenceLength)
+}
+
+/// The checkpoint to go on from, chosen and verified by rank 0; nil starts from the beginning.
+private func findCheckpoint(
+  _ options: PretrainOptions, journal: inout RunJournal?, world: borrowing World
+) throws -> String? {
+  var found = ""
+  var reports: [String] = []
+  try world.together {
+    guard world.rank == 0 else { return }
+    let store = CheckpointStore(path: options.runDirectory + "/checkpoints")
+    switch options.resume {
+    case .automatic: found = try store.newestValid { reports.append($0) }?.path ?? ""
+    case .never:
+      if let last = try store.list().last {
+        throw TrainingError.wouldOverwrite(run: options.runDirectory, step: last.step)
+      }
+    case .checkpoint(let path):
+      try CheckpointStore.verify(path)
+      found = path
+    }
+  }
+  for report in reports { journal?.message(report) }
+  let shared = try world.broadcast(Array(found.utf8), from: 0)
+  return shared.isEmpty ? nil : String(decoding: shared, as: UTF8.self)
+}
+
+extension PretrainingRun {
+  /// What the user sees first.
+  fileprivate func greeting(_ inputs: RunInputs, checkpoint: String?, world: borrowing World) -> String {
+    let parameters = Double(inputs.layout.parameterCount) / 1e6
+    let start = checkpoint.map { "going on from \($0)" } ?? "starting"
+    return String(
+      format: "%@: %d rank%@ of %d thread%@ (%@), %.1f M parameters, %d lanes, %d steps an epoch", start,
+      world.size,
+      world.size == 1 ? "" : "s", threadCount, threadCount == 1 ? "" : "s", InstructionSet.name, parameters,
+      inputs.configuration.lanes, inputs.batches.schedule.stepsPerEpoch)
+  }
+}
+
+extension World {
+  /// This rank's share of the cores: those it is bound to, or an equal part of the host's.
+  var fairThreads: Int {
+    let all = ProcessInfo.processInfo.processorCount
+    return processorCount < all ? max(1, processorCount) : max(1, all / localSize)
+  }
 }

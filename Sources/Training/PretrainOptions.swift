@@ -9,6 +9,8 @@ public struct PretrainOptions: Equatable, Sendable {
   /// Where the run keeps its metrics and checkpoints.
   public var runDirectory: String
   public var resume: Resume
+  /// Fields that may differ from the checkpoint's: configuration keys, or corpus, vocabulary, schedule.
+  public var allowedChanges: [String]
   /// Check everything, print the plan, and stop.
   public var isDryRun: Bool
   /// The ranks that a dry run plans for; nil takes those of the world.
@@ -37,7 +39,7 @@ public struct PretrainOptions: Equatable, Sendable {
   /// - Parameter runDirectory: nil takes `runs/NAME` for a configuration file `NAME.yaml`.
   public init(
     configurationFile: String, overrides: [String] = [], runDirectory: String? = nil,
-    resume: Resume = .automatic,
+    resume: Resume = .automatic, allowedChanges: [String] = [],
     isDryRun: Bool = false, plannedRanks: Int? = nil
   ) {
     self.configurationFile = configurationFile
@@ -45,6 +47,7 @@ public struct PretrainOptions: Equatable, Sendable {
     let name = URL(fileURLWithPath: configurationFile).deletingPathExtension().lastPathComponent
     self.runDirectory = runDirectory ?? "runs/\(name)"
     self.resume = resume
+    self.allowedChanges = allowedChanges
     self.isDryRun = isDryRun
     self.plannedRanks = plannedRanks
   }

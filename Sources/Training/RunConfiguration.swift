@@ -31,14 +31,6 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var stepSizeFit: StepSizeFit
   }
 
-  /// How the first batch sets each step size.
-  public enum StepSizeFit: String, CaseIterable, Sendable {
-    /// 2·mean|x| of signed operands, 4·mean|p| of probabilities, as the authors' release does.
-    case published
-    /// mean|x| of signed operands: the best scale of their signs in the least-squares sense.
-    case leastSquares = "least_squares"
-  }
-
   /// Where samples come from.
   public struct Data: Equatable, Sendable {
     /// A folder made by `bipft corpus build`.

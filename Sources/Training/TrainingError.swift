@@ -1,9 +1,26 @@
-/// What can go wrong in a run, apart from the errors of the modules below.
-public enum TrainingError: Error, Equatable, CustomStringConvertible, Sendable {
+import BinaryModel
+import Collectives
+import Coordinator
+import Corpora
+import Kernels
+import Telemetry
+
+/// What can go wrong in a run.
+public enum TrainingError: Error, CustomStringConvertible, Sendable {
   /// The configuration holds these problems, at least one, in the order of the file.
   case configuration([ConfigurationProblem])
   /// More ranks than a step has micro-batches, or none.
   case worldSize(ranks: Int, globalBatch: Int, microBatch: Int)
+  /// An error of a module below.
+  case module(any Error & CustomStringConvertible & Sendable)
+  /// A loss or gradient norm of this step is infinite or not a number.
+  case notFinite(step: Int, what: String)
+  /// `--resume none` in a folder that has checkpoints.
+  case wouldOverwrite(run: String, step: Int)
+  /// The configuration file or another text cannot be read.
+  case unreadable(path: String, reason: String)
+  /// All ranks ended together for the reason that one of them met.
+  case agreed(code: Int32, message: String)
 
   /// One line, or one a problem.
   public var description: String {
@@ -16,15 +33,61 @@ public enum TrainingError: Error, Equatable, CustomStringConvertible, Sendable {
         "\(ranks) \(ranks == 1 ? "rank does" : "ranks do") not fit \(lanes) \(lanes == 1 ? "lane" : "lanes") "
         + "(training.global_batch \(globalBatch) / training.micro_batch \(microBatch)): "
         + (lanes == 1 ? "use 1 rank" : "use 1 to \(lanes) ranks")
+    case .module(let error):
+      return error.description
+    case .notFinite(let step, let what):
+      return
+        "step \(step): the \(what) is not finite; lower training.learning_rate or set training.gradient_clip, then go "
+        + "on from the last checkpoint"
+    case .wouldOverwrite(let run, let step):
+      return
+        "\(run) has checkpoints up to step \(step), and --resume none would start over; choose another --run-dir, or "
+        + "remove that folder"
+    case .unreadable(let path, let reason):
+      return "\(path): \(reason)"
+    case .agreed(_, let message):
+      return message
     }
   }
 
   /// How a program ends that met this error.
   public var exitCode: ExitCode {
     switch self {
-    case .configuration, .worldSize: .doNotRestart
+    case .configuration, .worldSize, .wouldOverwrite, .unreadable: .doNotRestart
+    case .notFinite: .failed
+    case .module(let error): Self.exitCode(of: error)
+    case .agreed(let code, _): ExitCode(rawValue: code) ?? .failed
     }
   }
+
+  /// The same of any error: what lies in the configuration, the data or the command is not mended by a restart; what
+  /// lies in files, memory or the network may be.
+  public static func exitCode(of error: any Error) -> ExitCode {
+    switch error {
+    case let error as TrainingError: error.exitCode
+    case let error as CorpusError: ExitCode(rawValue: error.exitCode) ?? .failed
+    case is ModelError, is KernelError: .doNotRestart
+    case let error as CoordinatorError:
+      switch error {
+      case .file, .world, .notWritten: .failed
+      default: .doNotRestart
+      }
+    case let error as WorldError:
+      switch error {
+      case .agreedFailure(let code, _, _): ExitCode(rawValue: code) ?? .failed
+      case .separateWorlds, .unsuitableSize: .doNotRestart
+      case .operation, .alreadyRun: .failed
+      }
+    default: .failed
+    }
+  }
+}
+
+/// Runs `body`, whose errors are those of a module below.
+func inModule<Result, Failure: Error & CustomStringConvertible & Sendable>(
+  _ body: () throws(Failure) -> Result
+) throws(TrainingError) -> Result {
+  do throws(Failure) { return try body() } catch { throw .module(error) }
 }
 
 /// One thing that is wrong in a configuration.

@@ -54,6 +54,14 @@ struct PretrainCommand: ParsableCommand {
       valueName: "auto|none|path"))
   var resume: String = "auto"
 
+  @Option(
+    name: .customLong("allow-change"), parsing: .singleValue,
+    help: ArgumentHelp(
+      "Go on from a checkpoint although this field has changed since: a key of the configuration, or corpus, "
+        + "vocabulary, schedule. May be given many times.",
+      valueName: "field"))
+  var allowedChanges: [String] = []
+
   @Flag(
     help: "Check everything, print the configuration and the plan (memory, lanes, steps an epoch), and stop.")
   var dryRun = false
@@ -76,7 +84,8 @@ struct PretrainCommand: ParsableCommand {
   var options: PretrainOptions {
     PretrainOptions(
       configurationFile: config, overrides: overrides, runDirectory: runDir,
-      resume: PretrainOptions.Resume(argument: resume), isDryRun: dryRun, plannedRanks: ranks)
+      resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, isDryRun: dryRun,
+      plannedRanks: ranks)
   }
 
   /// Replaces the library's `main`: under mpirun every rank gets the same arguments, but only one may speak.

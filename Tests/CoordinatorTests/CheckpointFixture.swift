@@ -33,7 +33,7 @@ struct CheckpointFixture {
   static func state(step: Int, worldSize: Int = 1, layout: ParameterLayout) -> CheckpointState {
     CheckpointState(
       step: step, worldSize: worldSize, identity: identity(), model: layout.configuration,
-      configurationText: "seed: 1\n", sampleHistory: "ab\(step)", metricsBytes: 100 * step,
+      configurationText: "seed: 1\n", sampleHistory: "ab\(step)",
       values: ["skipped_steps": "2", "lossMean": "3.5"])
   }
 

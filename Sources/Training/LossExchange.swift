@@ -1,0 +1,63 @@
+import BinaryModel
+import Collectives
+
+extension World {
+  /// The losses of all micro-batches of all ranks, added in the order of their numbers: the same on every rank and for
+  /// every world size. Collective.
+  ///
+  /// - Parameter own: number and losses of each micro-batch that this rank did.
+  func addInOrder(_ own: [(index: Int, losses: LossSums)]) throws(WorldError) -> LossSums {
+    var bytes: [UInt8] = []
+    for (index, losses) in own { bytes += losses.words(index).withUnsafeBytes { Array($0) } }
+    var all: [(index: Int, losses: LossSums)] = []
+    for part in try allGather(bytes) {
+      let size = LossSums.wordCount * MemoryLayout<UInt64>.size
+      for start in stride(from: 0, to: part.count, by: size) {
+        all.append(
+          part.withUnsafeBytes { raw in
+            LossSums.read(
+              (0..<LossSums.wordCount).map {
+                raw.loadUnaligned(fromByteOffset: start + 8 * $0, as: UInt64.self)
+              })
+          })
+      }
+    }
+    var total = LossSums()
+    for (_, losses) in all.sorted(by: { $0.index < $1.index }) { total += losses }
+    return total
+  }
+
+  /// The sum of a count over the ranks. Collective.
+  func sum(_ own: Int) throws(WorldError) -> Int {
+    let parts = try allGather(withUnsafeBytes(of: Int64(own)) { Array($0) })
+    return parts.reduce(0) { total, part in
+      total + Int(part.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) })
+    }
+  }
+}
+
+extension LossSums {
+  fileprivate static let wordCount = 10
+
+  fileprivate func words(_ index: Int) -> [UInt64] {
+    [
+      UInt64(index), mlm.bitPattern, UInt64(mlmCorrect), UInt64(maskedTokens), nsp.bitPattern,
+      UInt64(nspCorrect),
+      UInt64(sequences), hidden.bitPattern, UInt64(hiddenElements), nspDistillation.bitPattern,
+    ]
+  }
+
+  fileprivate static func read(_ words: [UInt64]) -> (index: Int, losses: LossSums) {
+    var sums = LossSums()
+    sums.mlm = Double(bitPattern: words[1])
+    sums.mlmCorrect = Int(words[2])
+    sums.maskedTokens = Int(words[3])
+    sums.nsp = Double(bitPattern: words[4])
+    sums.nspCorrect = Int(words[5])
+    sums.sequences = Int(words[6])
+    sums.hidden = Double(bitPattern: words[7])
+    sums.hiddenElements = Int(words[8])
+    sums.nspDistillation = Double(bitPattern: words[9])
+    return (Int(words[0]), sums)
+  }
+}
