@@ -3,7 +3,7 @@
 #
 #   scripts/mpi-tests.sh [debug|release] [RANKS...]
 #
-# Builds what is missing. Fails if any test fails in any world.
+# Builds what is missing. Fails if any test fails in any world, or if an abort does not end the job as it should.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -27,14 +27,27 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
+run() { # RANKS FILTER
+  mpirun --oversubscribe --timeout 300 -n "$1" \
+    "$bundle" --testing-library swift-testing --filter "$2" </dev/null >"$output" 2>&1
+}
+
+fail() {
+  cat "$output"
+  echo "$1: FAILED" >&2
+  exit 1
+}
+
 for ranks; do
-  if mpirun --oversubscribe --timeout 300 -n "$ranks" \
-    "$bundle" --testing-library swift-testing --filter CollectivesTests </dev/null >"$output" 2>&1 &&
-    [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ]; then
-    echo "Collectives in a world of $ranks: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
-  else
-    cat "$output"
-    echo "Collectives in a world of $ranks: FAILED" >&2
-    exit 1
-  fi
+  name="Collectives in a world of $ranks"
+  run "$ranks" CollectivesTests || fail "$name"
+  [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ] || fail "$name"
+  echo "$name: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
 done
+
+name="An abort of one rank of 3 ends the job with its code and one line"
+code=0
+BIPFT_TEST_ABORT=1 run 3 abortEndsTheJob || code=$?
+[ "$code" -eq 78 ] || fail "$name (exit code $code)"
+[ "$(grep -c '^bipft: rank 2 (.*): this test ends the job$' "$output")" -eq 1 ] || fail "$name"
+echo "$name: passed"

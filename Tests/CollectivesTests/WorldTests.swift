@@ -249,4 +249,16 @@ import Testing
       }
     }
   }
+
+  // MARK: The end of the job
+
+  /// Ends the whole job, so it runs only when asked for; scripts/mpi-tests.sh does, and checks line and exit code.
+  @Test(.enabled(if: ProcessInfo.processInfo.environment["BIPFT_TEST_ABORT"] != nil))
+  func abortEndsTheJob() throws {
+    try inWorld { world in
+      if world.rank == world.size - 1 { world.abort(code: 78, "this test ends the job") }
+      try world.barrier()
+      Issue.record("passed a barrier that one rank never reached")
+    }
+  }
 }
