@@ -1,9 +1,9 @@
 #!/bin/sh
-# Runs the tests of Collectives and of checkpoints written together under mpirun with 1, 2, 3, 4, 5 and 8 ranks.
+# Runs the tests of Collectives and of checkpoints written by a world under mpirun with 1, 2, 3, 4, 5 and 8 ranks.
 #
 #   scripts/mpi-tests.sh [debug|release] [RANKS...]
 #
-# Builds what is missing. Fails if any test fails in any world.
+# Builds what is missing. Fails if any test fails in any world, or if an abort does not end the job as it should.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -27,16 +27,27 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
+run() { # RANKS FILTER
+  mpirun --oversubscribe --timeout 300 -n "$1" \
+    "$bundle" --testing-library swift-testing --filter "$2" </dev/null >"$output" 2>&1
+}
+
+fail() {
+  cat "$output"
+  echo "$1: FAILED" >&2
+  exit 1
+}
+
 for ranks; do
-  for suite in CollectivesTests CheckpointWorldTests; do
-    if mpirun --oversubscribe --timeout 300 -n "$ranks" \
-      "$bundle" --testing-library swift-testing --filter "$suite" </dev/null >"$output" 2>&1 &&
-      [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ]; then
-      echo "$suite in a world of $ranks: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
-    else
-      cat "$output"
-      echo "$suite in a world of $ranks: FAILED" >&2
-      exit 1
-    fi
-  done
+  name="Collectives and checkpoints in a world of $ranks"
+  run "$ranks" "CollectivesTests|CheckpointWorldTests" || fail "$name"
+  [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ] || fail "$name"
+  echo "$name: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
 done
+
+name="An abort of one rank of 3 ends the job with its code and one line"
+code=0
+BIPFT_TEST_ABORT=1 run 3 abortEndsTheJob || code=$?
+[ "$code" -eq 78 ] || fail "$name (exit code $code)"
+[ "$(grep -c '^bipft: rank 2 (.*): this test ends the job$' "$output")" -eq 1 ] || fail "$name"
+echo "$name: passed"

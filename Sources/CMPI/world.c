@@ -2,13 +2,11 @@
 #include "cmpi.h"
 
 #include <mpi.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#ifdef __linux__
-#include <sched.h>
-#endif
+#include <time.h>
 #include <unistd.h>
 
 // MPI counts are int: longer messages travel as pieces of this many bytes.
@@ -18,28 +16,50 @@ static const int message_tag = 1;
 static bool started = false;
 static int world_rank = 0;
 static int world_size = 1;
+// More ranks on this host than processors that they may run on.
+static bool crowded = false;
 
 // Requests of one exchange, kept between calls.
 static MPI_Request *requests = NULL;
 static MPI_Status *statuses = NULL;
 static size_t request_capacity = 0;
 
-int cmpi_processors(void) {
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-#endif
-  return (int)sysconf(_SC_NPROCESSORS_ONLN);
+// ---- start and end ----
+
+static void own_processors(cpu_set_t *set) {
+  CPU_ZERO(set);
+  if (sched_getaffinity(0, sizeof *set, set) != 0)
+    for (long i = 0; i < sysconf(_SC_NPROCESSORS_ONLN) && i < CPU_SETSIZE; i++) CPU_SET(i, set);
 }
 
-// With more ranks than processors a rank that waits must not keep others from working. The user's setting wins.
+int cmpi_processors(void) {
+  cpu_set_t set;
+  own_processors(&set);
+  return CPU_COUNT(&set);
+}
+
+// Where MPI itself waits (starting, ending), it must not keep other ranks from working. The user's setting wins.
 static void yield_if_crowded(void) {
   const char *local = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   if (local && atoi(local) > cmpi_processors()) setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
 }
 
+// Counts the ranks of this host, and finds out whether they are more than the processors of all of them together.
+static int look_around_host(int *local_size) {
+  MPI_Comm host;
+  int code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world_rank, MPI_INFO_NULL, &host);
+  if (code) return code;
+  cpu_set_t processors;
+  own_processors(&processors);
+  code = MPI_Comm_size(host, local_size);
+  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &processors, (int)sizeof processors, MPI_BYTE, MPI_BOR, host);
+  if (!code) crowded = *local_size > CPU_COUNT(&processors);
+  int freed = MPI_Comm_free(&host);
+  return code ? code : freed;
+}
+
 int cmpi_start(bool launched, int *rank, int *size, int *local_size) {
-  int local = 1;
+  *local_size = 1;
   if (launched) {
     yield_if_crowded();
     int provided;
@@ -49,15 +69,10 @@ int cmpi_start(bool launched, int *rank, int *size, int *local_size) {
     if ((code = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN))) return code;
     if ((code = MPI_Comm_rank(MPI_COMM_WORLD, &world_rank))) return code;
     if ((code = MPI_Comm_size(MPI_COMM_WORLD, &world_size))) return code;
-    MPI_Comm host;
-    if ((code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world_rank, MPI_INFO_NULL, &host)))
-      return code;
-    if ((code = MPI_Comm_size(host, &local))) return code;
-    if ((code = MPI_Comm_free(&host))) return code;
+    if ((code = look_around_host(local_size))) return code;
   }
   *rank = world_rank;
   *size = world_size;
-  *local_size = local;
   return 0;
 }
 
@@ -70,81 +85,6 @@ int cmpi_finish(void) {
   statuses = NULL;
   request_capacity = 0;
   return MPI_Finalize();
-}
-
-int cmpi_barrier(void) { return world_size == 1 ? 0 : MPI_Barrier(MPI_COMM_WORLD); }
-
-static size_t piece_length(size_t remaining) { return remaining < piece_bytes ? remaining : piece_bytes; }
-
-static size_t piece_count(size_t bytes) { return bytes / piece_bytes + (bytes % piece_bytes != 0); }
-
-int cmpi_broadcast(void *bytes, size_t count, int root) {
-  if (world_size == 1) return 0;
-  for (size_t done = 0; done < count;) {
-    size_t length = piece_length(count - done);
-    int code = MPI_Bcast((char *)bytes + done, (int)length, MPI_BYTE, root, MPI_COMM_WORLD);
-    if (code) return code;
-    done += length;
-  }
-  return 0;
-}
-
-int cmpi_maximum(int64_t *value) {
-  return world_size == 1 ? 0 : MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD);
-}
-
-int cmpi_gather_counts(int64_t own, int64_t *all) {
-  if (world_size > 1) return MPI_Allgather(&own, 1, MPI_INT64_T, all, 1, MPI_INT64_T, MPI_COMM_WORLD);
-  all[0] = own;
-  return 0;
-}
-
-static int reserve_requests(size_t needed) {
-  if (needed <= request_capacity) return 0;
-  MPI_Request *more_requests = realloc(requests, needed * sizeof *requests);
-  if (!more_requests) return MPI_ERR_NO_MEM;
-  requests = more_requests;
-  MPI_Status *more_statuses = realloc(statuses, needed * sizeof *statuses);
-  if (!more_statuses) return MPI_ERR_NO_MEM;
-  statuses = more_statuses;
-  request_capacity = needed;
-  return 0;
-}
-
-// Starts one message, piece by piece; pieces of the same length order on both sides match in order.
-static int start_message(const cmpi_message *message, size_t *started_requests) {
-  for (size_t done = 0; done < message->count;) {
-    size_t length = piece_length(message->count - done);
-    char *bytes = (char *)message->bytes + done;
-    MPI_Request *request = &requests[*started_requests];
-    int code = message->outgoing
-                   ? MPI_Isend(bytes, (int)length, MPI_BYTE, message->peer, message_tag, MPI_COMM_WORLD, request)
-                   : MPI_Irecv(bytes, (int)length, MPI_BYTE, message->peer, message_tag, MPI_COMM_WORLD, request);
-    if (code) return code;
-    *started_requests += 1;
-    done += length;
-  }
-  return 0;
-}
-
-int cmpi_exchange(const cmpi_message *messages, size_t count) {
-  if (world_size == 1) return 0;
-  size_t needed = 0;
-  for (size_t i = 0; i < count; i++) needed += piece_count(messages[i].count);
-  int code = reserve_requests(needed);
-  if (code) return code;
-  // Receives first, so that no message arrives unexpected where it can be avoided.
-  size_t posted = 0;
-  for (int outgoing = 0; outgoing < 2; outgoing++)
-    for (size_t i = 0; i < count; i++)
-      if (messages[i].outgoing == (outgoing == 1) && (code = start_message(&messages[i], &posted))) return code;
-  code = MPI_Waitall((int)posted, requests, statuses);
-  if (code != MPI_ERR_IN_STATUS) return code;
-  for (size_t i = 0; i < posted; i++) {
-    int own = statuses[i].MPI_ERROR;
-    if (own != MPI_SUCCESS && own != MPI_ERR_PENDING) return own;
-  }
-  return code;
 }
 
 void cmpi_error_text(int code, char *text, size_t capacity) {
@@ -160,4 +100,125 @@ void cmpi_error_text(int code, char *text, size_t capacity) {
 void cmpi_abort(int code) {
   if (started) MPI_Abort(MPI_COMM_WORLD, code);
   _exit(code);
+}
+
+// ---- waiting ----
+
+// Waits for all requests. Among more ranks than processors it sleeps between looks, which leaves the processors to
+// the ranks that have work and lets this one run soon once its data is there (a rank that only yields does neither).
+// A pause is about an eighth of the time waited so far, so short waits end promptly and long ones cost nothing.
+static int wait_all(int count, MPI_Request *pending, MPI_Status *outcomes) {
+  int code;
+  if (crowded) {
+    const int busy_looks = 20;
+    const long longest_pause = 1000000;
+    struct timespec pause = {.tv_sec = 0, .tv_nsec = 10000};
+    int done = 0;
+    for (int looks = 0; !(code = MPI_Testall(count, pending, &done, outcomes)) && !done; looks++) {
+      if (looks < busy_looks) {
+        sched_yield();
+      } else {
+        nanosleep(&pause, NULL);
+        if (pause.tv_nsec < longest_pause) pause.tv_nsec += pause.tv_nsec / 8;
+      }
+    }
+  } else {
+    code = MPI_Waitall(count, pending, outcomes);
+  }
+  if (code != MPI_ERR_IN_STATUS) return code;
+  for (int i = 0; i < count; i++) {
+    int own = outcomes[i].MPI_ERROR;
+    if (own != MPI_SUCCESS && own != MPI_ERR_PENDING) return own;
+  }
+  return code;
+}
+
+static int wait_one(MPI_Request *request) {
+  MPI_Status status;
+  return wait_all(1, request, &status);
+}
+
+// ---- operations of all ranks ----
+
+int cmpi_barrier(void) {
+  if (world_size == 1) return 0;
+  MPI_Request request;
+  int code = MPI_Ibarrier(MPI_COMM_WORLD, &request);
+  return code ? code : wait_one(&request);
+}
+
+int cmpi_maximum(int64_t *value) {
+  if (world_size == 1) return 0;
+  MPI_Request request;
+  int code = MPI_Iallreduce(MPI_IN_PLACE, value, 1, MPI_INT64_T, MPI_MAX, MPI_COMM_WORLD, &request);
+  return code ? code : wait_one(&request);
+}
+
+int cmpi_gather_counts(int64_t own, int64_t *all) {
+  all[world_rank] = own;
+  if (world_size == 1) return 0;
+  MPI_Request request;
+  int code = MPI_Iallgather(MPI_IN_PLACE, 1, MPI_INT64_T, all, 1, MPI_INT64_T, MPI_COMM_WORLD, &request);
+  return code ? code : wait_one(&request);
+}
+
+static size_t piece_length(size_t remaining) { return remaining < piece_bytes ? remaining : piece_bytes; }
+
+static size_t piece_count(size_t bytes) { return bytes / piece_bytes + (bytes % piece_bytes != 0); }
+
+int cmpi_broadcast(void *bytes, size_t count, int root) {
+  if (world_size == 1) return 0;
+  for (size_t done = 0; done < count;) {
+    size_t length = piece_length(count - done);
+    MPI_Request request;
+    int code = MPI_Ibcast((char *)bytes + done, (int)length, MPI_BYTE, root, MPI_COMM_WORLD, &request);
+    if (!code) code = wait_one(&request);
+    if (code) return code;
+    done += length;
+  }
+  return 0;
+}
+
+// ---- messages ----
+
+static int reserve_requests(size_t needed) {
+  if (needed <= request_capacity) return 0;
+  MPI_Request *more_requests = realloc(requests, needed * sizeof *requests);
+  if (!more_requests) return MPI_ERR_NO_MEM;
+  requests = more_requests;
+  MPI_Status *more_statuses = realloc(statuses, needed * sizeof *statuses);
+  if (!more_statuses) return MPI_ERR_NO_MEM;
+  statuses = more_statuses;
+  request_capacity = needed;
+  return 0;
+}
+
+// Starts one message, piece by piece; pieces match in order, since MPI keeps the order between two ranks.
+static int start_message(const cmpi_message *message, int *posted) {
+  for (size_t done = 0; done < message->count;) {
+    int length = (int)piece_length(message->count - done);
+    char *bytes = (char *)message->bytes + done;
+    int code =
+        message->outgoing
+            ? MPI_Isend(bytes, length, MPI_BYTE, message->peer, message_tag, MPI_COMM_WORLD, &requests[*posted])
+            : MPI_Irecv(bytes, length, MPI_BYTE, message->peer, message_tag, MPI_COMM_WORLD, &requests[*posted]);
+    if (code) return code;
+    *posted += 1;
+    done += (size_t)length;
+  }
+  return 0;
+}
+
+int cmpi_exchange(const cmpi_message *messages, size_t count) {
+  if (world_size == 1) return 0;
+  size_t needed = 0;
+  for (size_t i = 0; i < count; i++) needed += piece_count(messages[i].count);
+  int code = reserve_requests(needed);
+  if (code) return code;
+  // Receives first, so that fewer messages arrive before anyone expects them.
+  int posted = 0;
+  for (int outgoing = 0; outgoing < 2; outgoing++)
+    for (size_t i = 0; i < count; i++)
+      if (messages[i].outgoing == (outgoing == 1) && (code = start_message(&messages[i], &posted))) return code;
+  return wait_all(posted, requests, statuses);
 }

@@ -99,7 +99,8 @@ extension World {
   }
 
   /// Sends and receives all messages, and counts what was sent.
-  func exchange(_ messages: UnsafeBufferPointer<cmpi_message>, _ operation: Operation) throws(WorldError) {
+  func exchange(_ messages: UnsafeBufferPointer<cmpi_message>, _ operation: WorldOperation) throws(WorldError)
+  {
     for message in messages where message.outgoing { traffic.add(message.count, by: operation) }
     try check(cmpi_exchange(messages.baseAddress, messages.count), operation)
   }

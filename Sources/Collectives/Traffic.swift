@@ -6,7 +6,7 @@ struct Traffic: ~Copyable {
   private let allGather = Atomic<Int>(0)
   private let reduceScatter = Atomic<Int>(0)
 
-  func add(_ bytes: Int, by operation: Operation) {
+  func add(_ bytes: Int, by operation: WorldOperation) {
     switch operation {
     case .broadcast: broadcast.wrappingAdd(bytes, ordering: .relaxed)
     case .allGather: allGather.wrappingAdd(bytes, ordering: .relaxed)
@@ -15,7 +15,7 @@ struct Traffic: ~Copyable {
     }
   }
 
-  func bytes(by operation: Operation) -> Int {
+  func bytes(by operation: WorldOperation) -> Int {
     switch operation {
     case .broadcast: broadcast.load(ordering: .relaxed)
     case .allGather: allGather.load(ordering: .relaxed)

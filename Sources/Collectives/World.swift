@@ -72,19 +72,19 @@ public struct World: ~Copyable {
   public var processorCount: Int { Int(cmpi_processors()) }
 
   /// Payload bytes that this rank has sent to other ranks. A broadcast counts `size - 1` copies, at its root.
-  public var bytesSent: Int { Operation.allCases.reduce(0) { $0 + bytesSent(by: $1) } }
+  public var bytesSent: Int { WorldOperation.allCases.reduce(0) { $0 + bytesSent(by: $1) } }
 
   /// The part of `bytesSent` due to one kind of operation.
-  public func bytesSent(by operation: Operation) -> Int { traffic.bytes(by: operation) }
+  public func bytesSent(by operation: WorldOperation) -> Int { traffic.bytes(by: operation) }
 
   /// Turns a code of the C bridge into an error that names the operation.
-  func check(_ code: Int32, _ operation: Operation) throws(WorldError) {
+  func check(_ code: Int32, _ operation: WorldOperation) throws(WorldError) {
     try checkBridge(code, operation, rank: rank)
   }
 }
 
 /// The one place where a code of the C bridge becomes an error.
-private func checkBridge(_ code: Int32, _ operation: Operation, rank: Int) throws(WorldError) {
+private func checkBridge(_ code: Int32, _ operation: WorldOperation, rank: Int) throws(WorldError) {
   guard code != 0 else { return }
   let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { buffer in
     cmpi_error_text(code, buffer.baseAddress!, buffer.count)

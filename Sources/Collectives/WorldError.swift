@@ -1,5 +1,5 @@
 /// What the ranks of a world do together; names the operation in errors and traffic counters.
-public enum Operation: String, CaseIterable, Sendable {
+public enum WorldOperation: String, CaseIterable, Sendable {
   case start
   case finish
   case barrier

@@ -90,7 +90,10 @@ private func train(
   step = run.step
   try world.together { try journal?.begin(step: step, configuration: configuration.canonicalText) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
-  if checkpoint == nil { journal?.record(try run.evaluate(world: world)) }
+  if checkpoint == nil {
+    let record = try run.evaluate(world: world)
+    journal?.record(record)
+  }
 
   let loop = TrainingLoop(inputs: inputs, checkpoints: options.runDirectory + "/checkpoints")
   return try loop.run(&run, journal: &journal, step: &step, world: world)

@@ -27,10 +27,13 @@ struct TrainingLoop {
         journal?.finish()
         return .preempted
       }
-      journal?.record(try run.update(world: world))
+      // Not within `journal?.…`, whose arguments only rank 0 would evaluate.
+      let record = try run.update(world: world)
+      journal?.record(record)
       step = run.step
       if run.step % configuration.evaluation.every == 0 || run.step == steps {
-        journal?.record(try run.evaluate(world: world))
+        let evaluation = try run.evaluate(world: world)
+        journal?.record(evaluation)
       }
       if run.step % configuration.checkpoint.every == 0 && run.step < steps {
         if try save(&run, journal: &journal, isLast: false, world: world) { saved = run.step }
