@@ -8,13 +8,18 @@ import Testing
     (0..<count).map { "\($0) is here. It stays.\nA second line of \($0)!\n" }.joined(separator: "\n")
   }
 
+  static let words =
+    ["is", "here", ".", "it", "stays", "a", "second", "line", "of", "!"]
+    + (0..<60).map { "\($0)" }
+
   static func builder(
     _ scratch: Scratch, _ inputs: [String], heldOut: Double = 0.2, shardTokens: Int = 1 << 20
   )
     -> CorpusBuilder
   {
     CorpusBuilder(
-      inputs: inputs, vocabulary: vocabularyPath, output: scratch.path + "/out", heldOut: heldOut,
+      inputs: inputs, vocabulary: scratch.writeVocabulary(count: 400, words: words),
+      output: scratch.path + "/out", heldOut: heldOut,
       shardTokens: shardTokens, seed: 3)
   }
 
@@ -54,7 +59,7 @@ import Testing
           "corpus.json", "vocab.txt",
         ])
         .sorted())
-    #expect(scratch.names() == ["a.txt", "out"])
+    #expect(scratch.names() == ["a.txt", "out", "tokens.txt"])
     #expect(try Corpus(directory: scratch.path + "/out").digest == corpus.digest)
   }
 
@@ -80,7 +85,7 @@ import Testing
     other.seed = 4
     other.overwrite = true
     #expect(try other.build().digest != digest)
-    #expect(one.names() == ["a.txt", "out"])
+    #expect(one.names() == ["a.txt", "out", "tokens.txt"])
   }
 
   @Test func faultyInput() throws {
@@ -140,7 +145,7 @@ import Testing
     #expect(throws: CorpusError.invalidOption(name: "--shard-tokens", value: "0", allowed: "at least 1")) {
       try Self.builder(scratch, [input], shardTokens: 0).build()
     }
-    #expect(scratch.names() == ["a.txt"])
+    #expect(scratch.names() == ["a.txt", "tokens.txt"])
   }
 
   @Test func outputFolders() throws {
@@ -157,7 +162,7 @@ import Testing
         try builder.build()
       }
     }
-    #expect(scratch.names("out") == ["thesis.txt"] && scratch.names() == ["a.txt", "out"])
+    #expect(scratch.names("out") == ["thesis.txt"] && scratch.names() == ["a.txt", "out", "tokens.txt"])
     unlink(output + "/thesis.txt")
     // An empty folder is as good as none.
     builder.overwrite = false
@@ -172,7 +177,7 @@ import Testing
     let replaced = try builder.build()
     #expect(replaced.digest != digest)
     try replaced.verify()
-    #expect(scratch.names() == ["a.txt", "out"])
+    #expect(scratch.names() == ["a.txt", "out", "tokens.txt"])
     // A corpus and something else.
     scratch.write("out/notes.txt", "mine")
     #expect(throws: CorpusError.outputOccupied(directory: output, entry: "notes.txt")) { try builder.build() }
@@ -183,7 +188,7 @@ import Testing
     }
     builder.output = scratch.path + "/none/out"
     #expect(throws: CorpusError.missingParent(directory: scratch.path + "/none/out")) { try builder.build() }
-    #expect(scratch.names() == ["a.txt", "out"])
+    #expect(scratch.names() == ["a.txt", "out", "tokens.txt"])
   }
 
   @Test func interruptedBuildLeavesNothing() {
@@ -192,6 +197,6 @@ import Testing
     #expect(throws: CorpusError.interrupted) {
       try Self.builder(scratch, [input]).build(isInterrupted: { true })
     }
-    #expect(scratch.names() == ["a.txt"])
+    #expect(scratch.names() == ["a.txt", "tokens.txt"])
   }
 }

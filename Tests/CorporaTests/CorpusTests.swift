@@ -93,7 +93,7 @@ import Testing
     #expect(summary.table.count == corpus.description.shards.count + 2)
     #expect(summary.table[1].hasPrefix("train-00000     training "))
     #expect(summary.table.last?.contains(" \(totals.documents)        \(totals.sequences)") == true)
-    #expect(summary.lines[2] == "vocabulary: 30522 tokens, SHA-256 \(corpus.vocabulary.digest)")
+    #expect(summary.lines[2] == "vocabulary: 400 tokens, SHA-256 \(corpus.vocabulary.digest)")
     let json = try JSONSerialization.jsonObject(with: Data(summary.json.utf8)) as? [String: Any]
     #expect(json?["digest"] as? String == corpus.digest)
     #expect((json?["totals"] as? [String: Any])?["tokens"] as? Int == totals.tokens)

@@ -10,7 +10,8 @@ import Testing
     return try writer.finish(name: "s", split: .training)
   }
 
-  /// The index of `write` as Megatron-LM lays it out, with the given token type and width.
+  /// The index of `write` as Megatron-LM lays it out, with the given token type and width; the last two rows are byte offsets
+  /// and document bounds.
   static func goldenIndex(code: UInt8, width: UInt8) -> [UInt8] {
     [0x4D, 0x4D, 0x49, 0x44, 0x49, 0x44, 0x58, 0, 0]  // MMIDIDX
       + [1, 0, 0, 0, 0, 0, 0, 0]  // version
@@ -18,8 +19,8 @@ import Testing
       + [3, 0, 0, 0, 0, 0, 0, 0]  // sequences
       + [3, 0, 0, 0, 0, 0, 0, 0]  // document bounds
       + [2, 0, 0, 0] + [1, 0, 0, 0] + [1, 0, 0, 0]  // lengths
-      + [0, 0, 0, 0, 0, 0, 0, 0] + [2 * width, 0, 0, 0, 0, 0, 0, 0] + [3 * width, 0, 0, 0, 0, 0, 0, 0]  // offsets
-      + [0, 0, 0, 0, 0, 0, 0, 0] + [2, 0, 0, 0, 0, 0, 0, 0] + [3, 0, 0, 0, 0, 0, 0, 0]  // bounds
+      + [0, 0, 0, 0, 0, 0, 0, 0] + [2 * width, 0, 0, 0, 0, 0, 0, 0] + [3 * width, 0, 0, 0, 0, 0, 0, 0]
+      + [0, 0, 0, 0, 0, 0, 0, 0] + [2, 0, 0, 0, 0, 0, 0, 0] + [3, 0, 0, 0, 0, 0, 0, 0]
   }
 
   @Test(arguments: [(65_535, IndexedDataset.TokenType.uint16), (65_536, .int32)])

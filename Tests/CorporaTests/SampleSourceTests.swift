@@ -4,6 +4,7 @@ import Testing
 
 @Suite struct SampleSourceTests {
   static let length = 24
+  static let vocabularyCount = 6000
 
   /// Shards of documents whose sentences are runs of numbers no other sentence has, so that each token tells where it stands:
   /// shard s, document d, sentence i has tokens from `first(s, d, i)` on. 60 documents in three shards, one alone in the last.
@@ -19,7 +20,8 @@ import Testing
       var next: Int32 = 1000
       var stream = CounterRandom(seed: 5, purpose: .initialisation).stream(0)
       for (shard, count) in shards.enumerated() {
-        let writer = try IndexedDatasetWriter(prefix: "\(scratch.path)/t\(shard)", vocabularyCount: 30_522)
+        let writer = try IndexedDatasetWriter(
+          prefix: "\(scratch.path)/t\(shard)", vocabularyCount: SampleSourceTests.vocabularyCount)
         documents.append([])
         for document in 0..<count {
           var sentences: [[Int32]] = []
@@ -38,10 +40,13 @@ import Testing
         }
         _ = try writer.finish(name: "t\(shard)", split: .training)
       }
-      let held = try IndexedDatasetWriter(prefix: "\(scratch.path)/held-out-0", vocabularyCount: 30_522)
+      let held = try IndexedDatasetWriter(
+        prefix: "\(scratch.path)/held-out-0", vocabularyCount: SampleSourceTests.vocabularyCount)
       try held.append(lengths: [1], tokens: [1000])
       _ = try held.finish(name: "held-out-0", split: .heldOut)
-      corpus = try Corpus.adopt(directory: scratch.path, vocabulary: vocabularyPath)
+      corpus = try Corpus.adopt(
+        directory: scratch.path, vocabulary: scratch.writeVocabulary(count: SampleSourceTests.vocabularyCount)
+      )
     }
   }
 
@@ -61,7 +66,7 @@ import Testing
     #expect(source.shardSampleCounts.count == 3 && source.shardSampleCounts.reduce(0, +) == source.count)
     var random = 0
     var total = 0
-    for epoch in 0..<UInt32(6) {
+    for epoch in 0..<UInt32(3) {
       for id in 0..<UInt64(source.count) {
         let sample = try source.sample(id, epoch: epoch)
         #expect(sample.inputIDs.count == Self.length && sample.labels.count == Self.length)
@@ -108,7 +113,7 @@ import Testing
     var owner: [Int32: UInt64] = [:]
     var lengths: [UInt64: Set<Int32>] = [:]
     for id in 0..<UInt64(source.count) {
-      for epoch in 0..<UInt32(60) {
+      for epoch in 0..<UInt32(30) {
         let sample = try source.sample(id, epoch: epoch)
         let (a, b) = Self.parts(sample)
         for token in sample.nextSentenceLabel == 0 ? a + b : a {
@@ -121,7 +126,7 @@ import Testing
     // Every token but those of the sentence of 90 and of neighbours that truncation hid.
     let all = numbered.documents.flatMap { $0 }.flatMap { $0 }.filter { $0.count < 90 }.flatMap { $0 }
     let seen = all.filter { owner[$0] != nil }.count
-    #expect(Double(seen) / Double(all.count) > 0.98)
+    #expect(Double(seen) / Double(all.count) > 0.95)
     // Chunks follow each other in the order of the text.
     let order = owner.keys.sorted().map { owner[$0]! }
     #expect(order == order.sorted())
@@ -155,7 +160,7 @@ import Testing
     let special: Set<Int32> = [0, 100, 101, 102, 103]
     var (chosen, masked, kept, replaced) = (0, 0, 0, 0)
     var positions = [Int](repeating: 0, count: 64)
-    for epoch in 0..<UInt32(40) {
+    for epoch in 0..<UInt32(20) {
       for id in 0..<UInt64(source.count) {
         let sample = try source.sample(id, epoch: epoch)
         let labelled = (0..<64).filter { sample.labels[$0] != -100 }
@@ -172,12 +177,12 @@ import Testing
             kept += 1
           } else {
             replaced += 1
-            #expect(!special.contains(token) && token > 0 && token < 30_522)
+            #expect(!special.contains(token) && token > 0 && token < SampleSourceTests.vocabularyCount)
           }
         }
       }
     }
-    #expect(chosen > 10_000)
+    #expect(chosen > 5000)
     func near(_ count: Int, _ share: Double) -> Bool {
       abs(Double(count) - share * Double(chosen)) < 5 * (share * (1 - share) * Double(chosen)).squareRoot()
     }
@@ -188,11 +193,13 @@ import Testing
   @Test func textOfUnknownTokensHasNoLabels() throws {
     let scratch = Scratch()
     for name in ["t", "held-out"] {
-      let writer = try IndexedDatasetWriter(prefix: "\(scratch.path)/\(name)", vocabularyCount: 30_522)
+      let writer = try IndexedDatasetWriter(
+        prefix: "\(scratch.path)/\(name)", vocabularyCount: SampleSourceTests.vocabularyCount)
       for _ in 0..<2 { try writer.append(lengths: [3], tokens: [100, 103, 100]) }
       _ = try writer.finish(name: name, split: .training)
     }
-    let corpus = try Corpus.adopt(directory: scratch.path, vocabulary: vocabularyPath)
+    let corpus = try Corpus.adopt(
+      directory: scratch.path, vocabulary: scratch.writeVocabulary(count: SampleSourceTests.vocabularyCount))
     let sample = try SampleSource(corpus: corpus, split: .training, sequenceLength: 12, seed: 1).sample(
       0, epoch: 0)
     #expect(sample.inputIDs == [101, 100, 103, 100, 102, 100, 103, 100, 102, 0, 0, 0])

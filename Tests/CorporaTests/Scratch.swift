@@ -21,6 +21,14 @@ final class Scratch {
   @discardableResult
   func write(_ name: String, _ text: String) -> String { write(name, Array(text.utf8)) }
 
+  /// Writes a vocabulary with the special tokens at BERT's ids, the other ids' tokens being `words`, then made-up ones.
+  func writeVocabulary(count: Int, words: [String] = []) -> String {
+    let special = [0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"]
+    var words = words[...]
+    let tokens = (0..<count).map { special[$0] ?? words.popFirst() ?? "[token \($0)]" }
+    return write("tokens.txt", tokens.joined(separator: "\n") + "\n")
+  }
+
   func read(_ name: String) -> [UInt8] {
     Array(FileManager.default.contents(atPath: "\(path)/\(name)") ?? Data())
   }

