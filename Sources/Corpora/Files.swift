@@ -79,14 +79,15 @@ final class InputFile {
 
   /// Appends up to `count` bytes to `bytes`. Returns how many; 0 at the end.
   func read(into bytes: inout [UInt8], atMost count: Int) throws(CorpusError) -> Int {
-    let start = bytes.count
-    bytes.append(contentsOf: repeatElement(0, count: count))
-    var found = 0
-    repeat {
-      found = bytes.withUnsafeMutableBytes { Foundation.read(descriptor, $0.baseAddress! + start, count) }
-    } while found < 0 && errno == EINTR
-    let code = errno
-    bytes.removeLast(count - max(found, 0))
+    let (found, code) = withUnsafeTemporaryAllocation(byteCount: count, alignment: 1) { block in
+      while true {
+        let found = Foundation.read(descriptor, block.baseAddress, count)
+        if found < 0 && errno == EINTR { continue }
+        let code = errno
+        bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: block[..<max(found, 0)]))
+        return (found, code)
+      }
+    }
     guard found >= 0 else { throw .cannotRead(file: path, reason: systemReason(code)) }
     return found
   }

@@ -90,9 +90,11 @@ public final class IndexedDataset: Sendable {
     for bound in 0...documentCount {
       let place = Self.headerSize + 12 * sequenceCount + 8 * bound
       let value = idx.integer(at: place, as: Int64.self)
-      guard value >= previous, bound > 0 || value == 0 else {
-        throw .damagedIndex(
-          file: path, reason: "document \(bound) begins at sequence \(value), before \(previous)")
+      guard value >= previous else {
+        throw .damagedIndex(file: path, reason: "document bound \(bound) is \(value), below \(previous)")
+      }
+      guard bound > 0 || value == 0 else {
+        throw .damagedIndex(file: path, reason: "its documents begin at sequence \(value) instead of 0")
       }
       previous = value
     }
