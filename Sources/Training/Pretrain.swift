@@ -82,6 +82,7 @@ private func train(
   if let checkpoint {
     let allowed = Set(options.allowedChanges)
     try world.together { try run.restore(Checkpoint(path: checkpoint), allowing: allowed) }
+    try run.publishParameters(world: world)
   } else {
     let notes = try world.together { try run.initialise(world: world) }
     for note in notes { journal?.message(note) }

@@ -9,7 +9,7 @@ import Telemetry
 struct PretrainingRun: ~Copyable {
   let inputs: RunInputs
   let identity: RunIdentity
-  /// The latent weights and all else, the flat vector of the layout.
+  /// The flat vector of the layout. Sharded, pages of latent weights that other ranks own are never touched.
   let parameters: FloatBuffer
   private var model: PretrainingModel
   private let teacher: Teacher?
@@ -33,16 +33,22 @@ struct PretrainingRun: ~Copyable {
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     model = PretrainingModel(
       inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength)
-    accumulator = TreeAccumulator(tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount)
+    accumulator = TreeAccumulator(
+      tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount,
+      format: configuration.gradientFormat)
     optimizer = ShardedOptimizer(
-      layout: inputs.layout, tree: inputs.tree, rank: world.rank, size: world.size)
+      layout: inputs.layout,
+      exchange: UpdateExchange(
+        layout: inputs.layout, tree: inputs.tree, size: world.size,
+        synchronisation: configuration.synchronisation, format: configuration.gradientFormat),
+      rank: world.rank)
     dropout =
       configuration.model.dropout > 0
       ? Dropout(rate: configuration.model.dropout, seed: configuration.seed) : nil
   }
 
   /// Sets the parameters for a new run: random, or from `initial_weights`; then fits the step sizes to the first
-  /// micro-batch. Rank 0 does it, and all have its bits.
+  /// micro-batch. Rank 0 does it, and holds all latent weights meanwhile; `shareParameters` follows.
   ///
   /// - Returns: what to tell the user, on rank 0.
   mutating func initialise(world: borrowing World) throws -> [String] {
@@ -69,31 +75,44 @@ struct PretrainingRun: ~Copyable {
     return notes
   }
 
-  /// Gives all ranks rank 0's parameters.
+  /// Gives all ranks their part of rank 0's parameters.
   mutating func shareParameters(world: borrowing World) throws {
-    try world.broadcast(parameters.view.bytes, from: 0)
-    model.binarise(parameters.view)
+    let slices = optimizer.exchange.partition.slices
+    switch inputs.configuration.synchronisation {
+    case .replicated: try world.broadcast(parameters.view.bytes, from: 0)
+    case .sharded:
+      try world.scatter(parameters.view, ranges: slices, from: 0)
+      for (rank, slice) in slices.enumerated() where rank != world.rank {
+        for range in optimizer.exchange.packed.latentRanges(in: slice) { parameters.release(range) }
+      }
+    }
+    try publishParameters(world: world)
   }
 
-  /// Goes on from a checkpoint: the next update is the one after its last.
+  /// Gives all ranks what they need of each other's parameters.
+  mutating func publishParameters(world: borrowing World) throws {
+    try optimizer.publish(parameters.view, model: &model, world: world)
+  }
+
+  /// Goes on from a checkpoint: the next update is the one after its last. `publishParameters` follows.
   mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws {
     try checkpoint.check(inputs.layout)
     try checkpoint.state.check(against: identity, allowing: allowed, checkpoint: checkpoint.path)
-    checkpoint.load(.parameters, layout: inputs.layout, into: FlatPart(start: 0, values: parameters.view))
-    let start = optimizer.slice.lowerBound
-    checkpoint.load(
-      .firstMoments, layout: inputs.layout, into: FlatPart(start: start, values: optimizer.firstMoments.view))
-    checkpoint.load(
-      .secondMoments, layout: inputs.layout,
-      into: FlatPart(start: start, values: optimizer.secondMoments.view))
+    let own = optimizer.updated
+    let moments = optimizer.moments(own)
+    for (vector, values) in [
+      (CheckpointVector.parameters, parameters.view[own]), (.firstMoments, moments.first),
+      (.secondMoments, moments.second),
+    ] {
+      checkpoint.load(vector, layout: inputs.layout, into: FlatPart(start: own.lowerBound, values: values))
+    }
     step = checkpoint.state.step
     sampleHistory = checkpoint.state.sampleHistory
-    model.binarise(parameters.view)
   }
 
   /// One update: this rank's lanes, the exchange, AdamW.
   ///
-  /// - Cost: forward and backward of the lanes; two passes of the flat vector over the network.
+  /// - Cost: forward and backward of the lanes; the exchange of `UpdateExchange`.
   mutating func update(world: borrowing World) throws -> StepRecord {
     let start = ContinuousClock.now
     let number = step + 1
@@ -119,11 +138,12 @@ struct PretrainingRun: ~Copyable {
     let total = try world.addInOrder(losses)
     guard total.total.isFinite else { throw TrainingError.notFinite(step: number, what: "loss") }
     let rate = configuration.training.schedule.rate(step: number)
+    let bytesBefore = world.bytesSent
     let norm = try optimizer.update(
-      parameters.view, nodes: accumulator.nodes, step: number, learningRate: rate,
+      parameters.view, model: &model, nodes: accumulator.nodes, step: number, learningRate: rate,
       clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay, world: world
     )
-    model.binarise(parameters.view)
+    let bytesSent = try world.sum(world.bytesSent - bytesBefore)
     sampleHistory = source.schedule.history(after: sampleHistory, step: step)
     step = number
 
@@ -133,6 +153,8 @@ struct PretrainingRun: ~Copyable {
       extras.append(StepRecord.Extra("nsp_distillation_loss", .number(total.nspDistillationLoss)))
     }
     extras.append(StepRecord.Extra("samples", .text(String(sampleHistory.prefix(16)))))
+    // Of all ranks, for gradients and weights.
+    extras.append(StepRecord.Extra("bytes_sent", .integer(bytesSent)))
     let tokens = configuration.training.globalBatch * configuration.data.sequenceLength
     return .train(
       step: step, loss: Float(total.total), mlmLoss: Float(total.mlmLoss), nspLoss: Float(total.nspLoss),
@@ -164,10 +186,11 @@ struct PretrainingRun: ~Copyable {
       step: step, worldSize: world.size, identity: identity, model: inputs.layout.configuration,
       configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory)
     let slice = optimizer.slice
+    let moments = optimizer.moments(slice)
     return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).write(
       world, state: state, parameters: FlatPart(start: slice.lowerBound, values: parameters.view[slice]),
-      firstMoments: FlatPart(start: slice.lowerBound, values: optimizer.firstMoments.view),
-      secondMoments: FlatPart(start: slice.lowerBound, values: optimizer.secondMoments.view))
+      firstMoments: FlatPart(start: slice.lowerBound, values: moments.first),
+      secondMoments: FlatPart(start: slice.lowerBound, values: moments.second))
   }
 }
 

@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 
 /// Everything that defines a pretraining run, read from one YAML file and checked.
 ///
@@ -9,6 +10,10 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var seed: UInt64
   /// Threads of each rank; nil (`auto` in the file) takes the rank's share of the cores. Never changes a result.
   public internal(set) var threads: Int?
+  /// Who keeps latent weights and moments. Never changes a result.
+  public internal(set) var synchronisation: Synchronisation
+  /// How gradients travel between ranks. Another format is another run.
+  public internal(set) var gradientFormat: WireFormat
   /// A safetensors file of a full-precision BERT to start from; nil draws the weights from the seed.
   public internal(set) var initialWeights: String?
   /// A safetensors file of a full-precision BERT to distil from; nil trains without distillation.
@@ -102,9 +107,11 @@ extension RunConfiguration {
     ConfigurationKey.all.map { Setting(key: $0.name, value: $0.text(self)) }
   }
 
-  /// The keys that define the run's numbers: all but `threads` and those of `checkpoint`.
+  /// The keys that define the run's numbers: all but `threads`, `synchronisation` and those of `checkpoint`.
   public var definingSettings: [Setting] {
-    settings.filter { $0.key != "threads" && !$0.key.hasPrefix("checkpoint.") }
+    settings.filter {
+      !["threads", "synchronisation"].contains($0.key) && !$0.key.hasPrefix("checkpoint.")
+    }
   }
 
   /// `definingSettings` as lines `key: value`, the text whose digest tells two runs apart.
