@@ -40,7 +40,8 @@ extension KernelSuites {
       let y = map(Self.arguments) { $0.tanh() }
       for (i, x) in Self.arguments.enumerated() {
         let expected = Foundation.tanh(Double(x))
-        #expect(abs(Double(y[i]) - expected) <= 3e-7 * abs(expected) + 1e-36, "tanh \(x): \(y[i]), \(expected)")
+        #expect(
+          abs(Double(y[i]) - expected) <= 3e-7 * abs(expected) + 1e-36, "tanh \(x): \(y[i]), \(expected)")
         #expect(abs(y[i]) <= 1)
       }
       let slopes = map([Float](repeating: 2, count: y.count)) {

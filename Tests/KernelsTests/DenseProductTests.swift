@@ -12,8 +12,10 @@ extension KernelSuites {
       for (isATransposed, isBTransposed) in [(false, false), (false, true), (true, false), (true, true)] {
         for isAccumulating in [false, true] {
           var arena = Arena()
-          let a = arena.strided(rows: isATransposed ? k : m, columns: isATransposed ? m : k, gap: 2, value: 50)
-          let b = arena.strided(rows: isBTransposed ? n : k, columns: isBTransposed ? k : n, gap: 1, value: 60)
+          let a = arena.strided(
+            rows: isATransposed ? k : m, columns: isATransposed ? m : k, gap: 2, value: 50)
+          let b = arena.strided(
+            rows: isBTransposed ? n : k, columns: isBTransposed ? k : n, gap: 1, value: 60)
           for matrix in [a, b] {
             for row in 0..<matrix.rows {
               for column in 0..<matrix.columns { matrix[row, column] = draws.float() }

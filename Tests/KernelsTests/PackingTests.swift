@@ -55,7 +55,8 @@ extension KernelSuites {
       try InstructionSet.select(set)
       let step: Float = 0.3
       let x: [Float] = [
-        0, -0.0, step, -step, step.nextUp, -step.nextUp, step.nextDown, -step.nextDown, .leastNonzeroMagnitude,
+        0, -0.0, step, -step, step.nextUp, -step.nextUp, step.nextDown, -step.nextDown,
+        .leastNonzeroMagnitude,
         -.leastNonzeroMagnitude,
       ]
       let positive = [true, true, true, false, true, false, true, false, true, false]
@@ -77,7 +78,8 @@ extension KernelSuites {
       var arena = Arena()
       let signs = arena.bits(rows: 1, columns: 1)
       packSerial(
-        arena.matrix([-0.5], rows: 1, columns: 1), shift: arena.floats([0.5]), step: 1, signs: signs, within: nil)
+        arena.matrix([-0.5], rows: 1, columns: 1), shift: arena.floats([0.5]), step: 1, signs: signs,
+        within: nil)
       #expect(signs[0, 0])
     }
 

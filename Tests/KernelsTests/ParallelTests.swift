@@ -75,7 +75,8 @@ private func parallelResults() -> [[UInt32]] {
   xnorProduct(signs, arena.interleaved(signs), scale: 0.1, bias: nil, into: product)
   results.append(bitPatterns(product.array))
   let (hat, y, inverse) = (arena.floats(count), arena.floats(count), arena.floats(rows))
-  normalise(x, epsilon: 1e-12, weight: weight, bias: bias, normalised: hat, inverseDeviation: inverse, into: y)
+  normalise(
+    x, epsilon: 1e-12, weight: weight, bias: bias, normalised: hat, inverseDeviation: inverse, into: y)
   results.append(bitPatterns(hat.array + inverse.array + y.array))
   let dx = arena.matrix(draws.floats(count), rows: rows, columns: columns)
   let sums = arena.floats(columns)

@@ -92,7 +92,8 @@ extension KernelSuites {
           let (hat, y) = (arena.floats(count), arena.floats(count))
           let inverse = arena.floats(rows)
           normalise(
-            x, epsilon: 1e-12, weight: weight, bias: bias, normalised: hat, inverseDeviation: inverse, into: y)
+            x, epsilon: 1e-12, weight: weight, bias: bias, normalised: hat, inverseDeviation: inverse, into: y
+          )
           results.append(("layer normalisation", bits(hat.array + inverse.array + y.array)))
           normaliseBackward(other, weight: weight, normalised: hat, inverseDeviation: inverse, into: y)
           results.append(("its backward", bits(y.array)))
