@@ -108,9 +108,8 @@ struct TinyModel {
   ) -> Trained {
     let batch = other ?? self.batch
     var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
-    let (parameters, gradients) = (
-      FloatBuffer(count: layout.elementCount), FloatBuffer(count: layout.elementCount)
-    )
+    let parameters = FloatBuffer(count: layout.elementCount)
+    let gradients = FloatBuffer(count: layout.elementCount)
     parameters.view.copy(values)
     model.binarise(parameters.view)
     let own = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
