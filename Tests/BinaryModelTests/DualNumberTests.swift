@@ -28,27 +28,12 @@ import Testing
   }
 
   static let cases = [
-    Case(rank: 0, dropoutRate: 0, isDistilled: false, seed: 0),
-    Case(rank: 0, dropoutRate: 0.2, isDistilled: true, seed: 0),
-    Case(rank: 1, dropoutRate: 0, isDistilled: true, seed: 0),
-    Case(rank: 1, dropoutRate: 0.2, isDistilled: false, seed: 0),
-    Case(rank: 3, dropoutRate: 0.2, isDistilled: true, seed: 0),
+    Case(rank: 0, dropoutRate: 0, isDistilled: false, seed: 2),
+    Case(rank: 0, dropoutRate: 0.2, isDistilled: true, seed: 1),
+    Case(rank: 1, dropoutRate: 0, isDistilled: true, seed: 5),
+    Case(rank: 1, dropoutRate: 0.2, isDistilled: false, seed: 2),
+    Case(rank: 3, dropoutRate: 0.2, isDistilled: true, seed: 2),
   ]
-
-  @Test func search() {
-    for c in Self.cases {
-      for seed in UInt32(1)...150 {
-        var (_, reference) = Case(
-          rank: c.rank, dropoutRate: c.dropoutRate, isDistilled: c.isDistilled, seed: seed
-        ).make()
-        _ = reference.forward()
-        if reference.activationMargin > 1.2e-4 && reference.weightMargin > 1e-6 {
-          print("SEED", c.rank, c.dropoutRate, c.isDistilled, seed, reference.activationMargin)
-          break
-        }
-      }
-    }
-  }
 
   @Test(arguments: cases) func lossesAndGradients(test: Case) throws {
     var (tiny, reference) = test.make()
@@ -68,11 +53,11 @@ import Testing
     #expect((losses.hidden.value > 0) == test.isDistilled)
 
     var draws = Draws(1_000)
-    var large = 0
+    var nonzero = 0
     for parameter in tiny.layout.parameters {
       let gradient = found.gradients[parameter.range].map(Double.init)
       let norm = gradient.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      if norm > 1e-4 { large += 1 }
+      if norm > 1e-6 { nonzero += 1 }
       let start = reference.parameters[parameter.name]!
       for _ in 0..<2 {
         let direction = draws.floats(parameter.count).map(Double.init)
@@ -81,19 +66,19 @@ import Testing
         let slope = zip(gradient, direction).reduce(0) { $0 + $1.0 * $1.1 }
         let length = direction.reduce(0) { $0 + $1 * $1 }.squareRoot()
         #expect(
-          abs(slope - expected) < (1e-5 * norm + 1e-6) * length,
+          abs(slope - expected) < (1e-6 * norm + 5e-7) * length,
           "\(parameter.name): slope \(slope), expected \(expected)")
       }
       reference.parameters[parameter.name] = start
     }
     // The estimators' key biases have no gradient but rounding: softmax does not see them.
     #expect(
-      large >= tiny.layout.parameters.count - 2 * 2 * min(1, test.rank), "\(large) gradients above 1e-4")
+      large >= tiny.layout.parameters.count - 2 * 2 * min(1, test.rank), "\(nonzero) gradients above 1e-6")
   }
 
   /// Both rules of the step-size fit against the plain computation.
   @Test(arguments: StepSizeFit.allCases, [0, 1]) func stepSizeFit(rule: StepSizeFit, rank: Int) {
-    let tiny = TinyModel(TinyModel.configuration(rank: rank), sequences: 2, length: 9, seed: 1)
+    let tiny = TinyModel(TinyModel.configuration(rank: rank), sequences: 2, length: 9, seed: 2)
     var reference = ReferenceModel(tiny.layout.configuration, batch: tiny.batch, parameters: tiny.duals)
     reference.fit = rule == .published ? (2, 4) : (1, 4)
     _ = reference.forward()

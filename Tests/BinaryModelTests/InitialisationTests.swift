@@ -68,6 +68,6 @@ import Testing
       ("bert.encoder.layer.1.attention.self.query.weight", 7), ("cls.seq_relationship.weight", 127),
     ]
     let found = places.map { values[Self.layout[$0.0].offset + $0.1].bitPattern }
-    #expect(found == [0, 0, 0, 0])
+    #expect(found == [0xBC29_3AA7, 0x3C0A_9796, 0x3995_8450, 0x3CAA_9777])
   }
 }
