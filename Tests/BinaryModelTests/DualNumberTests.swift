@@ -11,15 +11,21 @@ import Testing
     let isDistilled: Bool
     /// Chosen so that no operand lies close to a threshold.
     let seed: UInt32
+    /// Sequences of 70 tokens instead of 9: more than one word of packed bits a row.
+    var isLong = false
 
     var testDescription: String {
-      "rank \(rank), dropout \(dropoutRate), \(isDistilled ? "distilled" : "not distilled"), seed \(seed)"
+      "rank \(rank), \(isLong ? 70 : 9) tokens, dropout \(dropoutRate), distilled \(isDistilled), seed \(seed)"
     }
     var dropout: Dropout? { dropoutRate == 0 ? nil : Dropout(rate: dropoutRate, seed: UInt64(seed)) }
 
     func make() -> (tiny: TinyModel, reference: ReferenceModel) {
+      var configuration = TinyModel.configuration(rank: rank)
+      if isLong {
+        (configuration.hiddenSize, configuration.layers, configuration.maximumLength) = (12, 1, 70)
+      }
       let tiny = TinyModel(
-        TinyModel.configuration(rank: rank), sequences: 2, length: 9, seed: seed)
+        configuration, sequences: isLong ? 1 : 2, length: isLong ? 70 : 9, seed: seed)
       var reference = ReferenceModel(tiny.layout.configuration, batch: tiny.batch, parameters: tiny.duals)
       reference.dropout = dropout
       if isDistilled { reference.teacher = (tiny.teacherHidden, tiny.teacherLogits) }
@@ -33,6 +39,7 @@ import Testing
     Case(rank: 1, dropoutRate: 0, isDistilled: true, seed: 5),
     Case(rank: 1, dropoutRate: 0.2, isDistilled: false, seed: 2),
     Case(rank: 3, dropoutRate: 0.2, isDistilled: true, seed: 2),
+    Case(rank: 2, dropoutRate: 0.2, isDistilled: true, seed: 6, isLong: true),
   ]
 
   @Test(arguments: cases) func lossesAndGradients(test: Case) throws {
@@ -72,8 +79,8 @@ import Testing
       reference.parameters[parameter.name] = start
     }
     // The estimators' key biases have no gradient but rounding: softmax does not see them.
-    #expect(
-      nonzero == tiny.layout.parameters.count - 2 * 2 * min(1, test.rank), "\(nonzero) gradients above 1e-6")
+    let withoutGradient = test.rank == 0 ? 0 : 2 * tiny.layout.configuration.layers
+    #expect(nonzero == tiny.layout.parameters.count - withoutGradient, "\(nonzero) gradients above 1e-6")
   }
 
   /// Both rules of the step-size fit against the plain computation.

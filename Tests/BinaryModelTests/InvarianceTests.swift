@@ -152,23 +152,34 @@ import Testing
     #expect(quarter.gradients.map { 4 * $0 } == whole.gradients)
   }
 
-  /// Two lanes add up to the batch that holds both; a step size's gradient is divided by √numel of a micro-batch.
+  /// Lanes add up to the batch that holds them all; a step size's gradient is divided by √numel of a micro-batch.
   @Test func lanesAddUp() {
     let tiny = TinyModel(TinyModel.configuration(rank: 1), sequences: 4, length: 9, seed: 21)
-    let divisors = LossDivisors(maskedTokens: tiny.batch.maskedTokens, sequences: 4)
+    checkLanes([[0, 1], [2, 3]], of: tiny, tiny.batch)
+    // More tokens to predict than the head holds logits of at once.
+    let wide = Self.wide()
+    var batch = wide.batch
+    batch.labels = batch.inputIDs
+    #expect(batch.maskedTokens > 128)
+    checkLanes([[0], [1], [2], [3], [4]], of: wide, batch)
+  }
+
+  private func checkLanes(_ lanes: [[Int]], of model: TinyModel, _ batch: Batch) {
+    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
     let dropout = Dropout(rate: 0.1, seed: 2)
-    let whole = tiny.train(dropout: dropout)
-    let (a, b) = (
-      tiny.train(batch: tiny.batch.taking([0, 1]), divisors: divisors, dropout: dropout),
-      tiny.train(batch: tiny.batch.taking([2, 3]), divisors: divisors, dropout: dropout)
-    )
-    var sums = a.sums
-    sums += b.sums
-    #expect(abs(sums.total - whole.sums.total) < 1e-6 && sums.maskedTokens == whole.sums.maskedTokens)
-    #expect(sums.sequences == 4 && sums.mlmCorrect == whole.sums.mlmCorrect)
-    for parameter in tiny.layout.parameters {
-      let factor: Float = parameter.kind == .stepSize ? Float(0.5).squareRoot() : 1
-      let added = parameter.range.map { factor * (a.gradients[$0] + b.gradients[$0]) }
+    let whole = model.train(batch: batch, dropout: dropout)
+    var sums = LossSums()
+    var gradients = [Float](repeating: 0, count: whole.gradients.count)
+    for lane in lanes {
+      let own = model.train(batch: batch.taking(lane), divisors: divisors, dropout: dropout)
+      sums += own.sums
+      for i in gradients.indices { gradients[i] += own.gradients[i] }
+    }
+    #expect(abs(sums.total - whole.sums.total) < 1e-6 && sums.mlmCorrect == whole.sums.mlmCorrect)
+    #expect(sums.maskedTokens == batch.maskedTokens && sums.sequences == batch.sequences)
+    for parameter in model.layout.parameters {
+      let factor = parameter.kind == .stepSize ? 1 / Float(lanes.count).squareRoot() : 1
+      let added = gradients[parameter.range].map { factor * $0 }
       let expected = Array(whole.gradients[parameter.range])
       #expect(distance(added, expected) <= 1e-5 * norm(expected) + 1e-7, "\(parameter.name)")
     }

@@ -52,6 +52,12 @@ extension KernelSuites {
       for i in 0..<x.count { #expect(x[i] == (keep[i / 500, i % 500] ? 2 * dropout.factor : 0)) }
     }
 
+    /// However close to 0 or 1 the rate is, the factor is finite.
+    @Test func extremeRates() {
+      #expect(Dropout(rate: .leastNonzeroMagnitude, seed: 1).factor == 1)
+      #expect(Dropout(rate: Float(1).nextDown, seed: 1).factor == 65_536)
+    }
+
     /// Every argument changes the bits; none shares them with another.
     @Test func placesAreIndependent() {
       var arena = Arena()

@@ -44,6 +44,26 @@ extension KernelSuites {
       }
     }
 
+    /// Several callers at once, while threads are added: each loop still runs each of its indices once.
+    @Test func severalCallers() async {
+      await #expect(processExitsWith: .success) {
+        startThreads(2)
+        await withTaskGroup { group in
+          for caller in 0..<4 {
+            group.addTask {
+              for round in 0..<2_000 {
+                var arena = Arena()
+                let visits = arena.floats(7)
+                parallelFor(7) { index, _ in visits.base[index] += 1 }
+                #expect(visits.array == [Float](repeating: 1, count: 7), "caller \(caller), round \(round)")
+                if caller == 0 && round == 1_000 { startThreads(3) }
+              }
+            }
+          }
+        }
+      }
+    }
+
     /// Large enough for several panels everywhere.
     @Test func sameBitsWithAnyNumberOfThreads() async {
       await #expect(processExitsWith: .success) {
