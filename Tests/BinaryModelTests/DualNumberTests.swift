@@ -108,6 +108,23 @@ import Testing
     }
   }
 
+  /// A weight that equals the mean counts as positive, in matrices and in the word embedding.
+  @Test func signOfZero() throws {
+    var tiny = TinyModel(TinyModel.configuration(rank: 1), sequences: 2, length: 9, seed: 5)
+    for (name, value) in [
+      ("bert.embeddings.word_embeddings.weight", Float(0.5)),
+      ("bert.encoder.layer.0.intermediate.dense.weight", -0.25),
+    ] {
+      for i in tiny.layout[name].range { tiny.values[i] = value }
+    }
+    var reference = ReferenceModel(tiny.layout.configuration, batch: tiny.batch, parameters: tiny.duals)
+    let losses = reference.forward()
+    try #require(reference.activationMargin > 1e-5, "\(reference.activationMargin): choose another seed")
+    let sums = tiny.train().sums
+    #expect(abs(sums.mlmLoss - losses.mlm.value) < 1e-5)
+    #expect(abs(sums.nspLoss - losses.nsp.value) < 1e-5)
+  }
+
   /// A step size below 1e-5, even negative, acts as 1e-5.
   @Test func smallestStep() {
     var tiny = TinyModel(TinyModel.configuration(rank: 1), sequences: 2, length: 9, seed: 1)

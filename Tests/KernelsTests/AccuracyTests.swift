@@ -141,6 +141,23 @@ extension KernelSuites {
       #expect(abs(sum - stepSum) < 1e-4)
     }
 
+    /// p = α/2 rounds to 0 (half to even); the gradient passes at p = α, and not above.
+    @Test(arguments: InstructionSet.available) func probabilityThresholds(set: String) throws {
+      try InstructionSet.select(set)
+      var arena = Arena()
+      let p = arena.matrix([0.5, 0.25, 0.125, 0.125, 0], rows: 1, columns: 5)
+      let bits = arena.bits(rows: 1, columns: 5)
+      binariseProbabilitiesSerial(p, keep: nil, factor: 1, step: 0.25, into: bits)
+      #expect((0..<5).map { bits[0, $0] } == [true, true, false, false, false])
+      let g = arena.matrix([1, 2, 4, 8, 16], rows: 1, columns: 5)
+      let sum = probabilitiesBackwardSerial(
+        p, keep: nil, dropoutFactor: 1, step: 0.25, scoreFactor: 1, gradient: g)
+      // α: 1·1 above, (1 − 1)·2, (0 − 1/2)·4, (0 − 1/2)·8.
+      #expect(sum == 1 + 0 - 2 - 4)
+      // dp = (0, 2, 4, 8, 16), Σ p·dp = 2, ds = p (dp − 2).
+      #expect(g.array == [-1, 0, 0.25, 0.75, 0])
+    }
+
     @Test(arguments: [1, 2, 16, 17, 1_000, 30_522]) func crossEntropyOfRandomLogits(count: Int) {
       var draws = Draws(UInt32(count))
       check(draws.floats(count, -8...8), label: draws.integer(below: count))
