@@ -89,7 +89,10 @@ private func train(
     try run.shareParameters(world: world)
   }
   step = run.step
-  try world.together { try journal?.begin(step: step, configuration: configuration.canonicalText) }
+  try world.together {
+    try journal?.begin(
+      step: step, isResumed: checkpoint != nil, configuration: configuration.canonicalText)
+  }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
   if checkpoint == nil {
     let record = try run.evaluate(world: world)

@@ -18,11 +18,11 @@ struct RunJournal: ~Copyable {
     progress = ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)
   }
 
-  /// The run starts, with `step` updates done.
-  mutating func begin(step: Int, configuration: String) throws {
+  /// The run starts anew, or goes on with `step` updates done.
+  mutating func begin(step: Int, isResumed: Bool, configuration: String) throws {
     try directory.begin()
     try directory.writeConfiguration(configuration)
-    metrics = try MetricsFile(path: directory.path + "/metrics.jsonl", resumingAfter: step == 0 ? nil : step)
+    metrics = try MetricsFile(path: directory.path + "/metrics.jsonl", resumingAfter: isResumed ? step : nil)
     try directory.record(.running, step: step)
   }
 
