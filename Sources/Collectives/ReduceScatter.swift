@@ -74,6 +74,11 @@ public struct TreeReduction: ~Copyable {
     operands = .allocate(capacity: sources.count)
   }
 
+  /// Bytes of what is on its way.
+  public var byteCount: Int {
+    (received.count + outgoing.count + widened.count + partials.count) * MemoryLayout<Float>.size
+  }
+
   deinit {
     messages.deallocate()
     operands.deallocate()

@@ -28,7 +28,7 @@ struct ShardedOptimizer: ~Copyable {
   init(layout: ParameterLayout, exchange: UpdateExchange, rank: Int) {
     self.exchange = exchange
     let slice = exchange.partition.slice(of: rank)
-    let updated = exchange.synchronisation == .sharded ? slice : 0..<layout.elementCount
+    let updated = exchange.updated(by: rank)
     self.slice = slice
     self.updated = updated
     firstMoments = FloatBuffer(count: updated.count)

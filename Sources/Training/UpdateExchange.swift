@@ -36,35 +36,47 @@ struct UpdateExchange: Sendable {
     realParts = slices.map { packed.realRanges(in: $0).map { $0.lowerBound * 4..<$0.upperBound * 4 } }
   }
 
-  /// Bytes that ranks send in an update, by what they are.
-  struct Traffic: Equatable {
-    var gradients = 0
-    /// Sums of squares, for the norm.
-    var norm = 0
-    /// Sums of weights, for means and scales.
-    var sums = 0
-    var signs = 0
-    /// Real-valued parameters; of replicated state the total gradient.
-    var values = 0
+  // MARK: What a rank holds
 
-    var total: Int { gradients + norm + sums + signs + values }
+  /// The elements that `rank` updates, and has the moments of.
+  func updated(by rank: Int) -> Range<Int> {
+    synchronisation == .sharded ? partition.slice(of: rank) : 0..<partition.count
   }
 
-  /// What `rank` sends.
-  func traffic(of rank: Int) -> Traffic {
+  /// The elements of the flat vector that `rank` ever reads or writes.
+  func heldWeights(of rank: Int) -> Int {
+    func latent(_ slice: Range<Int>) -> Int { packed.latentRanges(in: slice).reduce(0) { $0 + $1.count } }
+    return partition.count - latent(0..<partition.count) + latent(updated(by: rank))
+  }
+
+  /// Gradients of the whole vector that `rank` holds at once.
+  func gradientBuffers(of rank: Int) -> Int {
+    TreeAccumulator(tree: tree, lanes: tree.lanes(of: rank, size: partition.size), count: 1).bufferCount
+  }
+
+  /// Bytes of what is on its way.
+  func bufferBytes(of rank: Int) -> Int {
+    TreeReduction(tree: tree, slices: partition.slices, rank: rank, format: format).byteCount
+      + packed.pieces.count * PretrainingModel.pieceSumBytes
+  }
+
+  // MARK: What a rank sends
+
+  /// Bytes that `rank` sends in an update.
+  func traffic(of rank: Int) -> RunPlan.Traffic {
     let size = partition.size
     let nodes = tree.maximalNodes(of: tree.lanes(of: rank, size: size)).count
-    var traffic = Traffic()
+    var traffic = RunPlan.Traffic()
     traffic.gradients = nodes * (partition.count - partition.slice(of: rank).count) * format.width
     // In a ring a rank passes on all parts but the next rank's.
     func ring(_ own: (Int) -> Int) -> Int {
       (0..<size).reduce(0) { $0 + own($1) } - own((rank + 1) % size)
     }
     func bytes(_ parts: [[Range<Int>]]) -> Int { ring { parts[$0].reduce(0) { $0 + $1.count } } }
-    traffic.norm = ring { partition.chunkIndices(of: $0).count * MemoryLayout<Double>.size }
+    traffic.sums = ring { partition.chunkIndices(of: $0).count * MemoryLayout<Double>.size }
     switch synchronisation {
     case .sharded:
-      traffic.sums = bytes(sumParts)
+      traffic.sums += bytes(sumParts)
       traffic.signs = bytes(signParts)
       traffic.values = bytes(realParts)
     case .replicated:
