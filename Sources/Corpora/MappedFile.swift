@@ -6,7 +6,7 @@ import Foundation
 final class MappedFile: Sendable {
   let path: String
   let count: Int
-  private let base: UInt
+  let base: UInt
 
   /// - Throws: `cannotRead`, also for what is not a regular file.
   init(_ path: String) throws(CorpusError) {

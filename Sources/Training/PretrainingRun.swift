@@ -16,6 +16,7 @@ struct PretrainingRun: ~Copyable {
   private var accumulator: TreeAccumulator
   private let optimizer: ShardedOptimizer
   private let dropout: Dropout?
+  private var batches: BatchReadAhead
   /// This rank's lanes of every step.
   private let lanes: Range<Int>
   /// Updates done.
@@ -33,6 +34,7 @@ struct PretrainingRun: ~Copyable {
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     model = PretrainingModel(
       inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength)
+    batches = BatchReadAhead(inputs.batches, lanes: lanes, lastStep: configuration.training.steps)
     accumulator = TreeAccumulator(
       tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount,
       format: configuration.gradientFormat)
@@ -116,9 +118,7 @@ struct PretrainingRun: ~Copyable {
   mutating func update(world: borrowing World) throws -> StepRecord {
     let start = ContinuousClock.now
     let number = step + 1
-    let lanes = lanes
-    let source = inputs.batches
-    let batches = try world.together { try lanes.map { try source.batch(step: number, lane: $0) } }
+    let batches = try world.together { () throws -> [Batch] in try self.batches.take(step: number) }
     let configuration = inputs.configuration
     let divisors = LossDivisors(
       maskedTokens: try world.sum(batches.reduce(0) { $0 + $1.maskedTokens }),
@@ -144,7 +144,7 @@ struct PretrainingRun: ~Copyable {
       clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay, world: world
     )
     let bytesSent = try world.sum(world.bytesSent - bytesBefore)
-    sampleHistory = source.schedule.history(after: sampleHistory, step: step)
+    sampleHistory = inputs.batches.schedule.history(after: sampleHistory, step: step)
     step = number
 
     var extras: [StepRecord.Extra] = []
