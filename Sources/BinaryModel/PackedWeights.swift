@@ -104,7 +104,8 @@ struct PackedWeights: ~Copyable {
       let matrix = layout.matrices[index]
       let start = matrix.range.lowerBound
       pack(
-        parameters[range], from: range.lowerBound - start, into: stream + matrix.firstWord, shift: -means[index])
+        parameters[range], from: range.lowerBound - start, into: stream + matrix.firstWord,
+        shift: -means[index])
     }
   }
 

@@ -189,7 +189,8 @@ public struct TreeReduction: ~Copyable {
       for addition in additions {
         let isTotal = if case .result = addition.sum { true } else { false }
         addVectors(
-          pointer(addition.left), pointer(addition.right), count: count, rounding: isTotal ? .float32 : format,
+          pointer(addition.left), pointer(addition.right), count: count,
+          rounding: isTotal ? .float32 : format,
           into: pointer(addition.sum))
       }
       first += count

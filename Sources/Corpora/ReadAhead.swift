@@ -20,7 +20,8 @@ extension IndexedDataset {
   func prefetch(_ sequences: Range<Int>) {
     guard !sequences.isEmpty else { return }
     let last = sequences.upperBound - 1
-    bin.prefetch(byteOffset(of: sequences.lowerBound)..<byteOffset(of: last) + length(of: last) * tokenType.width)
+    bin.prefetch(
+      byteOffset(of: sequences.lowerBound)..<byteOffset(of: last) + length(of: last) * tokenType.width)
   }
 }
 
@@ -31,6 +32,7 @@ extension MappedFile {
     let page = sysconf(Int32(_SC_PAGESIZE))
     let first = range.lowerBound / page * page
     // Advice only: what fails is read when it is needed.
-    madvise(UnsafeMutableRawPointer(bitPattern: base)! + first, range.upperBound - first, Int32(MADV_WILLNEED))
+    madvise(
+      UnsafeMutableRawPointer(bitPattern: base)! + first, range.upperBound - first, Int32(MADV_WILLNEED))
   }
 }

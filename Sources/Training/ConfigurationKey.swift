@@ -176,7 +176,8 @@ extension ConfigurationKey {
 extension RunConfiguration {
   /// Before anything is read: the defaults of the keys that may be left out, and placeholders of the others.
   static let unset = RunConfiguration(
-    seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, initialWeights: nil, teacher: nil,
+    seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, initialWeights: nil,
+    teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       stepSizeFit: .published),
