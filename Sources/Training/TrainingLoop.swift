@@ -62,7 +62,8 @@ struct TrainingLoop {
       try world.together { try journal?.synchronise() }
       _ = try run.save(to: checkpoints, world: world)
     } catch {
-      if isLast { throw error }
+      // All ranks have the same error here: they agree on it, so that one line comes out.
+      if isLast { try world.together { throw error } }
       journal?.message("warning: \(error); the run goes on")
       return false
     }
