@@ -110,6 +110,11 @@ import Training
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle.nullDevice
     process.standardError = FileHandle.nullDevice
+    // A child inherits the blocked signals of the thread that starts it, and those of the test runner block SIGUSR1.
+    var (none, blocked) = (sigset_t(), sigset_t())
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &blocked)
+    defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
     try process.run()
     while process.isRunning && count() < before + lines { usleep(5000) }
     kill(process.processIdentifier, SIGUSR1)
