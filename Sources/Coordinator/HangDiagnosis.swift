@@ -53,7 +53,7 @@ public struct HangDiagnosis: Equatable, Sendable {
     return ranks.filter { $0.place.step == first }
   }
 
-  /// "; 6 others wait in exchange, 1 in reading".
+  /// "; 6 others wait in exchange, losses; 1 in reading".
   private static func others(_ ranks: [Observation]) -> String {
     var groups: [(name: String, count: Int)] = []
     for rank in ranks {
@@ -66,7 +66,7 @@ public struct HangDiagnosis: Equatable, Sendable {
     }
     groups.sort { ($1.count, $0.name) < ($0.count, $1.name) }
     guard let largest = groups.first else { return "" }
-    let rest = groups.dropFirst().map { ", \($0.count) in \($0.name)" }.joined()
+    let rest = groups.dropFirst().map { "; \($0.count) in \($0.name)" }.joined()
     return
       "; \(largest.count) \(largest.count == 1 ? "other waits" : "others wait") in \(largest.name)\(rest)"
   }

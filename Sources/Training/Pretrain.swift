@@ -107,13 +107,15 @@ private func train(
   }
   step = run.step
   try world.together {
-    try journal?.begin(step: step, ranks: world.size, configuration: configuration.canonicalText)
+    try journal?.begin(
+      step: step, isResumed: checkpoint != nil, ranks: world.size, configuration: configuration.canonicalText)
   }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
   // A checkpoint of another run does not save this one.
   let isOwn = checkpoint.map { $0.hasPrefix(options.runDirectory + "/checkpoints/") } ?? false
   var loop = TrainingLoop(
     inputs, run: options.runDirectory, savedStep: isOwn ? step : nil, start: start, progress: progress)
+  if checkpoint == nil { try loop.evaluate(&run, journal: &journal, world: world) }
   return try loop.run(&run, journal: &journal, step: &step, world: world)
 }
 

@@ -27,15 +27,15 @@ struct RunJournal: ~Copyable {
     progress = ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)
   }
 
-  /// The run starts, with `step` updates done, by `ranks` ranks.
-  mutating func begin(step: Int, ranks: Int, configuration: String) throws {
+  /// The run starts anew, or goes on with `step` updates done, by `ranks` ranks.
+  mutating func begin(step: Int, isResumed: Bool, ranks: Int, configuration: String) throws {
     try directory.writeConfiguration(configuration)
     let path = directory.path + "/metrics.jsonl"
     // Before the metrics forget the steps that are done again.
     let known = access(path, F_OK) == 0 ? try MetricsFile.records(path: path) : []
     let reached = known.last { $0.kind == .train }?.step ?? 0
     try history.append(RunHistory.Event(.start, step: step, reached: max(step, reached), ranks: ranks))
-    metrics = try MetricsFile(path: path, resumingAfter: step == 0 ? nil : step)
+    metrics = try MetricsFile(path: path, resumingAfter: isResumed ? step : nil)
     record(.running, step: step)
   }
 

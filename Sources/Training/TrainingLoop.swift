@@ -32,7 +32,6 @@ struct TrainingLoop: ~Copyable {
     _ run: inout PretrainingRun, journal: inout RunJournal?, step: inout Int, world: borrowing World
   ) throws -> ExitCode {
     let steps = configuration.training.steps
-    if run.step == 0 { try evaluate(&run, journal: &journal, world: world) }
     while true {
       if run.step < steps, let reason = stopReason {
         try save(run, journal: &journal, world: world)
@@ -87,7 +86,8 @@ struct TrainingLoop: ~Copyable {
     clock.noteStep(seconds: start.secondsUntilNow)
   }
 
-  private mutating func evaluate(
+  /// Evaluates the run as it is now.
+  mutating func evaluate(
     _ run: inout PretrainingRun, journal: inout RunJournal?, world: borrowing World
   ) throws {
     let (record, later) = try run.evaluate(
