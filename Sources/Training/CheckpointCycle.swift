@@ -14,6 +14,8 @@ struct CheckpointCycle: ~Copyable {
   /// Seconds that training has waited for the pending checkpoint, and for any that no record has told of.
   private var waited = 0.0
   private var untold: Double?
+  /// Why the last checkpoint that failed is not there.
+  private var failure: CoordinatorError?
   /// The step of the newest checkpoint that is there; nil if none is.
   private(set) var savedStep: Int?
 
@@ -49,8 +51,11 @@ struct CheckpointCycle: ~Copyable {
   }
 
   /// Copies the run's state and starts to write it. One that is still on its way is waited for. Collective.
+  ///
+  /// - Parameter warns: a failure is told as a warning.
   mutating func begin(
-    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock, world: borrowing World
+    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock,
+    world: borrowing World, warns: Bool = true
   ) throws {
     try finish(journal: &journal, clock: &clock, world: world)
     let start = ContinuousClock.now
@@ -68,8 +73,7 @@ struct CheckpointCycle: ~Copyable {
         return []
       }
     } catch WorldError.agreedFailure(_, let message, _) {
-      journal?.message(
-        "warning: the checkpoint of step \(run.step) was not written, older ones stay: \(message)")
+      failed(.notWritten(step: run.step, reason: message), journal: &journal, warns: warns)
     }
     note(stall: start)
   }
@@ -88,14 +92,14 @@ struct CheckpointCycle: ~Copyable {
 
   /// Waits for the pending checkpoint, if there is one. Collective.
   mutating func finish(
-    journal: inout RunJournal?, clock: inout StopClock, world: borrowing World
+    journal: inout RunJournal?, clock: inout StopClock, world: borrowing World, warns: Bool = true
   ) throws {
     guard pending != nil else { return }
     let start = ContinuousClock.now
     progress.enter(.checkpoint)
     if let outcome = try pending?.finish(world: world) {
       note(stall: start)
-      conclude(outcome, journal: &journal, clock: &clock)
+      conclude(outcome, journal: &journal, clock: &clock, warns: warns)
     }
   }
 
@@ -105,22 +109,20 @@ struct CheckpointCycle: ~Copyable {
   mutating func save(
     _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock, world: borrowing World
   ) throws {
-    try begin(run, journal: &journal, clock: &clock, world: world)
-    try finish(journal: &journal, clock: &clock, world: world)
-    if savedStep != run.step {
-      let step = run.step
-      let reason = lastFailure
-      try world.together {
-        throw CoordinatorError.notWritten(step: step, reason: reason)
-      }
-    }
+    failure = nil
+    try begin(run, journal: &journal, clock: &clock, world: world, warns: false)
+    try finish(journal: &journal, clock: &clock, world: world, warns: false)
+    if let failure { try world.together { throw failure } }
   }
 
-  /// Why the last checkpoint is not there.
-  private var lastFailure = "metrics.jsonl cannot be written"
+  private mutating func failed(_ error: CoordinatorError, journal: inout RunJournal?, warns: Bool) {
+    failure = error
+    if warns { journal?.message("warning: \(error); the run goes on") }
+  }
 
   private mutating func conclude(
-    _ outcome: PendingCheckpoint.Outcome, journal: inout RunJournal?, clock: inout StopClock
+    _ outcome: PendingCheckpoint.Outcome, journal: inout RunJournal?, clock: inout StopClock,
+    warns: Bool = true
   ) {
     let step = pending?.step ?? 0
     pending = nil
@@ -134,8 +136,7 @@ struct CheckpointCycle: ~Copyable {
         String(format: "checkpoint of step %d written in %.2f s; training waited %.2f s", step, seconds, waited))
       for warning in warnings { journal?.message("warning: \(warning)") }
     case .failed(let error):
-      if case .notWritten(_, let reason) = error { lastFailure = reason }
-      journal?.message("warning: \(error); the run goes on")
+      failed(error, journal: &journal, warns: warns)
     }
   }
 }
