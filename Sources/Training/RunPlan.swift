@@ -17,6 +17,8 @@ public struct RunPlan: Equatable, Sendable {
     public let gradients: Int
     /// What is on its way between ranks.
     public let exchange: Int
+    /// The copy of the rank's slice of weights and moments that a checkpoint is written from: 12·E / W.
+    public let checkpoint: Int
     /// What backward needs of one micro-batch, and scratch memory, with one thread.
     public let activations: Int
     /// The latent weights of a teacher, taken to be of the model's own shape; 0 without.
@@ -24,7 +26,7 @@ public struct RunPlan: Equatable, Sendable {
 
     /// What the rank keeps of the model and the optimizer between steps.
     public var state: Int { weights + packed + moments }
-    public var total: Int { state + gradients + exchange + activations + teacher }
+    public var total: Int { state + gradients + exchange + checkpoint + activations + teacher }
   }
 
   /// Bytes that ranks send in a step, by what they are.
@@ -103,7 +105,9 @@ public struct RunPlan: Equatable, Sendable {
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
           moments: 2 * 4 * updated.count,
           gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
-          exchange: exchange.bufferBytes(of: rank), activations: network.activationBytes,
+          exchange: exchange.bufferBytes(of: rank),
+          checkpoint: 3 * 4 * exchange.partition.slice(of: rank).count,
+          activations: network.activationBytes,
           teacher: configuration.teacher == nil ? 0 : 4 * layout.elementCount)
       }.max { $0.total < $1.total }!
     }

@@ -14,14 +14,18 @@ struct ScheduleCommand: ParsableCommand {
 
         bipft schedule --config configs/demo.yaml --step 1 --json
         bipft schedule --config configs/demo.yaml --held-out --json
+        bipft schedule --audit runs/demo
 
       Steps count from 1, as in metrics.jsonl: step N is the batch of the Nth update. With --json each line is one object: \
       step, epoch, and per lane (micro-batch) sample_ids, input_ids, token_type_ids, attention_mask, labels (-100 where \
       nothing is predicted) and next_sentence_label (0: the second segment follows the first).
+
+      --audit replays all that happened to a run (restarts, other numbers of ranks, steps done again) and proves that every \
+      sample came exactly once an epoch, or names gaps and duplicates (exit code 78).
       """)
 
   @Option(help: ArgumentHelp("The YAML file that defines the run.", valueName: "file"))
-  var config: String
+  var config: String?
 
   @Option(
     name: .customLong("set"), parsing: .singleValue,
@@ -41,7 +45,25 @@ struct ScheduleCommand: ParsableCommand {
   @Flag(help: "Print whole batches as JSON; without it, the sample numbers of each lane.")
   var json = false
 
+  @Option(
+    help: ArgumentHelp("Prove that this run used every sample exactly once an epoch.", valueName: "run"))
+  var audit: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --audit: the corpus, if it is not where the run's configuration says.", valueName: "dir"))
+  var corpus: String?
+
   func validate() throws {
+    if audit != nil {
+      guard config == nil, step == nil, !heldOut, overrides.isEmpty else {
+        throw ValidationError(
+          "--audit takes the run's own configuration: no --config, --set, --step or --held-out")
+      }
+      return
+    }
+    if corpus != nil { throw ValidationError("--corpus needs --audit") }
+    if config == nil { throw ValidationError("give --config FILE, or --audit RUN") }
     if let step, step < 1 { throw ValidationError("--step \(step): steps count from 1") }
     if count < 1 { throw ValidationError("--count \(count): use 1 or more") }
     if heldOut && step != nil { throw ValidationError("--step and --held-out exclude each other") }
@@ -49,8 +71,12 @@ struct ScheduleCommand: ParsableCommand {
   }
 
   func run() throws {
-    do throws(TrainingError) {
-      let configuration = try RunConfiguration.load(file: config, overrides: overrides)
+    do {
+      if let audit {
+        try report(RunAudit(run: audit, corpus: corpus))
+        return
+      }
+      let configuration = try RunConfiguration.load(file: config ?? "", overrides: overrides)
       let inputs = try RunInputs(configuration)
       guard let step else {
         show(nil, try heldOutBatches(inputs))
@@ -63,12 +89,18 @@ struct ScheduleCommand: ParsableCommand {
         }
         show(number, lanes)
       }
-    } catch {
+    } catch let error as TrainingError {
       for line in "\(error)".split(separator: "\n") {
         FileHandle.standardError.write(Data("bipft: \(line)\n".utf8))
       }
       throw ArgumentParser.ExitCode(error.exitCode.rawValue)
     }
+  }
+
+  private func report(_ audit: RunAudit) throws {
+    for line in audit.lines { print(line) }
+    for fault in audit.faults { print(fault) }
+    if !audit.isExact { throw ArgumentParser.ExitCode(78) }
   }
 
   private func heldOutBatches(_ inputs: RunInputs) throws(TrainingError) -> [Batch] {

@@ -49,7 +49,8 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
         #expect(memory.gradients == buffer * buffers)
         #expect(memory.activations > 0 && memory.packed > 0 && memory.teacher == 0)
         #expect(memory.state == 3 * buffer + memory.packed)
-        #expect(memory.total == memory.state + memory.gradients + memory.exchange + memory.activations)
+        let passing = memory.gradients + memory.exchange + memory.checkpoint + memory.activations
+        #expect(memory.checkpoint == 3 * buffer && memory.total == memory.state + passing)
       }
     }
     let distilled = try RunPlan(
