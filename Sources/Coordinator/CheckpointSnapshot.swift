@@ -1,21 +1,26 @@
 import BinaryModel
+import Foundation
 import Kernels
 
 /// One rank's parts of the vectors of a checkpoint as they were at one moment, copied, so that training can go on while
 /// they are written.
 final class CheckpointSnapshot: @unchecked Sendable {
   // Sendable: written in `init` alone, and read by one thread at a time after that.
-  private let memory: UnsafeMutablePointer<Float>
+  private let memory: UnsafeMutableRawPointer
   let parts: [(vector: CheckpointVector, part: FlatPart)]
 
   /// - Cost: allocates and copies 4 bytes an element, on all threads of `parallelFor`.
   init(_ live: [(vector: CheckpointVector, part: FlatPart)]) {
     let count = live.reduce(0) { $0 + $1.part.values.count }
-    // Not zeroed first, as a FloatBuffer would be: that is a second pass while training waits.
-    memory = UnsafeMutablePointer<Float>.allocate(capacity: max(1, count))
+    // Not zeroed first, as a FloatBuffer would be, and in large pages where the system has them: training waits for this.
+    let page = 2 << 20
+    let bytes = (max(1, count * MemoryLayout<Float>.stride) + page - 1) / page * page
+    memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: page)
+    madvise(memory, bytes, MADV_HUGEPAGE)
+    let floats = memory.bindMemory(to: Float.self, capacity: max(1, count))
     var offset = 0
-    parts = live.map { [memory] vector, part in
-      let copy = FloatView(base: memory + offset, count: part.values.count)
+    parts = live.map { vector, part in
+      let copy = FloatView(base: floats + offset, count: part.values.count)
       offset += part.values.count
       Self.copy(part.values, to: copy)
       return (vector, FlatPart(start: part.start, values: copy))
