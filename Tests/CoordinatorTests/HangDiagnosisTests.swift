@@ -94,7 +94,8 @@ struct ReplicaCheckTests {
     #expect(throws: CoordinatorError.replicasDiffer(step: 3, ranks: ["rank 1 (b)"], others: 2)) {
       try ReplicaCheck.compare([(7, "a"), (8, "b"), (7, "a")], step: 3)
     }
-    #expect(throws: CoordinatorError.replicasDiffer(step: 3, ranks: ["rank 0 (a)", "rank 2 (c)"], others: 2)) {
+    #expect(throws: CoordinatorError.replicasDiffer(step: 3, ranks: ["rank 0 (a)", "rank 2 (c)"], others: 2))
+    {
       try ReplicaCheck.compare([(6, "a"), (7, "b"), (9, "c"), (7, "d")], step: 3)
     }
   }
@@ -118,7 +119,9 @@ struct RunHistoryTests {
     try history.append(events[0])
     #expect(try history.events() == events + [events[0]])
     try history.path.changeFile { $0[0] = UInt8(ascii: "x") }
-    #expect(throws: CoordinatorError.unreadable(path: history.path, problem: "line 1 is not an event of a run")) {
+    #expect(
+      throws: CoordinatorError.unreadable(path: history.path, problem: "line 1 is not an event of a run")
+    ) {
       _ = try history.events()
     }
   }
