@@ -47,6 +47,7 @@ struct TrainingLoop: ~Copyable {
       if run.step % configuration.evaluation.every == 0 || run.step == steps {
         try evaluate(&run, journal: &journal, world: world)
       }
+      if (run.step + 1) % configuration.checkpoint.every == 0 { checkpoints.prepare(run) }
       if run.step % configuration.checkpoint.every == 0 && run.step < steps {
         try checkpoints.begin(run, journal: &journal, clock: &clock, world: world)
       }
@@ -55,7 +56,8 @@ struct TrainingLoop: ~Copyable {
     progress.enter(.ending)
     journal?.end(
       .finished, step: run.step, reason: "",
-      "finished after step \(run.step); weights in checkpoints/\(checkpointName(step: run.step))/model.safetensors")
+      "finished after step \(run.step); weights in checkpoints/\(checkpointName(step: run.step))/model.safetensors"
+    )
     return .finished
   }
 

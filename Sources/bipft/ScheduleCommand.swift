@@ -45,7 +45,8 @@ struct ScheduleCommand: ParsableCommand {
   @Flag(help: "Print whole batches as JSON; without it, the sample numbers of each lane.")
   var json = false
 
-  @Option(help: ArgumentHelp("Prove that this run used every sample exactly once an epoch.", valueName: "run"))
+  @Option(
+    help: ArgumentHelp("Prove that this run used every sample exactly once an epoch.", valueName: "run"))
   var audit: String?
 
   @Option(
@@ -56,7 +57,8 @@ struct ScheduleCommand: ParsableCommand {
   func validate() throws {
     if audit != nil {
       guard config == nil, step == nil, !heldOut, overrides.isEmpty else {
-        throw ValidationError("--audit takes the run's own configuration: no --config, --set, --step or --held-out")
+        throw ValidationError(
+          "--audit takes the run's own configuration: no --config, --set, --step or --held-out")
       }
       return
     }

@@ -178,7 +178,8 @@ private func changed(_ line: String, to new: String) -> String {
   @Test func definingTextIgnoresWhatChangesNoNumber() throws {
     let run = try RunConfiguration.parse(base, file: "a.yaml")
     let same = try RunConfiguration.parse(
-      base, file: "b.yaml", overrides: [
+      base, file: "b.yaml",
+      overrides: [
         "threads=2", "checkpoint.every=1", "checkpoint.keep=9", "checkpoint.keep_every=7", "stop_after=1h",
         "hang_timeout=5", "training.maximum_skipped_steps=3", "training.replica_check_every=1",
       ])
@@ -192,7 +193,8 @@ private func changed(_ line: String, to new: String) -> String {
   }
 
   @Test(arguments: [
-    ("84600", 84_600), ("23h30m", 84_600), ("1d", 86_400), ("90m30s", 5_430), ("1d2h3m4s", 93_784), ("null", nil),
+    ("84600", 84_600), ("23h30m", 84_600), ("1d", 86_400), ("90m30s", 5_430), ("1d2h3m4s", 93_784),
+    ("null", nil),
   ])
   func stopAfterIsATime(_ text: String, _ seconds: Int?) throws {
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: ["stop_after=\(text)"])
