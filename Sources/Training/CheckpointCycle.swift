@@ -10,6 +10,8 @@ struct CheckpointCycle: ~Copyable {
   private let retention: Retention
   private let progress: RankProgress
   private var pending: PendingCheckpoint?
+  /// For the next one, from the step before it on.
+  private var memory: CheckpointMemory?
   private var begun = ContinuousClock.now
   /// Seconds that training has waited for the pending checkpoint, and for any that no record has told of.
   private var waited = 0.0
@@ -50,6 +52,9 @@ struct CheckpointCycle: ~Copyable {
     untold = (untold ?? 0) + start.secondsUntilNow
   }
 
+  /// A checkpoint is due after one more step.
+  mutating func prepare(_ run: borrowing PretrainingRun) { memory = run.checkpointMemory() }
+
   /// Copies the run's state and starts to write it. One that is still on its way is waited for. Collective.
   ///
   /// - Parameter warns: a failure is told as a warning.
@@ -65,7 +70,8 @@ struct CheckpointCycle: ~Copyable {
     do {
       try world.together { try journal?.flush() }
       let (retention, step) = (retention, run.step)
-      pending = try run.beginCheckpoint(in: folder, durable: durable, world: world) {
+      let memory = memory.take()
+      pending = try run.beginCheckpoint(in: folder, memory: memory, durable: durable, world: world) {
         retention.noteWhole(step)
         do throws(CoordinatorError) { try retention.apply() } catch {
           return ["old checkpoints stay: \(error)"]

@@ -9,10 +9,9 @@ import Kernels
 /// - Returns: how the program is to end.
 /// - Throws: `TrainingError`, whose `exitCode` says the same of a failure; when several ranks run, the same on all.
 public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode {
+  let exitCode: @Sendable (any Error) -> Int32 = { TrainingError.exitCode(of: $0).rawValue }
   do {
-    return try World.run(exitCode: { TrainingError.exitCode(of: $0).rawValue }) { world in
-      try run(options, world: world)
-    }
+    return try World.run(exitCode: exitCode) { world in try run(options, world: world) }
   } catch let error as TrainingError {
     throw error
   } catch WorldError.agreedFailure(let code, let message, _) {

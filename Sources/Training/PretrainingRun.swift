@@ -268,12 +268,17 @@ struct PretrainingRun: ~Copyable {
   private static let lossesKey = "recent_losses"
   private static let skippedKey = "skipped_in_a_row"
 
+  /// Memory for a checkpoint that is soon due; it gets ready while training goes on.
+  func checkpointMemory() -> CheckpointMemory {
+    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.count, ahead: true)
+  }
+
   /// Starts to write the checkpoint of this step; training can go on at once.
   ///
-  /// - Parameter durable, afterCommit: see `CheckpointWriter.begin`.
+  /// - Parameter memory, durable, afterCommit: see `CheckpointWriter.begin`.
   /// - Cost: copies this rank's slice of weights and moments.
   func beginCheckpoint(
-    in checkpoints: String, durable: [String], world: borrowing World,
+    in checkpoints: String, memory: CheckpointMemory?, durable: [String], world: borrowing World,
     afterCommit: @escaping @Sendable () -> [String]
   ) throws(WorldError) -> PendingCheckpoint {
     let state = CheckpointState(
@@ -286,7 +291,7 @@ struct PretrainingRun: ~Copyable {
       world, state: state, parameters: FlatPart(start: slice.lowerBound, values: parameters.view[slice]),
       firstMoments: FlatPart(start: slice.lowerBound, values: moments.first),
       secondMoments: FlatPart(start: slice.lowerBound, values: moments.second),
-      durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
+      memory: memory, durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
   }
 }
 

@@ -47,6 +47,7 @@ struct TrainingLoop: ~Copyable {
       if run.step % configuration.evaluation.every == 0 || run.step == steps {
         try evaluate(&run, journal: &journal, world: world)
       }
+      if (run.step + 1) % configuration.checkpoint.every == 0 { checkpoints.prepare(run) }
       if run.step % configuration.checkpoint.every == 0 && run.step < steps {
         try checkpoints.begin(run, journal: &journal, clock: &clock, world: world)
       }
