@@ -10,7 +10,7 @@ struct CheckpointCycle: ~Copyable {
   private let retention: Retention
   private let progress: RankProgress
   private var pending: PendingCheckpoint?
-  /// For the next one, from the step before it on.
+  /// For the next one, from a few steps before it on.
   private var memory: CheckpointMemory?
   private var begun = ContinuousClock.now
   /// Seconds that training has waited for the pending checkpoint, and for any that no record has told of.
@@ -52,7 +52,7 @@ struct CheckpointCycle: ~Copyable {
     untold = (untold ?? 0) + start.secondsUntilNow
   }
 
-  /// A checkpoint is due after one more step.
+  /// A checkpoint is due in a few steps.
   mutating func prepare(_ run: borrowing PretrainingRun) { memory = run.checkpointMemory() }
 
   /// Copies the run's state and starts to write it. One that is still on its way is waited for. Collective.
