@@ -24,10 +24,10 @@ public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode
 private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
   let start = ContinuousClock.now
   let configuration = try shareConfiguration(options, world: world)
-  let inputs = try world.together { try RunInputs(configuration) }
-  try world.together {
+  let inputs = try world.together {
     try InstructionSet.checkEnvironment()
     try RunPlan.checkWorldSize(options.plannedRanks ?? world.size, configuration)
+    return try RunInputs(configuration)
   }
   if options.isDryRun {
     let plan = try world.together {
