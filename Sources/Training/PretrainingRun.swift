@@ -32,7 +32,8 @@ struct PretrainingRun: ~Copyable {
     parameters = FloatBuffer(count: inputs.layout.elementCount)
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     model = PretrainingModel(
-      inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength)
+      inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength,
+      backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
     accumulator = TreeAccumulator(tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount)
     optimizer = ShardedOptimizer(
       layout: inputs.layout, tree: inputs.tree, rank: world.rank, size: world.size)

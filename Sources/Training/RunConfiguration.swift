@@ -53,6 +53,8 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var weightDecay: Float
     /// The largest global norm of the gradient; 0 does not clip.
     public internal(set) var gradientClip: Float
+    /// How gradients enter the backward products of the binary layers.
+    public internal(set) var backwardPrecision: BackwardPrecision
 
     /// The learning rate of each step.
     public var schedule: LearningRate {
