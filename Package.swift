@@ -45,13 +45,16 @@ let package = Package(
     // C of our own.
     .target(name: "CMPI", dependencies: ["COpenMPI"], cSettings: c),
     .target(name: "CBitKernels", cSettings: c),
+    .target(name: "CMappedFiles", cSettings: c),
     // Swift, lowest first; each module imports only modules above it in this list.
     module("Kernels", ["CBitKernels", "COpenBLAS"]),
     module("Collectives", ["CMPI", "Kernels"]),
-    module("TensorFiles"),
-    module("Corpora", ["Kernels", crypto]),
+    module("TensorFiles", ["CMappedFiles"]),
+    module("Corpora", ["Kernels", "CMappedFiles", crypto]),
     module("BinaryModel", ["Kernels", "TensorFiles"]),
-    module("Coordinator", ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", crypto]),
+    module(
+      "Coordinator",
+      ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", "CMappedFiles", crypto]),
     module("Telemetry"),
     module(
       "Training",
@@ -72,6 +75,6 @@ let package = Package(
       "CoordinatorTests", ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
     tests("TelemetryTests", ["Telemetry"]),
     tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
-    tests("SystemTests", ["TensorFiles"]),
+    tests("SystemTests", ["TensorFiles", "Coordinator", "Telemetry"]),
   ]
 )

@@ -30,7 +30,6 @@ else
   # An older corpus of ours gives way; anything else that lies there is for the program to refuse.
   if [ -f "$corpus/corpus.json" ]; then rm -r "$corpus"; fi
   rm -f "$inputs"
-  mkdir -p "$(dirname "$corpus")"
   "$programs/bipft" corpus build --input "$text" --vocab "$vocabulary" --output "$corpus" --held-out "$held_out"
   echo "$wanted" >"$inputs.new"
   mv "$inputs.new" "$inputs"

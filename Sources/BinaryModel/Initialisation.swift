@@ -61,15 +61,16 @@ public enum Initialisation {
       let view = parameters[parameter.range]
       values.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: view.count) }
     }
-    if missing.count == layout.parameters.count { throw .nothingUsed(path: weights.path) }
     let hasStepSizes = layout.parameters.allSatisfy { $0.kind != .stepSize || weights.find($0.name) != nil }
     return LoadReport(missing: missing, hasStepSizes: hasStepSizes)
   }
 }
 
-/// Refuses a file with another number of layers than `layers`.
+/// Refuses a file that is no BERT, or one with another number of layers than `layers`.
 func checkLayers(_ weights: PretrainedWeights, _ layers: Int) throws(ModelError) {
+  func name(_ layer: Int) -> String { "bert.encoder.layer.\(layer).attention.self.query.weight" }
   var found = 0
-  while weights.find("bert.encoder.layer.\(found).attention.self.query.weight") != nil { found += 1 }
+  while weights.find(name(found)) != nil { found += 1 }
+  if found == 0 { throw .missing(path: weights.path, tensor: name(0)) }
   if found != layers { throw .layers(path: weights.path, found: found, wanted: layers) }
 }

@@ -55,7 +55,6 @@ public enum ModelError: Error, CustomStringConvertible, Sendable {
   case shape(path: String, tensor: String, found: [Int], wanted: [Int])
   case missing(path: String, tensor: String)
   case layers(path: String, found: Int, wanted: Int)
-  case nothingUsed(path: String)
 
   public var description: String {
     switch self {
@@ -66,7 +65,6 @@ public enum ModelError: Error, CustomStringConvertible, Sendable {
       "\(path): no tensor \(tensor); a BERT with Hugging Face names is needed"
     case .layers(let path, let found, let wanted):
       "\(path): has \(found) layers, the configured model \(wanted); change model.layers in the configuration"
-    case .nothingUsed(let path): "\(path): no tensor with a BERT name; Hugging Face names are needed"
     }
   }
 }

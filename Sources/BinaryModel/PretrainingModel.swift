@@ -69,6 +69,11 @@ public struct PretrainingModel: ~Copyable {
   /// - Cost: about three passes over the parameters.
   public mutating func binarise(_ parameters: FloatView) { weights.binarise(parameters, places) }
 
+  func digestWeights(into digest: inout WordDigest) { weights.add(to: &digest) }
+
+  /// Turns one sign over, as failing memory would; for tests.
+  public func corruptOneSign() { weights.signs.first?.base[0] ^= 1 }
+
   /// Sets every step size in `parameters` from one micro-batch, in network order.
   ///
   /// - Cost: one forward pass.

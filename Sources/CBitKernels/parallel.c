@@ -6,6 +6,9 @@
 
 typedef void (*loop_body)(void *context, size_t index, size_t worker);
 
+// Held by the thread whose loop runs, or that adds threads: others wait their turn.
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
 static struct {
   pthread_mutex_t lock;
   pthread_cond_t start, done;
@@ -53,12 +56,13 @@ static void *work(void *argument) {
 }
 
 void bk_parallel_for(size_t count, loop_body body, void *context) {
-  size_t threads = pool.threads;
-  if (threads == 1 || count < 2) {
+  if (bk_threads() == 1 || count < 2) {
     run_share(0, 1, count, body, context);
     return;
   }
+  pthread_mutex_lock(&turn);
   pthread_mutex_lock(&pool.lock);
+  size_t threads = pool.threads;
   pool.count = count;
   pool.body = body;
   pool.context = context;
@@ -70,9 +74,11 @@ void bk_parallel_for(size_t count, loop_body body, void *context) {
   pthread_mutex_lock(&pool.lock);
   while (pool.running > 0) pthread_cond_wait(&pool.done, &pool.lock);
   pthread_mutex_unlock(&pool.lock);
+  pthread_mutex_unlock(&turn);
 }
 
 size_t bk_start_threads(size_t threads) {
+  pthread_mutex_lock(&turn);
   pthread_mutex_lock(&pool.lock);
   while (pool.threads < threads) {
     pthread_t thread;
@@ -88,7 +94,13 @@ size_t bk_start_threads(size_t threads) {
   }
   size_t started = pool.threads;
   pthread_mutex_unlock(&pool.lock);
+  pthread_mutex_unlock(&turn);
   return started;
 }
 
-size_t bk_threads(void) { return pool.threads; }
+size_t bk_threads(void) {
+  pthread_mutex_lock(&pool.lock);
+  size_t threads = pool.threads;
+  pthread_mutex_unlock(&pool.lock);
+  return threads;
+}

@@ -6,15 +6,21 @@ import TensorFiles
 /// A checkpoint being written, in a hidden folder, in phases that the ranks of a world do one after the other:
 /// `create` (one rank), `write` (each its parts), `digests` (each its pieces), `commit` (one rank). Until `commit`
 /// renames the folder there is no checkpoint; `discard` removes it.
-public struct CheckpointDraft {
+public struct CheckpointDraft: Sendable {
   let checkpoints: String
   let state: CheckpointState
   let tensors: CheckpointTensors
+  private let durable: [String]
 
   /// A draft in the folder `checkpoints` of a run.
-  public init(checkpoints: String, layout: ParameterLayout, state: CheckpointState) {
+  ///
+  /// - Parameter durable: files that `commit` brings to the disk first.
+  public init(
+    checkpoints: String, layout: ParameterLayout, state: CheckpointState, durable: [String] = []
+  ) {
     self.checkpoints = checkpoints
     self.state = state
+    self.durable = durable
     tensors = CheckpointTensors(layout)
   }
 
@@ -25,6 +31,7 @@ public struct CheckpointDraft {
 
   /// Makes the hidden folder and the files at their full size, with the headers and `state.json`.
   public func create() throws(CoordinatorError) {
+    FaultInjection.delay(before: "create")
     try removeFolder(hiddenPath)
     if mkdir(hiddenPath, 0o755) != 0 {
       throw .file(.system(operation: "create", path: hiddenPath, code: errno))
@@ -46,17 +53,26 @@ public struct CheckpointDraft {
 
   /// Writes `part` of `vector`, makes it durable, and compares what the disk then holds with memory.
   ///
+  /// - Parameter touch: called after each tensor.
   /// - Cost: writes and reads 4 bytes an element.
-  public func write(_ vector: CheckpointVector, _ part: FlatPart) throws(CoordinatorError) {
+  public func write(
+    _ vector: CheckpointVector, _ part: FlatPart, touch: () -> Void = {}
+  ) throws(CoordinatorError) {
+    FaultInjection.delay(before: "write")
     let file = try FileAccess(updating: hiddenPath + "/" + vector.fileName)
     let places = tensors.places(of: vector, in: part.range)
     func bytes(_ elements: Range<Int>) -> UnsafeRawBufferPointer {
       let own = elements.lowerBound - part.start..<elements.upperBound - part.start
       return UnsafeRawBufferPointer(part.values[own].bytes)
     }
-    for (elements, byte) in places { try file.write(bytes(elements), at: byte) }
+    for (elements, byte) in places {
+      try file.write(bytes(elements), at: byte)
+      touch()
+    }
     try file.sync()
-    for (elements, byte) in places where try !file.holds(bytes(elements), at: byte) {
+    for (elements, byte) in places {
+      touch()
+      if try file.holds(bytes(elements), at: byte) { continue }
       throw .unreadable(
         path: file.path,
         problem: "reads back other bytes than were written at byte \(byte); the disk is failing")
@@ -71,9 +87,13 @@ public struct CheckpointDraft {
   }
 
   /// Reads back every piece whose index is `rank` modulo `size` and returns their SHA-256s in order.
-  public func digests(rank: Int, size: Int) throws(CoordinatorError) -> [String] {
+  public func digests(
+    rank: Int, size: Int, touch: () -> Void = {}
+  ) throws(CoordinatorError) -> [String] {
+    FaultInjection.delay(before: "hash")
     var digests: [String] = []
     for (index, piece) in pieces.enumerated() where index % size == rank {
+      touch()
       digests.append(try piece.digest(in: hiddenPath))
     }
     return digests
@@ -91,16 +111,20 @@ public struct CheckpointDraft {
         CheckpointManifest.File(name: piece.file, size: piece.fileSize, pieces: earlier + [digest]))
     }
     let manifest = encodeJSON(CheckpointManifest(files: entries))
+    for path in durable { try FileAccess(updating: path).sync() }
+    FaultInjection.delay(before: "manifest")
     try files { () throws(TensorFileError) in
       try replaceFile(hiddenPath + "/" + CheckpointManifest.fileName, with: [manifest])
     }
     // A damaged checkpoint of this step (a redone one) gives way, kept under another name.
     try setAside()
+    FaultInjection.delay(before: "rename")
     if rename(hiddenPath, path) != 0 {
       throw .file(.system(operation: "rename to", path: path, code: errno))
     }
     try files { () throws(TensorFileError) in
       try syncFolder(checkpoints)
+      FaultInjection.delay(before: "latest")
       try replaceFile(checkpoints + "/latest", with: [Array((checkpointName(step: state.step) + "\n").utf8)])
     }
   }

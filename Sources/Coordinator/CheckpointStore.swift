@@ -93,16 +93,20 @@ public struct CheckpointStore: Sendable {
   /// Removes checkpoints that are no longer wanted: keeps the newest `keepLast` (at least two) whole ones and every one
   /// whose step is a multiple of `keepEvery`. Damaged ones do not count and are never removed.
   ///
-  /// - Parameter verified: steps that this process has written or verified itself; of these only the sizes are checked.
   /// - Returns: the steps removed.
-  /// - Cost: reads all checkpoints but those in `verified`.
+  /// - Cost: reads and hashes all checkpoints.
   @discardableResult
-  public func prune(
-    keepLast: Int, keepEvery: Int? = nil, verified: Set<Int> = []
+  public func prune(keepLast: Int, keepEvery: Int? = nil) throws(CoordinatorError) -> [Int] {
+    try prune(keepLast: keepLast, keepEvery: keepEvery) { Self.isWhole($0) }
+  }
+
+  /// The same, with what is whole told by `isWhole`.
+  func prune(
+    keepLast: Int, keepEvery: Int?, isWhole: (Item) -> Bool
   ) throws(CoordinatorError) -> [Int] {
     var removed: [Int] = []
     var kept = 0
-    for item in try list().reversed() where isWhole(item, sizesOnly: verified.contains(item.step)) {
+    for item in try list().reversed() where isWhole(item) {
       if kept < max(2, keepLast) {
         kept += 1
       } else if keepEvery.map({ item.step % $0 != 0 }) ?? true {
@@ -113,12 +117,13 @@ public struct CheckpointStore: Sendable {
     return removed.reversed()
   }
 
-  private func isWhole(_ item: Item, sizesOnly: Bool) -> Bool {
+  /// Whether all files are as the manifest says; with `sizesOnly` only their sizes are looked at.
+  static func isWhole(_ item: Item, sizesOnly: Bool = false) -> Bool {
     do throws(CoordinatorError) {
       if sizesOnly {
         try CheckpointManifest(checkpoint: item.path).verifySizes(checkpoint: item.path)
       } else {
-        try Self.verify(item.path)
+        try verify(item.path)
       }
       return true
     } catch { return false }

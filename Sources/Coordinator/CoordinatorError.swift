@@ -13,6 +13,10 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case noRun(path: String)
   /// Another job has the run.
   case runLocked(path: String, holder: String)
+  /// Start after start brought no new checkpoint.
+  case noProgress(path: String, starts: Int, step: Int, status: String, reason: String)
+  /// Ranks hold other weights than the rest.
+  case replicasDiffer(step: Int, ranks: [String], others: Int)
   /// A JSON file of ours that cannot be understood.
   case unreadable(path: String, problem: String)
   /// A file of a later release.
@@ -43,6 +47,13 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
     case .noRun(let path): return "\(path) holds no run of bipft; give the folder that --run-dir named"
     case .runLocked(let path, let holder):
       return "\(path) is in use by another job (\(holder)); wait for it, or choose another run folder"
+    case .noProgress(let path, let starts, let step, let status, let reason):
+      return "\(path): \(starts) starts brought no new checkpoint (last state: \(status) at step \(step)"
+        + "\(reason.isEmpty ? "" : ", \(reason)")); mend the cause, then start once with --try-again"
+    case .replicasDiffer(let step, let ranks, let others):
+      return "step \(step): \(ranks.joined(separator: ", ")) \(ranks.count == 1 ? "holds" : "hold") other weights than "
+        + "\(others == 1 ? "the other rank" : "the other \(others) ranks"): the memory or network of a host is "
+        + "failing; check it, then go on from the last checkpoint"
     case .unreadable(let path, let problem): return "\(path): \(problem)"
     case .newerFormat(let path, let version, let known):
       return "\(path) has format version \(version), this release knows up to \(known); use a newer release"

@@ -40,6 +40,10 @@ struct FileAccess: ~Copyable {
     try files { () throws(TensorFileError) in try writeAll(bytes, to: descriptor, at: offset, path: path) }
   }
 
+  func truncate(_ size: Int) throws(CoordinatorError) {
+    if ftruncate(descriptor, off_t(size)) != 0 { throw failure("truncate") }
+  }
+
   /// Makes what was written durable, and drops it from memory, so that what is read next comes from the disk.
   func sync() throws(CoordinatorError) {
     if fsync(descriptor) != 0 { throw failure("fsync") }

@@ -3,7 +3,8 @@ import TensorFiles
 
 /// The folder of one run, held by this process alone until the value is destroyed. One rank opens it for its world.
 ///
-/// `lock` (who holds the run), `state.json`, `config.yaml`, `checkpoints/`; the training loop adds its metrics.
+/// `lock` (who holds the run), `state.json`, `config.yaml`, `history.jsonl`, `progress/`, `checkpoints/`; the training loop
+/// adds its metrics.
 public struct RunDirectory: ~Copyable {
   public let path: String
   /// What the run was when it was opened; nil for a new one.
@@ -11,7 +12,6 @@ public struct RunDirectory: ~Copyable {
   private let lockDescriptor: Int32
 
   public var checkpointsPath: String { path + "/checkpoints" }
-  private var statePath: String { path + "/state.json" }
 
   /// Creates or opens the run at `path`, takes its lock, and removes what a dead job left half-written.
   ///
@@ -25,6 +25,7 @@ public struct RunDirectory: ~Copyable {
       try createFolders(path + "/checkpoints")
       try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
       try removeTemporaries(of: ["state.json", "config.yaml"], in: path)
+      try removeFolder(path + "/progress")
     } catch {
       close(descriptor)
       throw error
@@ -36,21 +37,34 @@ public struct RunDirectory: ~Copyable {
 
   deinit { close(lockDescriptor) }
 
+  /// Starts that may end without a new checkpoint before the run is not started any more.
+  public static let startLimit = 3
+
   /// Counts a start: writes the state `running` with the step the last job came to.
+  ///
+  /// - Parameter again: forgets earlier starts that brought no new checkpoint.
+  /// - Throws: `noProgress` if there were `startLimit` of them; the state stays as it is.
   @discardableResult
-  public func begin() throws(CoordinatorError) -> RunState {
-    let attempt = (previous?.attempt ?? 0) + 1
-    return try write(
-      RunState(status: .running, step: previous?.step ?? 0, reason: "", attempt: attempt, time: Date()))
+  public func begin(again: Bool = false) throws(CoordinatorError) -> RunState {
+    let fruitless = again ? 0 : previous?.startsWithoutCheckpoint ?? 0
+    if let previous, fruitless >= Self.startLimit {
+      throw .noProgress(
+        path: path, starts: fruitless, step: previous.step, status: previous.status.rawValue,
+        reason: previous.reason)
+    }
+    return try write(.running, step: previous?.step ?? 0, reason: "", startsWithoutCheckpoint: fruitless + 1)
   }
 
   /// Writes the state of this start.
+  ///
+  /// - Parameter startsWithoutCheckpoint: nil counts this one to those before.
   @discardableResult
   public func record(
-    _ status: RunState.Status, step: Int, reason: String = ""
+    _ status: RunState.Status, step: Int, reason: String = "", startsWithoutCheckpoint: Int? = nil
   ) throws(CoordinatorError) -> RunState {
-    let attempt = (previous?.attempt ?? 0) + 1
-    return try write(RunState(status: status, step: step, reason: reason, attempt: attempt, time: Date()))
+    try write(
+      status, step: step, reason: reason,
+      startsWithoutCheckpoint: startsWithoutCheckpoint ?? (previous?.startsWithoutCheckpoint ?? 0) + 1)
   }
 
   /// Keeps the resolved configuration beside the results, as `config.yaml`. Call it after `begin`, whose state marks the
@@ -60,9 +74,30 @@ public struct RunDirectory: ~Copyable {
     }
   }
 
-  private func write(_ state: RunState) throws(CoordinatorError) -> RunState {
-    try files { () throws(TensorFileError) in try replaceFile(statePath, with: [encodeJSON(state)]) }
+  private func write(
+    _ status: RunState.Status, step: Int, reason: String, startsWithoutCheckpoint: Int
+  ) throws(CoordinatorError) -> RunState {
+    let state = RunState(
+      status: status, step: step, reason: reason, attempt: (previous?.attempt ?? 0) + 1,
+      startsWithoutCheckpoint: startsWithoutCheckpoint, time: Date())
+    try Self.write(state, run: path)
     return state
+  }
+
+  private static func write(_ state: RunState, run: String) throws(CoordinatorError) {
+    try files { () throws(TensorFileError) in
+      try replaceFile(run + "/state.json", with: [encodeJSON(state)])
+    }
+  }
+
+  /// Writes the state `hung` into the run at `path`, whose job is stuck; any of its ranks may call it.
+  static func recordHang(_ path: String, step: Int, reason: String) throws(CoordinatorError) {
+    guard var state = try identify(path) else { throw .noRun(path: path) }
+    state.status = .hung
+    state.step = step
+    state.reason = reason
+    state.time = Date().formatted(.iso8601)
+    try write(state, run: path)
   }
 
   /// The state of the run at `path`, without taking it; nil for an empty folder or one where a start died early.

@@ -3,11 +3,13 @@ import Foundation
 /// `RUN/state.json`: what became of a run, for people and for whatever restarts jobs.
 public struct RunState: Codable, Equatable, Sendable {
   public enum Status: String, Codable, Sendable, CaseIterable {
+    /// In progress; or, if nobody holds the run's lock, the job was killed.
     case running
     /// Stopped by a signal, saved; start it again.
     case preempted
     case finished
     case failed
+    /// Ended by the watchdog.
     case hung
   }
 
@@ -24,16 +26,21 @@ public struct RunState: Codable, Equatable, Sendable {
   public var reason: String
   /// How often the run was started.
   public var attempt: Int
+  /// Starts, this one included, since the last new checkpoint.
+  public var startsWithoutCheckpoint: Int
   /// When this was written, in UTC (ISO 8601).
   public var time: String
 
-  public init(status: Status, step: Int, reason: String, attempt: Int, time: Date) {
+  public init(
+    status: Status, step: Int, reason: String, attempt: Int, startsWithoutCheckpoint: Int, time: Date
+  ) {
     format = Self.format
     version = Self.currentVersion
     self.status = status
     self.step = step
     self.reason = reason
     self.attempt = attempt
+    self.startsWithoutCheckpoint = startsWithoutCheckpoint
     self.time = time.formatted(.iso8601)
   }
 }

@@ -25,10 +25,15 @@ public enum StopSignals {
   }
 
   /// The name of the stop signal that came last, or nil.
-  public static var received: String? {
-    let signal = receivedSignal.load(ordering: .relaxed)
-    return names.first { $0.0 == signal }?.1
+  public static var received: String? { name(of: receivedNumber) }
+
+  /// The number of the stop signal that came last, 0 for none.
+  public static var receivedNumber: UInt8 {
+    UInt8(truncatingIfNeeded: receivedSignal.load(ordering: .relaxed))
   }
+
+  /// The name of a stop signal; nil for any other number.
+  public static func name(of signal: UInt8) -> String? { names.first { $0.0 == Int32(signal) }?.1 }
 
   /// Forgets what came before.
   public static func clear() { receivedSignal.store(0, ordering: .relaxed) }

@@ -25,7 +25,6 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
   case invalidOption(name: String, value: String, allowed: String)
 
   // Output folders.
-  case missingParent(directory: String)
   case outputOccupied(directory: String, entry: String)
   case corpusExists(directory: String)
 
@@ -85,8 +84,6 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
       "\(file), line \(line): is blank; a vocabulary has one token in each line"
     case .invalidOption(let name, let value, let allowed):
       "\(name) \(value): not allowed; give \(allowed)"
-    case .missingParent(let directory):
-      "\(directory): its parent folder does not exist; create it first"
     case .outputOccupied(let directory, let entry):
       "\(directory): holds something else than a corpus (\(entry)); choose another output folder"
     case .corpusExists(let directory):

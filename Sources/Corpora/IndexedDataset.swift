@@ -134,6 +134,12 @@ public final class IndexedDataset: Sendable {
     }
   }
 
+  /// Throws `wrongSize` if either file was cut off or has grown since it was opened.
+  func checkSizes() throws(CorpusError) {
+    try bin.checkSize()
+    try idx.checkSize()
+  }
+
   /// The tokens of a sequence.
   public func tokens(of sequence: Int) -> [Int32] {
     var tokens: [Int32] = []

@@ -1,12 +1,15 @@
+import CMappedFiles
 import Foundation
 
 /// A file mapped into memory for reading. Every read is checked against the size that the file had when it was opened.
 ///
-/// A file that is truncated while it is mapped makes the process fail at the missing pages: shards are read-only by contract.
+/// A file that is truncated while it is mapped makes the process fail at the missing pages (`CMappedFiles` names the file
+/// then), and what was cut off within a page reads as zeros: `checkSize` finds that.
 final class MappedFile: Sendable {
   let path: String
   let count: Int
   private let base: UInt
+  private let place: Int32
 
   /// - Throws: `cannotRead`, also for what is not a regular file.
   init(_ path: String) throws(CorpusError) {
@@ -22,16 +25,28 @@ final class MappedFile: Sendable {
     count = Int(status.st_size)
     if count == 0 {
       base = 0
+      place = -1
     } else {
       guard let address = mmap(nil, count, PROT_READ, MAP_SHARED, descriptor, 0), address != MAP_FAILED else {
         throw .cannotRead(file: path, reason: systemReason(errno))
       }
       base = UInt(bitPattern: address)
+      place = mapped_files_add(address, count, path)
     }
   }
 
   deinit {
+    mapped_files_remove(place)
     if count > 0 { munmap(UnsafeMutableRawPointer(bitPattern: base), count) }
+  }
+
+  /// Throws `wrongSize` if the file is no longer as long as when it was opened. Call it after reading: what was read is
+  /// then what the file held.
+  ///
+  /// - Cost: one system call.
+  func checkSize() throws(CorpusError) {
+    let size = try fileSize(path)
+    if size != count { throw .wrongSize(file: path, expected: count, found: size) }
   }
 
   /// The little-endian integer at a byte offset.

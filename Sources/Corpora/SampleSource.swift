@@ -90,6 +90,21 @@ public struct SampleSource: Sendable {
     return assemble(a, b, isRandom: isRandom, maskStream: masks.stream(place.0, place.1, place.2))
   }
 
+  /// Throws `wrongSize` if a shard of these samples has been cut off, or has grown, since it was opened. To be called after
+  /// they were read: what lay beyond the cut may have read as zeros.
+  ///
+  /// - Cost: two system calls a shard.
+  public func checkShards(of ids: [UInt64]) throws(CorpusError) {
+    for shard in Set(ids.map { sampleBases.lastIndexOfNotGreater(than: Int($0)) }).sorted() {
+      // A random second part comes from the same shard, but for one of a single document.
+      if shards[shard].chunks.documents.count > 1 {
+        try shards[shard].dataset.checkSizes()
+      } else {
+        for other in shards { try other.dataset.checkSizes() }
+      }
+    }
+  }
+
   // MARK: The pair
 
   private func randomSecond(

@@ -8,11 +8,13 @@ final class StagedDirectory {
   let path: String
   private let destination: String
   private let parent: String
+  /// The folders above the destination that were made for it, outermost first.
+  private let createdParents: [String]
   private var isCommitted = false
 
-  /// Creates the hidden folder.
+  /// Creates the hidden folder, and those above the destination that are missing.
   ///
-  /// - Throws: `missingParent`, `cannotWrite`; where the destination exists and is not empty: `outputOccupied`,
+  /// - Throws: `cannotWrite`; where the destination exists and is not empty: `outputOccupied`,
   ///   and for a corpus `corpusExists` unless `overwrite`.
   init(for directory: String, overwrite: Bool) throws(CorpusError) {
     var given = directory
@@ -20,17 +22,30 @@ final class StagedDirectory {
     let url = URL(fileURLWithPath: given).standardizedFileURL.resolvingSymlinksInPath()
     destination = url.path
     parent = url.deletingLastPathComponent().path
-    var status = stat()
-    guard stat(parent, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
-      throw .missingParent(directory: given)
-    }
     try Self.checkDestination(destination, shownAs: given, overwrite: overwrite)
+    createdParents = try Self.createFolders(parent)
     path = "\(parent)/.\(url.lastPathComponent).building-\(getpid())"
     guard mkdir(path, 0o755) == 0 else { throw .cannotWrite(file: path, reason: systemReason(errno)) }
   }
 
   deinit {
-    if !isCommitted { removeFolder(path) }
+    guard !isCommitted else { return }
+    removeFolder(path)
+    for folder in createdParents.reversed() { rmdir(folder) }
+  }
+
+  /// Makes `folder` and what is missing above it; returns those made, outermost first.
+  private static func createFolders(_ folder: String) throws(CorpusError) -> [String] {
+    var missing: [String] = []
+    var current = folder
+    while !fileExists(current) && current != "/" {
+      missing.append(current)
+      current = URL(fileURLWithPath: current).deletingLastPathComponent().path
+    }
+    for folder in missing.reversed() where mkdir(folder, 0o755) != 0 {
+      throw .cannotWrite(file: folder, reason: systemReason(errno))
+    }
+    return missing.reversed()
   }
 
   /// Makes the folder appear at its destination, in place of an earlier corpus.

@@ -14,7 +14,7 @@ public struct Dropout: Sendable {
     precondition(rate > 0 && rate < 1, "a dropout rate of \(rate)")
     let random = CounterRandom(seed: seed, purpose: .dropout)
     key = random.key
-    threshold = UInt32((rate * 65_536).rounded())
+    threshold = min(65_535, UInt32((rate * 65_536).rounded()))
     factor = 65_536 / Float(65_536 - threshold)
   }
 

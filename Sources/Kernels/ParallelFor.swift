@@ -1,7 +1,8 @@
 import CBitKernels
 
 /// Runs `body(index, worker)` for every index below `count` on this rank's threads; `worker` is below
-/// `threadCount`. Bodies write disjoint memory, so the result does not depend on the number of threads. Not nested.
+/// `threadCount`. Bodies write disjoint memory, so the result does not depend on the number of threads. Loops of
+/// several callers run one after the other. Not nested.
 ///
 /// - Cost: a wake-up of the threads; none with one thread.
 public func parallelFor(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) {

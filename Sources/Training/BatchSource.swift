@@ -81,6 +81,7 @@ private func makeBatch(
     lengths.append(Int32(sample.length))
     next.append(sample.nextSentenceLabel)
   }
+  try inModule { () throws(CorpusError) in try source.checkShards(of: ids) }
   return Batch(
     sequences: ids.count, length: source.sequenceLength, inputIDs: inputs, tokenTypeIDs: types,
     lengths: lengths,

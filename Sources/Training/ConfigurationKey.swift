@@ -35,10 +35,18 @@ struct ConfigurationKey: Sendable {
 }
 
 extension ConfigurationKey {
+  /// Keys that say how a run is kept and watched; none changes a number of its result.
+  static let operational: Set = [
+    "threads", "stop_after", "hang_timeout", "training.maximum_skipped_steps", "training.replica_check_every",
+    "checkpoint.every", "checkpoint.keep", "checkpoint.keep_every",
+  ]
+
   /// All keys, in the order in which they are written.
   static let all: [ConfigurationKey] = [
     integer("seed", \.seed, 0...UInt64.max),
     threads,
+    stopAfter,
+    integer("hang_timeout", \.hangTimeout, 0...1_000_000_000, isRequired: false),
     optionalPath("initial_weights", \.initialWeights),
     optionalPath("teacher", \.teacher),
     integer("model.hidden_size", \.model.hiddenSize, 1...65536),
@@ -63,10 +71,18 @@ extension ConfigurationKey {
       0 <= $0 && $0 <= 1_000_000
     },
     backwardPrecision,
+    integer(
+      "training.maximum_skipped_steps", \.training.maximumSkippedSteps, 0...1_000_000_000, isRequired: false),
+    number(
+      "training.spike_z_score", \.training.spikeZScore, "a number from 0 (off) to 1000000", isRequired: false
+    ) { 0 <= $0 && $0 <= 1_000_000 },
+    integer(
+      "training.replica_check_every", \.training.replicaCheckEvery, 0...1_000_000_000, isRequired: false),
     integer("evaluation.every", \.evaluation.every, 1...1_000_000_000),
     integer("evaluation.sequences", \.evaluation.sequences, 1...16_777_216),
     integer("checkpoint.every", \.checkpoint.every, 1...1_000_000_000),
     integer("checkpoint.keep", \.checkpoint.keep, 1...1_000_000_000),
+    integer("checkpoint.keep_every", \.checkpoint.keepEvery, 0...1_000_000_000, isRequired: false),
   ]
 
   /// The sections in their order.
@@ -78,10 +94,12 @@ extension ConfigurationKey {
   static func find(_ name: String) -> ConfigurationKey? { all.first { $0.name == name } }
 
   private static func integer<Value: FixedWidthInteger & Sendable>(
-    _ name: String, _ place: WritableKeyPath<RunConfiguration, Value> & Sendable, _ range: ClosedRange<Value>
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, Value> & Sendable, _ range: ClosedRange<Value>,
+    isRequired: Bool = true
   ) -> ConfigurationKey {
     ConfigurationKey(
-      name: name, allowed: "an integer from \(range.lowerBound) to \(range.upperBound)", isRequired: true,
+      name: name, allowed: "an integer from \(range.lowerBound) to \(range.upperBound)",
+      isRequired: isRequired,
       text: { "\($0[keyPath: place])" },
       set: { configuration, scalar in
         guard let value = plainInteger(scalar, in: range) else { return false }
@@ -92,10 +110,10 @@ extension ConfigurationKey {
 
   private static func number(
     _ name: String, _ place: WritableKeyPath<RunConfiguration, Float> & Sendable, _ allowed: String,
-    _ isAllowed: @escaping @Sendable (Float) -> Bool
+    isRequired: Bool = true, _ isAllowed: @escaping @Sendable (Float) -> Bool
   ) -> ConfigurationKey {
     ConfigurationKey(
-      name: name, allowed: allowed, isRequired: true, text: { JSONText.number($0[keyPath: place]) },
+      name: name, allowed: allowed, isRequired: isRequired, text: { JSONText.number($0[keyPath: place]) },
       set: { configuration, scalar in
         // Digits, sign, point and exponent only: Float() also reads hexadecimal, infinities and NaN.
         guard scalar.isPlain, scalar.text.allSatisfy({ "+-.0123456789eE".contains($0) }),
@@ -141,6 +159,37 @@ extension ConfigurationKey {
       return true
     })
 
+  private static let stopAfter = ConfigurationKey(
+    name: "stop_after", allowed: "null, seconds, or a time such as 23h30m", isRequired: false,
+    text: { $0.stopAfter.map { "\($0)" } ?? "null" },
+    set: { configuration, scalar in
+      let seconds = scalar.isNull ? nil : wallTime(scalar.text)
+      guard scalar.isNull || seconds != nil else { return false }
+      configuration.stopAfter = seconds
+      return true
+    })
+
+  /// Seconds of `84600`, `23h30m`, `1d` or `90m30s`; nil for anything else, nothing, or more than 100 years.
+  private static func wallTime(_ text: String) -> Int? {
+    let units: [Character: Int] = ["d": 86_400, "h": 3_600, "m": 60, "s": 1]
+    let longest = 3_153_600_000
+    if let seconds = Int(text) { return (1...longest).contains(seconds) ? seconds : nil }
+    var (total, digits, last) = (0, "", Int.max)
+    for character in text {
+      if let unit = units[character] {
+        // Larger units first, each once.
+        guard unit < last, let value = Int(digits), value <= longest else { return nil }
+        total += value * unit
+        (digits, last) = ("", unit)
+      } else if character.isASCII && character.isNumber {
+        digits.append(character)
+      } else {
+        return nil
+      }
+    }
+    return digits.isEmpty && (1...longest).contains(total) ? total : nil
+  }
+
   private static let stepSizeFit = ConfigurationKey(
     name: "model.step_size_fit",
     allowed: StepSizeFit.allCases.map(\.rawValue).joined(separator: " or "),
@@ -182,13 +231,13 @@ extension ConfigurationKey {
 extension RunConfiguration {
   /// Before anything is read: the defaults of the keys that may be left out, and placeholders of the others.
   static let unset = RunConfiguration(
-    seed: 0, threads: nil, initialWeights: nil, teacher: nil,
+    seed: 0, threads: nil, stopAfter: nil, hangTimeout: 600, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       stepSizeFit: .published),
     data: Data(corpus: "", sequenceLength: 0),
     training: Training(
       steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, warmupSteps: 0, weightDecay: 0,
-      gradientClip: 0, backwardPrecision: .float32),
-    evaluation: Evaluation(every: 0, sequences: 0), checkpoint: Checkpoint(every: 0, keep: 0))
+      gradientClip: 0, backwardPrecision: .float32, maximumSkippedSteps: 10, spikeZScore: 0, replicaCheckEvery: 100),
+    evaluation: Evaluation(every: 0, sequences: 0), checkpoint: Checkpoint(every: 0, keep: 0, keepEvery: 0))
 }

@@ -3,28 +3,32 @@ import Collectives
 
 extension World {
   /// The losses of all micro-batches of all ranks, added in the order of their numbers: the same on every rank and for
-  /// every world size. Collective.
+  /// every world size. Collective. Each rank's `notice` goes with them.
   ///
   /// - Parameter own: number and losses of each micro-batch that this rank did.
-  func addInOrder(_ own: [(index: Int, losses: LossSums)]) throws(WorldError) -> LossSums {
-    var bytes: [UInt8] = []
+  func addInOrder(
+    _ own: [(index: Int, losses: LossSums)], notice: StepNotice
+  ) throws(WorldError) -> (total: LossSums, notices: [StepNotice]) {
+    var bytes = withUnsafeBytes(of: notice.word) { Array($0) }
     for (index, losses) in own { bytes += losses.words(index).withUnsafeBytes { Array($0) } }
     var all: [(index: Int, losses: LossSums)] = []
+    var notices: [StepNotice] = []
     for part in try allGather(bytes) {
-      let size = LossSums.wordCount * MemoryLayout<UInt64>.size
-      for start in stride(from: 0, to: part.count, by: size) {
+      let word = MemoryLayout<UInt64>.size
+      notices.append(StepNotice(word: part.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }))
+      for start in stride(from: word, to: part.count, by: LossSums.wordCount * word) {
         all.append(
           part.withUnsafeBytes { raw in
             LossSums.read(
               (0..<LossSums.wordCount).map {
-                raw.loadUnaligned(fromByteOffset: start + 8 * $0, as: UInt64.self)
+                raw.loadUnaligned(fromByteOffset: start + word * $0, as: UInt64.self)
               })
           })
       }
     }
     var total = LossSums()
     for (_, losses) in all.sorted(by: { $0.index < $1.index }) { total += losses }
-    return total
+    return (total, notices)
   }
 
   /// The sum of a count over the ranks. Collective.

@@ -23,6 +23,7 @@ public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode
 }
 
 private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
+  let start = ContinuousClock.now
   let configuration = try shareConfiguration(options, world: world)
   let inputs = try world.together { try RunInputs(configuration) }
   try world.together {
@@ -41,19 +42,36 @@ private func run(_ options: PretrainOptions, world: borrowing World) throws -> E
   useSingleThreadedBLAS()
   startThreads(configuration.threads ?? world.fairThreads)
   StopSignals.install()
+  MappedFileFaults.report(
+    speaker: "bipft-pretrain: rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
 
   // Rank 0 keeps the journal; a failure to open it ends all ranks.
   var journal = try world.together { () throws -> RunJournal? in
-    world.rank == 0 ? try RunJournal(path: options.runDirectory, steps: configuration.training.steps) : nil
+    guard world.rank == 0 else { return nil }
+    return try RunJournal(
+      path: options.runDirectory, steps: configuration.training.steps, again: options.triesAgain)
   }
+  let progress = RankProgress()
+  let watchdog = configuration.hangTimeout == 0 ? nil : watch(options, configuration, progress, world: world)
+  defer { watchdog?.stop() }
   var step = 0
   do {
-    return try train(inputs, options: options, journal: &journal, step: &step, world: world)
+    return try train(
+      inputs, options: options, journal: &journal, step: &step, start: start, progress: progress, world: world)
   } catch {
-    journal?.record(.failed, step: step, reason: "\(error)")
-    journal?.finish()
+    journal?.fail(step: step, error)
     throw error
   }
+}
+
+private func watch(
+  _ options: PretrainOptions, _ configuration: RunConfiguration, _ progress: RankProgress,
+  world: borrowing World
+) -> Watchdog {
+  Watchdog(
+    run: options.runDirectory, rank: world.rank, size: world.size, host: world.hostName,
+    timeout: configuration.hangTimeout, progress: progress
+  ) { _ in World.endJob(code: ExitCode.failed.rawValue) }
 }
 
 /// Rank 0 reads the file; the others take its word.
@@ -71,13 +89,13 @@ private func shareConfiguration(
 
 private func train(
   _ inputs: RunInputs, options: PretrainOptions, journal: inout RunJournal?, step: inout Int,
-  world: borrowing World
+  start: ContinuousClock.Instant, progress: RankProgress, world: borrowing World
 ) throws -> ExitCode {
   let configuration = inputs.configuration
   let checkpoint = try findCheckpoint(options, journal: &journal, world: world)
   var run = try world.together {
     let teacher = try loadTeacher(inputs)
-    return try PretrainingRun(inputs, teacher: teacher, world: world)
+    return try PretrainingRun(inputs, teacher: teacher, progress: progress, world: world)
   }
   if let checkpoint {
     let allowed = Set(options.allowedChanges)
@@ -88,14 +106,16 @@ private func train(
     try run.shareParameters(world: world)
   }
   step = run.step
-  try world.together { try journal?.begin(step: step, configuration: configuration.canonicalText) }
-  journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
-  if checkpoint == nil {
-    let record = try run.evaluate(world: world)
-    journal?.record(record)
+  try world.together {
+    try journal?.begin(
+      step: step, isResumed: checkpoint != nil, ranks: world.size, configuration: configuration.canonicalText)
   }
-
-  let loop = TrainingLoop(inputs: inputs, checkpoints: options.runDirectory + "/checkpoints")
+  journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
+  // A checkpoint of another run does not save this one.
+  let isOwn = checkpoint.map { $0.hasPrefix(options.runDirectory + "/checkpoints/") } ?? false
+  var loop = TrainingLoop(
+    inputs, run: options.runDirectory, savedStep: isOwn ? step : nil, start: start, progress: progress)
+  if checkpoint == nil { try loop.evaluate(&run, journal: &journal, world: world) }
   return try loop.run(&run, journal: &journal, step: &step, world: world)
 }
 

@@ -11,6 +11,8 @@ public struct PretrainOptions: Equatable, Sendable {
   public var resume: Resume
   /// Fields that may differ from the checkpoint's: configuration keys, or corpus, vocabulary, schedule.
   public var allowedChanges: [String]
+  /// Start although starts before brought no new checkpoint.
+  public var triesAgain: Bool
   /// Check everything, print the plan, and stop.
   public var isDryRun: Bool
   /// The ranks that a dry run plans for; nil takes those of the world.
@@ -39,7 +41,7 @@ public struct PretrainOptions: Equatable, Sendable {
   /// - Parameter runDirectory: nil takes `runs/NAME` for a configuration file `NAME.yaml`.
   public init(
     configurationFile: String, overrides: [String] = [], runDirectory: String? = nil,
-    resume: Resume = .automatic, allowedChanges: [String] = [],
+    resume: Resume = .automatic, allowedChanges: [String] = [], triesAgain: Bool = false,
     isDryRun: Bool = false, plannedRanks: Int? = nil
   ) {
     self.configurationFile = configurationFile
@@ -48,6 +50,7 @@ public struct PretrainOptions: Equatable, Sendable {
     self.runDirectory = runDirectory ?? "runs/\(name)"
     self.resume = resume
     self.allowedChanges = allowedChanges
+    self.triesAgain = triesAgain
     self.isDryRun = isDryRun
     self.plannedRanks = plannedRanks
   }

@@ -22,12 +22,21 @@ struct PretrainingRun: ~Copyable {
   private(set) var step = 0
   /// `Schedule.history` after `step` updates.
   private var sampleHistory = ""
+  /// Losses before `step`, to tell a spike.
+  private var lossWindow = LossWindow()
+  /// Steps skipped one after the other, up to `step`.
+  private(set) var skippedInARow = 0
+  /// Where this rank is, for the watchdog.
+  private let progress: RankProgress
 
   /// Allocates all memory of the run; the parameters are zero.
-  init(_ inputs: RunInputs, teacher: consuming Teacher?, world: borrowing World) throws {
+  init(
+    _ inputs: RunInputs, teacher: consuming Teacher?, progress: RankProgress, world: borrowing World
+  ) throws {
     let configuration = inputs.configuration
     self.inputs = inputs
     self.teacher = teacher
+    self.progress = progress
     identity = try inputs.identity()
     parameters = FloatBuffer(count: inputs.layout.elementCount)
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
@@ -89,24 +98,46 @@ struct PretrainingRun: ~Copyable {
       into: FlatPart(start: start, values: optimizer.secondMoments.view))
     step = checkpoint.state.step
     sampleHistory = checkpoint.state.sampleHistory
+    lossWindow = LossWindow(text: checkpoint.state.values[Self.lossesKey] ?? "")
+    skippedInARow = checkpoint.state.values[Self.skippedKey].flatMap { Int($0) } ?? 0
     model.binarise(parameters.view)
   }
 
-  /// One update: this rank's lanes, the exchange, AdamW.
+  /// What one step came to, the same on all ranks but for times.
+  struct Update {
+    let record: StepRecord
+    /// Of all ranks.
+    let notices: [StepNotice]
+    /// Why nothing was updated, if so.
+    let skipped: String?
+  }
+
+  /// One update: this rank's lanes, the exchange, AdamW. Where the loss or the gradient is not finite, or the loss is a
+  /// spike, the step counts and nothing is updated, on all ranks alike.
   ///
+  /// - Parameter notice: asked for what to tell the other ranks once the lanes are done.
   /// - Cost: forward and backward of the lanes; two passes of the flat vector over the network.
-  mutating func update(world: borrowing World) throws -> StepRecord {
+  mutating func update(world: borrowing World, notice: () -> StepNotice) throws -> Update {
     let start = ContinuousClock.now
     let number = step + 1
-    let lanes = lanes
+    let (lanes, progress) = (lanes, progress)
     let source = inputs.batches
-    let batches = try world.together { try lanes.map { try source.batch(step: number, lane: $0) } }
+    progress.enter(.reading, step: number)
+    let batches = try world.together {
+      if FaultInjection.isAsked("throw", rank: world.rank, step: number) {
+        throw TrainingError.unreadable(path: "step \(number)", reason: "a fault that a test asked for")
+      }
+      let batches = try lanes.map { try source.batch(step: number, lane: $0) }
+      progress.enter(.exchange, detail: "batches")
+      return batches
+    }
     let configuration = inputs.configuration
     let divisors = LossDivisors(
       maskedTokens: try world.sum(batches.reduce(0) { $0 + $1.maskedTokens }),
       sequences: configuration.training.globalBatch)
     var losses: [(index: Int, losses: LossSums)] = []
     for (lane, batch) in zip(lanes, batches) {
+      progress.enter(.computing, detail: "lane \(lane)")
       let gradients = accumulator.begin()
       losses.append(
         (
@@ -117,16 +148,29 @@ struct PretrainingRun: ~Copyable {
         ))
       accumulator.end()
     }
-    let total = try world.addInOrder(losses)
-    guard total.total.isFinite else { throw TrainingError.notFinite(step: number, what: "loss") }
+    progress.enter(.exchange, detail: "losses")
+    if FaultInjection.isAsked("nan", rank: world.rank, step: number) { losses[0].losses.mlm = .nan }
+    let (total, notices) = try world.addInOrder(losses, notice: notice())
     let rate = configuration.training.schedule.rate(step: number)
-    let norm = try optimizer.update(
-      parameters.view, nodes: accumulator.nodes, step: number, learningRate: rate,
-      clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay, world: world
-    )
-    model.binarise(parameters.view)
+    var norm = Float.nan
+    var skipped = reasonToSkip(total.total)
+    if skipped == nil {
+      progress.enter(.exchange, detail: "gradients")
+      do {
+        norm = try optimizer.update(
+          parameters.view, nodes: accumulator.nodes, step: number, learningRate: rate,
+          clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay,
+          world: world)
+        lossWindow.append(total.total)
+        model.binarise(parameters.view)
+      } catch TrainingError.notFinite(_, let what) {
+        skipped = "the \(what) is not finite"
+      }
+    }
+    skippedInARow = skipped == nil ? 0 : skippedInARow + 1
     sampleHistory = source.schedule.history(after: sampleHistory, step: step)
     step = number
+    if FaultInjection.isAsked("corrupt", rank: world.rank, step: step) { model.corruptOneSign() }
 
     var extras: [StepRecord.Extra] = []
     if teacher != nil {
@@ -134,41 +178,92 @@ struct PretrainingRun: ~Copyable {
       extras.append(StepRecord.Extra("nsp_distillation_loss", .number(total.nspDistillationLoss)))
     }
     extras.append(StepRecord.Extra("samples", .text(String(sampleHistory.prefix(16)))))
+    if let skipped {
+      extras.append(StepRecord.Extra("skipped", .text(skipped)))
+      extras.append(StepRecord.Extra("sample_ids", .text(sampleIDs(ofStep: step))))
+    }
     let tokens = configuration.training.globalBatch * configuration.data.sequenceLength
-    return .train(
+    let record = StepRecord.train(
       step: step, loss: Float(total.total), mlmLoss: Float(total.mlmLoss), nspLoss: Float(total.nspLoss),
       learningRate: rate, gradientNorm: norm, tokensPerSecond: Double(tokens) / start.secondsUntilNow,
       extras: extras)
+    return Update(record: record, notices: notices, skipped: skipped)
+  }
+
+  /// Why a step with this loss is not to be done; nil if it is.
+  private func reasonToSkip(_ loss: Double) -> String? {
+    if !loss.isFinite { return "the loss is not finite" }
+    let limit = Double(inputs.configuration.training.spikeZScore)
+    guard limit > 0, let score = lossWindow.zScore(loss), score > limit else { return nil }
+    return "the loss is a spike"
+  }
+
+  /// The samples of all lanes in the update number `step`, in order, separated by spaces.
+  private func sampleIDs(ofStep step: Int) -> String {
+    let schedule = inputs.batches.schedule
+    let ids = (0..<schedule.lanes).flatMap { lane in
+      (0..<schedule.microBatch).map { schedule.sample(step: step - 1, lane: lane, index: $0).sample }
+    }
+    return ids.map(String.init).joined(separator: " ")
+  }
+
+  /// Compares the weights that the ranks compute with.
+  ///
+  /// - Throws: `CoordinatorError.replicasDiffer` on all ranks alike.
+  func compareReplicas(world: borrowing World) throws {
+    progress.enter(.exchange, detail: "comparison of the weights")
+    try ReplicaCheck.compare(model.replicaDigest(parameters.view), step: step, world: world)
   }
 
   /// Losses and accuracies on the held-out batches, shared among the ranks.
-  mutating func evaluate(world: borrowing World) throws -> StepRecord {
+  mutating func evaluate(
+    world: borrowing World, notice: StepNotice
+  ) throws -> (record: StepRecord, notices: [StepNotice]) {
+    progress.enter(.evaluation)
     let start = ContinuousClock.now
     let heldOut = inputs.heldOut
     let own = stride(from: world.rank, to: heldOut.count, by: world.size)
-    let batches = try world.together { try own.map { ($0, try heldOut.batch($0)) } }
+    let batches = try world.together { [progress] in
+      let batches = try own.map { ($0, try heldOut.batch($0)) }
+      progress.enter(.exchange, detail: "evaluation")
+      return batches
+    }
     var losses: [(index: Int, losses: LossSums)] = []
-    for (index, batch) in batches { losses.append((index, model.evaluate(parameters.view, batch: batch))) }
-    let total = try world.addInOrder(losses)
+    for (index, batch) in batches {
+      progress.enter(.evaluation, detail: "batch \(index)")
+      losses.append((index, model.evaluate(parameters.view, batch: batch)))
+    }
+    progress.enter(.exchange, detail: "evaluation")
+    let (total, notices) = try world.addInOrder(losses, notice: notice)
     let tokens = heldOut.sampleIDs.count * inputs.configuration.data.sequenceLength
-    return .evaluation(
+    let record = StepRecord.evaluation(
       step: step, loss: Float(total.total), mlmLoss: Float(total.mlmLoss), nspLoss: Float(total.nspLoss),
       mlmAccuracy: Float(total.mlmAccuracy), nspAccuracy: Float(total.nspAccuracy),
       tokensPerSecond: Double(tokens) / start.secondsUntilNow)
+    return (record, notices)
   }
 
-  /// Writes the checkpoint of this step and returns its folder.
+  private static let lossesKey = "recent_losses"
+  private static let skippedKey = "skipped_in_a_row"
+
+  /// Starts to write the checkpoint of this step; training can go on at once.
   ///
-  /// - Throws: `CoordinatorError.notWritten` on all ranks alike; older checkpoints stay.
-  func save(to checkpoints: String, world: borrowing World) throws(CoordinatorError) -> String {
+  /// - Parameter durable, afterCommit: see `CheckpointWriter.begin`.
+  /// - Cost: copies this rank's slice of weights and moments.
+  func beginCheckpoint(
+    in checkpoints: String, durable: [String], world: borrowing World,
+    afterCommit: @escaping @Sendable () -> [String]
+  ) throws(WorldError) -> PendingCheckpoint {
     let state = CheckpointState(
       step: step, worldSize: world.size, identity: identity, model: inputs.layout.configuration,
-      configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory)
+      configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory,
+      values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
     let slice = optimizer.slice
-    return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).write(
+    return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).begin(
       world, state: state, parameters: FlatPart(start: slice.lowerBound, values: parameters.view[slice]),
       firstMoments: FlatPart(start: slice.lowerBound, values: optimizer.firstMoments.view),
-      secondMoments: FlatPart(start: slice.lowerBound, values: optimizer.secondMoments.view))
+      secondMoments: FlatPart(start: slice.lowerBound, values: optimizer.secondMoments.view),
+      durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
   }
 }
 

@@ -9,6 +9,10 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var seed: UInt64
   /// Threads of each rank; nil (`auto` in the file) takes the rank's share of the cores. Never changes a result.
   public internal(set) var threads: Int?
+  /// Seconds of wall clock after which the job has saved and ended, as if a stop signal had come; nil for no limit.
+  public internal(set) var stopAfter: Int?
+  /// Seconds without progress after which the watchdog ends the job; 0 does not watch.
+  public internal(set) var hangTimeout: Int
   /// A safetensors file of a full-precision BERT to start from; nil draws the weights from the seed.
   public internal(set) var initialWeights: String?
   /// A safetensors file of a full-precision BERT to distil from; nil trains without distillation.
@@ -55,6 +59,14 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var gradientClip: Float
     /// How gradients enter the backward products of the binary layers.
     public internal(set) var backwardPrecision: BackwardPrecision
+    /// Steps skipped one after the other (a loss or gradient that is not finite, or a loss spike) that end the run; 0
+    /// allows none.
+    public internal(set) var maximumSkippedSteps: Int
+    /// A loss this many standard deviations above the mean of the last ones is a spike, whose step is skipped; 0 skips
+    /// none.
+    public internal(set) var spikeZScore: Float
+    /// Steps from one comparison of the ranks' weights to the next; 0 compares never.
+    public internal(set) var replicaCheckEvery: Int
 
     /// The learning rate of each step.
     public var schedule: LearningRate {
@@ -76,6 +88,8 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var every: Int
     /// How many of the newest checkpoints stay.
     public internal(set) var keep: Int
+    /// Checkpoints whose step is a multiple of this stay as well; 0 keeps none for that.
+    public internal(set) var keepEvery: Int
   }
 
   /// V: the micro-batches of a step.
@@ -104,9 +118,9 @@ extension RunConfiguration {
     ConfigurationKey.all.map { Setting(key: $0.name, value: $0.text(self)) }
   }
 
-  /// The keys that define the run's numbers: all but `threads` and those of `checkpoint`.
+  /// The keys that define the run's numbers: all but those that say how it is kept and watched.
   public var definingSettings: [Setting] {
-    settings.filter { $0.key != "threads" && !$0.key.hasPrefix("checkpoint.") }
+    settings.filter { !ConfigurationKey.operational.contains($0.key) }
   }
 
   /// `definingSettings` as lines `key: value`, the text whose digest tells two runs apart.

@@ -5,25 +5,72 @@ import Telemetry
 /// What rank 0 keeps of a run: its folder, its metrics, and what the user sees.
 struct RunJournal: ~Copyable {
   let directory: RunDirectory
+  private let history: RunHistory
+  /// What `state.json` says of starts without a new checkpoint; nil counts this one.
+  private var startsWithoutCheckpoint: Int?
   private var metrics: MetricsFile?
   private var progress: ProgressLine
   /// Records that could not be written yet (a full disk): they are tried again with the next one.
   private var pending: [StepRecord] = []
 
-  /// Opens the folder, which this process then holds alone.
-  init(path: String, steps: Int) throws {
-    directory = try RunDirectory(path: path)
+  /// Opens the folder, which this process then holds alone, and counts the start.
+  ///
+  /// - Parameter again: forgets earlier starts that brought no new checkpoint.
+  init(path: String, steps: Int, again: Bool) throws {
+    let directory = try RunDirectory(path: path)
+    try directory.begin(again: again)
+    self.directory = directory
+    history = RunHistory(run: path)
+    if again { startsWithoutCheckpoint = 1 }
     let style = ProgressLine.Style.detect(
       descriptor: STDERR_FILENO, environment: ProcessInfo.processInfo.environment)
     progress = ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)
   }
 
-  /// The run starts, with `step` updates done.
-  mutating func begin(step: Int, configuration: String) throws {
-    try directory.begin()
+  /// The run starts anew, or goes on with `step` updates done, by `ranks` ranks.
+  mutating func begin(step: Int, isResumed: Bool, ranks: Int, configuration: String) throws {
     try directory.writeConfiguration(configuration)
-    metrics = try MetricsFile(path: directory.path + "/metrics.jsonl", resumingAfter: step == 0 ? nil : step)
-    try directory.record(.running, step: step)
+    let path = directory.path + "/metrics.jsonl"
+    // Before the metrics forget the steps that are done again.
+    let known = access(path, F_OK) == 0 ? try MetricsFile.records(path: path) : []
+    let reached = known.last { $0.kind == .train }?.step ?? 0
+    try history.append(RunHistory.Event(.start, step: step, reached: max(step, reached), ranks: ranks))
+    metrics = try MetricsFile(path: path, resumingAfter: isResumed ? step : nil)
+    record(.running, step: step)
+  }
+
+  /// The step was left out.
+  mutating func skipped(step: Int, reason: String) {
+    message("warning: step \(step) skipped: \(reason)")
+    note(RunHistory.Event(.skipped, step: step, reason: reason))
+  }
+
+  /// A new checkpoint is there.
+  mutating func checkpointWritten(step: Int) {
+    startsWithoutCheckpoint = 0
+    record(.running, step: step)
+  }
+
+  /// The job ends in order, saved.
+  mutating func end(_ status: RunState.Status, step: Int, reason: String, _ text: String) {
+    startsWithoutCheckpoint = 0
+    note(RunHistory.Event(.end, step: step, reason: reason.isEmpty ? status.rawValue : reason))
+    record(status, step: step, reason: reason)
+    message(text)
+    finish()
+  }
+
+  /// The job fails. One that a person has to mend first does not count as a start.
+  mutating func fail(step: Int, _ error: any Error) {
+    if TrainingError.exitCode(of: error) == .doNotRestart {
+      startsWithoutCheckpoint = startsWithoutCheckpoint == 0 ? 0 : directory.previous?.startsWithoutCheckpoint ?? 0
+    }
+    record(.failed, step: step, reason: "\(error)")
+    finish()
+  }
+
+  private mutating func note(_ event: RunHistory.Event) {
+    do throws(CoordinatorError) { try history.append(event) } catch { message("warning: \(error)") }
   }
 
   /// Shows a record and appends it to the metrics. A write error is told once and does not end the run.
@@ -40,13 +87,8 @@ struct RunJournal: ~Copyable {
     }
   }
 
-  /// Makes all records so far durable.
-  mutating func synchronise() throws {
-    try flush()
-    try metrics?.synchronise()
-  }
-
-  private mutating func flush() throws {
+  /// Writes what a full disk has kept back.
+  mutating func flush() throws {
     while let record = pending.first {
       try metrics?.append(record)
       pending.removeFirst()
@@ -57,13 +99,14 @@ struct RunJournal: ~Copyable {
   mutating func message(_ text: String) { progress.message("bipft-pretrain: " + text) }
 
   /// Writes `state.json`; a failure to do so is told.
-  mutating func record(_ status: RunState.Status, step: Int, reason: String = "") {
+  private mutating func record(_ status: RunState.Status, step: Int, reason: String = "") {
     do {
-      try directory.record(status, step: step, reason: reason)
+      try directory.record(
+        status, step: step, reason: reason, startsWithoutCheckpoint: startsWithoutCheckpoint)
     } catch {
       message("warning: \(error)")
     }
   }
 
-  mutating func finish() { progress.finish() }
+  private mutating func finish() { progress.finish() }
 }

@@ -15,6 +15,8 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   case module(any Error & CustomStringConvertible & Sendable)
   /// A loss or gradient norm of this step is infinite or not a number.
   case notFinite(step: Int, what: String)
+  /// More steps than `training.maximum_skipped_steps` were skipped one after the other.
+  case tooManySkipped(step: Int, count: Int, reason: String)
   /// `--resume none` in a folder that has checkpoints.
   case wouldOverwrite(run: String, step: Int)
   /// The configuration file or another text cannot be read.
@@ -39,6 +41,11 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
       return
         "step \(step): the \(what) is not finite; lower training.learning_rate or set training.gradient_clip, then go "
         + "on from the last checkpoint"
+    case .tooManySkipped(let step, let count, let reason):
+      return
+        "step \(step): \(reason), and \(count == 1 ? "no step" : "\(count) steps in a row were skipped; no more") may "
+        + "be skipped (training.maximum_skipped_steps); lower training.learning_rate or set training.gradient_clip, then "
+        + "go on from the last checkpoint"
     case .wouldOverwrite(let run, let step):
       return
         "\(run) has checkpoints up to step \(step), and --resume none would start over; choose another --run-dir, or "
@@ -54,7 +61,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   public var exitCode: ExitCode {
     switch self {
     case .configuration, .worldSize, .wouldOverwrite, .unreadable: .doNotRestart
-    case .notFinite: .failed
+    case .notFinite, .tooManySkipped: .failed
     case .module(let error): Self.exitCode(of: error)
     case .agreed(let code, _): ExitCode(rawValue: code) ?? .failed
     }
@@ -69,7 +76,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
     case is ModelError, is KernelError: .doNotRestart
     case let error as CoordinatorError:
       switch error {
-      case .file, .world, .notWritten: .failed
+      case .file, .world, .notWritten, .replicasDiffer: .failed
       default: .doNotRestart
       }
     case let error as WorldError:

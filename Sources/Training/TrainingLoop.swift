@@ -3,85 +3,121 @@ import Coordinator
 import Telemetry
 
 /// The steps of a run, with evaluations, checkpoints and stops between them.
-struct TrainingLoop {
-  let inputs: RunInputs
-  /// The folder of the run's checkpoints.
-  let checkpoints: String
+struct TrainingLoop: ~Copyable {
+  private let configuration: RunConfiguration
+  private let progress: RankProgress
+  private var checkpoints: CheckpointCycle
+  private var clock: StopClock
+  /// The last word of every rank.
+  private var notices: [StepNotice] = []
 
-  /// Trains to the last step, or until a stop signal reaches any rank.
+  /// - Parameters:
+  ///   - savedStep: of the checkpoint that the run goes on from.
+  ///   - start: when the job started.
+  init(
+    _ inputs: RunInputs, run: String, savedStep: Int?, start: ContinuousClock.Instant, progress: RankProgress
+  ) {
+    configuration = inputs.configuration
+    self.progress = progress
+    checkpoints = CheckpointCycle(
+      run: run, configuration: inputs.configuration, savedStep: savedStep, progress: progress)
+    clock = StopClock(
+      start: start, limit: inputs.configuration.stopAfter, bytes: 12 * inputs.layout.elementCount)
+  }
+
+  /// Trains to the last step, or until a stop signal reaches any rank or the job's time is up.
   ///
   /// - Parameter step: updates done, kept current for the caller's error handling.
-  func run(
+  mutating func run(
     _ run: inout PretrainingRun, journal: inout RunJournal?, step: inout Int, world: borrowing World
   ) throws -> ExitCode {
-    let configuration = inputs.configuration
     let steps = configuration.training.steps
-    var saved = run.step
-    while run.step < steps {
-      if let signal = try stopSignal(world: world) {
-        if saved != run.step || run.step == 0 {
-          try save(&run, journal: &journal, isLast: true, world: world)
-        }
-        journal?.record(.preempted, step: run.step, reason: signal)
-        journal?.message("\(signal) came: saved step \(run.step); the same command goes on from there")
-        journal?.finish()
+    while true {
+      if run.step < steps, let reason = stopReason {
+        try save(run, journal: &journal, world: world)
+        journal?.end(
+          .preempted, step: run.step, reason: reason,
+          "\(reason): saved step \(run.step); the same command goes on from there")
         return .preempted
       }
-      // Not within `journal?.…`, whose arguments only rank 0 would evaluate.
-      let record = try run.update(world: world)
-      journal?.record(record)
+      guard run.step < steps else { break }
+      try update(&run, journal: &journal, world: world)
       step = run.step
+      try checkpoints.advance(notices, journal: &journal, clock: &clock, world: world)
       if run.step % configuration.evaluation.every == 0 || run.step == steps {
-        let evaluation = try run.evaluate(world: world)
-        journal?.record(evaluation)
+        try evaluate(&run, journal: &journal, world: world)
       }
       if run.step % configuration.checkpoint.every == 0 && run.step < steps {
-        if try save(&run, journal: &journal, isLast: false, world: world) { saved = run.step }
+        try checkpoints.begin(run, journal: &journal, clock: &clock, world: world)
       }
     }
-    if saved != steps || steps == 0 { try save(&run, journal: &journal, isLast: true, world: world) }
-    journal?.record(.finished, step: run.step)
-    journal?.message(
-      "finished after step \(run.step); weights in \(checkpointFolder(run.step))/model.safetensors")
-    journal?.finish()
+    try save(run, journal: &journal, world: world)
+    progress.enter(.ending)
+    journal?.end(
+      .finished, step: run.step, reason: "",
+      "finished after step \(run.step); weights in checkpoints/\(checkpointName(step: run.step))/model.safetensors")
     return .finished
   }
 
-  private func checkpointFolder(_ step: Int) -> String { "\(checkpoints)/\(checkpointName(step: step))" }
-
-  /// Writes a checkpoint and removes old ones. A failure is told and older checkpoints stay; it ends the run only
-  /// where nothing comes after (`isLast`).
-  ///
-  /// - Returns: whether the checkpoint is there, on all ranks alike.
-  @discardableResult
-  private func save(
-    _ run: inout PretrainingRun, journal: inout RunJournal?, isLast: Bool, world: borrowing World
-  ) throws -> Bool {
-    let step = run.step
-    do {
-      try world.together { try journal?.synchronise() }
-      _ = try run.save(to: checkpoints, world: world)
-    } catch {
-      if isLast { throw error }
-      journal?.message("warning: \(error); the run goes on")
-      return false
-    }
-    if world.rank == 0 {
-      do throws(CoordinatorError) {
-        try CheckpointStore(path: checkpoints).prune(keepLast: inputs.configuration.checkpoint.keep)
-      } catch {
-        journal?.message("warning: old checkpoints stay: \(error)")
+  /// One step, its record, and what follows from it.
+  private mutating func update(
+    _ run: inout PretrainingRun, journal: inout RunJournal?, world: borrowing World
+  ) throws {
+    let start = ContinuousClock.now
+    let stall = checkpoints.takeStall()
+    let update = try run.update(world: world) { ownNotice(isSpeaker: world.rank == 0) }
+    notices = update.notices
+    var record = update.record
+    if let stall { record.extras.append(StepRecord.Extra("checkpoint_stall_seconds", .number(stall))) }
+    journal?.record(record)
+    if let reason = update.skipped {
+      journal?.skipped(step: run.step, reason: reason)
+      if run.skippedInARow > configuration.training.maximumSkippedSteps {
+        let (step, count) = (run.step, run.skippedInARow)
+        try world.together {
+          throw TrainingError.tooManySkipped(step: step, count: count, reason: reason)
+        }
       }
-      journal?.record(.running, step: step)
     }
-    return true
+    let every = configuration.training.replicaCheckEvery
+    if every > 0 && world.size > 1 && run.step % every == 0 {
+      try world.together { try run.compareReplicas(world: world) }
+    }
+    clock.noteStep(seconds: start.secondsUntilNow)
   }
 
-  /// The stop signal of the lowest rank that has one, agreed on by all; nil to go on.
-  private func stopSignal(world: borrowing World) throws -> String? {
-    let own = StopSignals.received
-    guard try world.maximum(own == nil ? 0 : 1) == 1 else { return nil }
-    let all = try world.allGather(Array((own ?? "").utf8))
-    return all.first { !$0.isEmpty }.map { String(decoding: $0, as: UTF8.self) }
+  /// Evaluates the run as it is now.
+  mutating func evaluate(
+    _ run: inout PretrainingRun, journal: inout RunJournal?, world: borrowing World
+  ) throws {
+    let (record, later) = try run.evaluate(
+      world: world, notice: ownNotice(isSpeaker: world.rank == 0))
+    notices = later
+    journal?.record(record)
+  }
+
+  /// Saves the run as it is, unless it is saved.
+  private mutating func save(
+    _ run: borrowing PretrainingRun, journal: inout RunJournal?, world: borrowing World
+  ) throws {
+    try checkpoints.finish(journal: &journal, clock: &clock, world: world)
+    if checkpoints.savedStep != run.step {
+      try checkpoints.save(run, journal: &journal, clock: &clock, world: world)
+    }
+  }
+
+  /// The clock of rank 0 counts.
+  private func ownNotice(isSpeaker: Bool) -> StepNotice {
+    StepNotice(
+      signal: StopSignals.receivedNumber, isTimeUp: isSpeaker && clock.isTimeUp,
+      checkpoint: checkpoints.notice)
+  }
+
+  /// Why to stop, agreed on by all; nil to go on.
+  private var stopReason: String? {
+    if let signal = notices.first(where: { $0.signal != 0 })?.signal {
+      return StopSignals.name(of: signal)
+    }
+    return notices.contains { $0.isTimeUp } ? "stop_after" : nil
   }
 }

@@ -25,7 +25,8 @@ struct PretrainCommand: ParsableCommand {
         0   finished
         70  failed; starting again may help
         75  stopped by a signal and saved; start again to go on
-        78  do not start again before the configuration or the data is mended
+        78  do not start again before the configuration or the data is mended, or what let three starts end without a \
+      new checkpoint
       """)
 
   @Option(
@@ -63,6 +64,11 @@ struct PretrainCommand: ParsableCommand {
   var allowedChanges: [String] = []
 
   @Flag(
+    help:
+      "Start although three starts before brought no new checkpoint (exit code 78), once the cause is mended.")
+  var tryAgain = false
+
+  @Flag(
     help: "Check everything, print the configuration and the plan (memory, lanes, steps an epoch), and stop.")
   var dryRun = false
 
@@ -84,7 +90,7 @@ struct PretrainCommand: ParsableCommand {
   var options: PretrainOptions {
     PretrainOptions(
       configurationFile: config, overrides: overrides, runDirectory: runDir,
-      resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, isDryRun: dryRun,
+      resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, triesAgain: tryAgain, isDryRun: dryRun,
       plannedRanks: ranks)
   }
 

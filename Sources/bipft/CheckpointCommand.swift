@@ -5,8 +5,8 @@ import Foundation
 /// `bipft checkpoint …`
 struct CheckpointCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "checkpoint", abstract: "List and verify the checkpoints of a run.",
-    subcommands: [List.self, Verify.self])
+    commandName: "checkpoint", abstract: "List, verify and prune the checkpoints of a run.",
+    subcommands: [List.self, Verify.self, Prune.self])
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "List the checkpoints of a run, oldest first.")
@@ -36,6 +36,41 @@ struct CheckpointCommand: ParsableCommand {
         return areWhole
       }
       if !isWhole { throw ExitCode(78) }
+    }
+  }
+
+  struct Prune: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Remove old checkpoints of a run.",
+      discussion: """
+        Keeps the newest whole ones (at least two), every n-th if asked, and all that are damaged; prints what it \
+        removes. Refused while a job is using the run.
+        """)
+
+    @Argument(help: ArgumentHelp("Folder of the run.", valueName: "run"))
+    var folder: String
+
+    @Option(help: ArgumentHelp("How many of the newest whole checkpoints stay.", valueName: "n"))
+    var keep = 2
+
+    @Option(
+      help: ArgumentHelp("Those whose step is a multiple of this stay too; 0 for none.", valueName: "steps"))
+    var keepEvery = 0
+
+    func validate() throws {
+      if keep < 2 { throw ValidationError("--keep \(keep): use 2 or more") }
+      if keepEvery < 0 { throw ValidationError("--keep-every \(keepEvery): use 0 or more") }
+    }
+
+    func run() throws {
+      try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
+        let store = try CheckpointStore(run: folder)
+        // Held, so that no job starts meanwhile.
+        let run = try RunDirectory(path: folder)
+        let removed = try store.prune(keepLast: keep, keepEvery: keepEvery > 0 ? keepEvery : nil)
+        for step in removed { print("removed: \(run.checkpointsPath)/\(checkpointName(step: step))") }
+        if removed.isEmpty { print("nothing to remove") }
+      }
     }
   }
 

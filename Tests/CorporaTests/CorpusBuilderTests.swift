@@ -181,13 +181,17 @@ import Testing
     // A corpus and something else.
     scratch.write("out/notes.txt", "mine")
     #expect(throws: CorpusError.outputOccupied(directory: output, entry: "notes.txt")) { try builder.build() }
-    // A file; a folder that cannot be.
+    // A file, also as a parent.
     builder.output = input
     #expect(throws: CorpusError.outputOccupied(directory: input, entry: "it is not a folder")) {
       try builder.build()
     }
-    builder.output = scratch.path + "/none/out"
-    #expect(throws: CorpusError.missingParent(directory: scratch.path + "/none/out")) { try builder.build() }
+    builder.output = input + "/out"
+    #expect(
+      throws: CorpusError.cannotWrite(file: input + "/.out.building-\(getpid())", reason: "Not a directory")
+    ) {
+      try builder.build()
+    }
     #expect(scratch.names() == ["a.txt", "out", "tokens.txt"])
   }
 

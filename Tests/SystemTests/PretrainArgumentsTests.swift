@@ -1,28 +1,6 @@
 import Foundation
 import Testing
 
-/// Runs the program that was built beside these tests.
-private func pretrain(
-  _ arguments: [String], environment: [String: String] = [:]
-) throws -> (code: Int32, output: String, errors: String) {
-  let process = Process()
-  process.executableURL = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-    .appendingPathComponent("bipft-pretrain")
-  process.currentDirectoryURL = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    .deletingLastPathComponent().deletingLastPathComponent()
-  process.arguments = arguments
-  process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-  let (output, errors) = (Pipe(), Pipe())
-  process.standardOutput = output
-  process.standardError = errors
-  try process.run()
-  let texts = [output, errors].map { pipe in
-    String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-  }
-  process.waitUntilExit()
-  return (process.terminationStatus, texts[0], texts[1])
-}
-
 /// The arguments of `bipft-pretrain`, before any training.
 @Suite struct PretrainArgumentsTests {
   private static let hint = " (bipft-pretrain --help explains the arguments)"
@@ -52,21 +30,21 @@ private func pretrain(
     ),
   ])
   func wrongArgumentsGetOneLine(_ arguments: [String], _ message: String) throws {
-    let result = try pretrain(arguments)
+    let result = try Program.pretrain(arguments)
     #expect(result.code == 78)
     #expect(result.output == "")
     #expect(result.errors == "bipft-pretrain: \(message)\n")
   }
 
   @Test func onlyTheFirstRankSpeaks() throws {
-    let wrong = try pretrain(["--bad"], environment: ["OMPI_COMM_WORLD_RANK": "1"])
+    let wrong = try Program.pretrain(["--bad"], environment: ["OMPI_COMM_WORLD_RANK": "1"])
     #expect(wrong.code == 78 && wrong.output == "" && wrong.errors == "")
-    let help = try pretrain(["--help"], environment: ["OMPI_COMM_WORLD_RANK": "1"])
+    let help = try Program.pretrain(["--help"], environment: ["OMPI_COMM_WORLD_RANK": "1"])
     #expect(help.code == 0 && help.output == "" && help.errors == "")
   }
 
   @Test func helpExplainsOptionsAndExitCodes() throws {
-    let help = try pretrain(["--help"])
+    let help = try Program.pretrain(["--help"])
     #expect(help.code == 0 && help.errors == "")
     for word in [
       "mpirun -n 8", "--config", "--run-dir", "--set", "--resume", "--dry-run", "  75  ", "  78  ",

@@ -132,6 +132,8 @@ private func changed(_ line: String, to new: String) -> String {
       text == """
         seed: 7
         threads: auto
+        stop_after: null
+        hang_timeout: 600
         initial_weights: null
         teacher: null
 
@@ -157,6 +159,9 @@ private func changed(_ line: String, to new: String) -> String {
           warmup_steps: 60
           weight_decay: 0.01
           gradient_clip: 1.0
+          maximum_skipped_steps: 10
+          spike_z_score: 0.0
+          replica_check_every: 100
 
         evaluation:
           every: 100
@@ -165,6 +170,7 @@ private func changed(_ line: String, to new: String) -> String {
         checkpoint:
           every: 200
           keep: 2
+          keep_every: 0
 
         """)
   }
@@ -172,14 +178,26 @@ private func changed(_ line: String, to new: String) -> String {
   @Test func definingTextIgnoresWhatChangesNoNumber() throws {
     let run = try RunConfiguration.parse(base, file: "a.yaml")
     let same = try RunConfiguration.parse(
-      base, file: "b.yaml", overrides: ["threads=2", "checkpoint.every=1", "checkpoint.keep=9"])
+      base, file: "b.yaml", overrides: [
+        "threads=2", "checkpoint.every=1", "checkpoint.keep=9", "checkpoint.keep_every=7", "stop_after=1h",
+        "hang_timeout=5", "training.maximum_skipped_steps=3", "training.replica_check_every=1",
+      ])
     #expect(run.definingText == same.definingText)
     let other = try RunConfiguration.parse(base, file: "a.yaml", overrides: ["training.steps=601"])
     let differing = zip(run.definingSettings, other.definingSettings).filter { $0 != $1 }
     #expect(differing.map(\.0.key) == ["training.steps"])
     #expect(differing.map(\.0.value) == ["600"] && differing.map(\.1.value) == ["601"])
     #expect(run.definingText != other.definingText)
-    #expect(run.definingSettings.count == run.settings.count - 3)
+    #expect(run.definingSettings.count == run.settings.count - 8)
+  }
+
+  @Test(arguments: [
+    ("84600", 84_600), ("23h30m", 84_600), ("1d", 86_400), ("90m30s", 5_430), ("1d2h3m4s", 93_784), ("null", nil),
+  ])
+  func stopAfterIsATime(_ text: String, _ seconds: Int?) throws {
+    let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: ["stop_after=\(text)"])
+    #expect(run.stopAfter == seconds)
+    #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
   }
 
   @Test func overridesReplaceAndComplete() throws {
@@ -241,12 +259,12 @@ private func changed(_ line: String, to new: String) -> String {
     ("model:", "modle:", "2: modle: unknown key; did you mean model?"),
     (
       "  keep: 2", "  keep: 2\n  compression: 1",
-      "27: checkpoint.compression: unknown key; those of checkpoint are every, keep"
+      "27: checkpoint.compression: unknown key; those of checkpoint are every, keep, keep_every"
     ),
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
-      "2: optimizer: unknown key; there are seed, threads, initial_weights, teacher and the sections model, data, "
-        + "training, evaluation, checkpoint"
+      "2: optimizer: unknown key; there are seed, threads, stop_after, hang_timeout, initial_weights, teacher "
+        + "and the sections model, data, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "4: model.layers: given more than once; keep one"),
     ("seed: 7", "seed: 7\nseed: 8", "1: seed: given more than once; keep one"),
@@ -296,6 +314,9 @@ private func changed(_ line: String, to new: String) -> String {
         + "estimator_rank, dropout, step_size_fit, as in model.hidden_size=…"
     ),
     ("training.steps", "expected KEY=VALUE, as in --set training.steps=100"),
+    ("stop_after=30m1h", "expected null, seconds, or a time such as 23h30m, found 30m1h"),
+    ("stop_after=0", "expected null, seconds, or a time such as 23h30m, found 0"),
+    ("stop_after=h", "expected null, seconds, or a time such as 23h30m, found h"),
     ("=3", "expected KEY=VALUE, as in --set training.steps=100"),
     ("model.hidden_size=66", "66 is not a multiple of model.heads 4"),
     ("model.heads=5", "model.hidden_size: 64 is not a multiple of model.heads 5"),

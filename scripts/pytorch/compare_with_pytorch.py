@@ -173,12 +173,8 @@ def main():
     torch.manual_seed(config.get('seed', 0))
     train, evaluation = read_metrics(a.run / 'metrics.jsonl')
 
-    # Batch i (from 0) makes the i-th update; runs count their training records from 0 or from 1.
-    first = min(train)
-    if first not in (0, 1):
-        fail(f'{a.run}/metrics.jsonl begins with step {first}, not with the first')
-    steps = max(train) - first + 1 if a.steps is None else a.steps
-    missing = [first + i for i in range(steps) if first + i not in train]
+    steps = max(train) if a.steps is None else a.steps
+    missing = [step for step in range(1, steps + 1) if step not in train]
     if missing:
         fail(f'{a.run}/metrics.jsonl has no training record of step {missing[0]}')
     evaluated = sorted(step for step in evaluation if step <= steps)
@@ -200,16 +196,18 @@ def main():
 
     ratio = compare(0) if 0 in evaluation else None
     first_step = None
-    for i, record in enumerate(scheduled(a.bipft, a.config, '--step', '0', '--count', str(steps))):
-        if record['step'] != i:
-            fail(f'bipft schedule printed step {record["step"]} in the place of step {i}')
-        ours = train[first + i]
+    step = 0
+    for record in scheduled(a.bipft, a.config, '--step', '1', '--count', str(steps)):
+        step += 1
+        if record['step'] != step:
+            fail(f'bipft schedule printed step {record["step"]} in the place of step {step}')
+        ours = train[step]
         loss, norm = train_step(model, optimizer, lanes_of(record), ours['learning_rate'], gradient_clip)
-        if i == 0:
+        if step == 1:
             first_step = (ours['mlm_loss'], loss, ours['gradient_norm'], norm)
-        if i + 1 in evaluation:
-            ratio = compare(i + 1)
-    if first_step is None or i + 1 != steps:
+        if step in evaluation:
+            ratio = compare(step)
+    if step != steps:
         fail(f'bipft schedule printed fewer than {steps} steps')
 
     print('first update: MLM loss {:.5f} and {:.5f}, gradient norm {:.5f} and {:.5f}'.format(*first_step))

@@ -149,7 +149,7 @@ void bk_transpose(const uint64_t *bits, size_t rows, size_t columns, uint64_t *t
 
 // Runs body(context, i, worker) for i in 0 ..< count on the pool's threads, the calling one included, each with a
 // worker number below bk_threads(). Bodies write disjoint memory, so that the result does not depend on who ran
-// them. Not to be nested.
+// them. Loops of several callers run one after the other. Not to be nested.
 void bk_parallel_for(size_t count, void (*body)(void *context, size_t index, size_t worker), void *context);
 // Raises the number of threads to `threads` (they are never fewer again); returns what could be had.
 size_t bk_start_threads(size_t threads);

@@ -1,0 +1,38 @@
+import Foundation
+
+/// Faults that a test asks for with the environment variable `BIPFT_TEST_FAULTS`; without it nothing here does anything.
+///
+/// The variable holds faults separated by commas:
+/// - `delay:PLACE:SECONDS`: wait whenever PLACE is reached: `create`, `write`, `hash`, `manifest`, `rename` or `latest`, the
+///   phases of writing a checkpoint, each before what its name says;
+/// - `nan:RANK:STEP`: the losses of that rank in that step are not a number;
+/// - `throw:RANK:STEP`: that rank fails in that step;
+/// - `corrupt:RANK:STEP`: after that step, that rank's copy of the weights has a wrong bit.
+public enum FaultInjection {
+  private struct Fault {
+    let kind: String
+    let subject: String
+    let number: String
+  }
+
+  private static let faults: [Fault] = {
+    let text = ProcessInfo.processInfo.environment["BIPFT_TEST_FAULTS"] ?? ""
+    return text.split(separator: ",").map { word in
+      let parts = word.split(separator: ":").map(String.init)
+      precondition(parts.count == 3, "BIPFT_TEST_FAULTS: \(word) is not KIND:SUBJECT:NUMBER")
+      return Fault(kind: parts[0], subject: parts[1], number: parts[2])
+    }
+  }()
+
+  /// Waits if a test asks for it.
+  static func delay(before place: String) {
+    for fault in faults where fault.kind == "delay" && fault.subject == place {
+      usleep(UInt32((Double(fault.number) ?? 0) * 1e6))
+    }
+  }
+
+  /// Whether a test asks for a fault of this kind (`nan`, `throw`, `corrupt`) on this rank and step.
+  public static func isAsked(_ kind: String, rank: Int, step: Int) -> Bool {
+    faults.contains { $0.kind == kind && $0.subject == "\(rank)" && $0.number == "\(step)" }
+  }
+}

@@ -1,0 +1,90 @@
+import Foundation
+import TensorFiles
+
+/// `RUN/history.jsonl`: what happened to a run, one event a line, only ever appended to. Metrics hold the steps that
+/// count; this file also tells of those that were lost and done again.
+public struct RunHistory: Sendable {
+  /// One line.
+  public struct Event: Codable, Equatable, Sendable {
+    public enum Kind: String, Codable, Sendable {
+      /// A job starts; its next update is number `step` + 1.
+      case start
+      /// The update number `step` was left out.
+      case skipped
+      /// A job ends in order after update number `step`.
+      case end
+    }
+
+    public var event: Kind
+    public var step: Int
+    /// Of `start`: the last update that jobs before have recorded; those after `step` are done again.
+    public var reached: Int?
+    /// Of `start`: ranks of the job.
+    public var ranks: Int?
+    /// Of `skipped`, `end`: why.
+    public var reason: String?
+    /// UTC, ISO 8601.
+    public var time: String
+
+    public init(
+      _ event: Kind, step: Int, reached: Int? = nil, ranks: Int? = nil, reason: String? = nil,
+      time: Date = Date()
+    ) {
+      self.event = event
+      self.step = step
+      self.reached = reached
+      self.ranks = ranks
+      self.reason = reason
+      self.time = time.formatted(.iso8601)
+    }
+  }
+
+  public static let fileName = "history.jsonl"
+  public let path: String
+
+  /// The history of the run in the folder `run`.
+  public init(run: String) { path = run + "/" + Self.fileName }
+
+  /// Appends one line and makes it durable. What a crash left of a line is cut off first. One process does it, the holder of
+  /// the run.
+  public func append(_ event: Event) throws(CoordinatorError) {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(event) else { preconditionFailure("an event does not encode") }
+    let end = try wholeLines().count
+    if end == 0, access(path, F_OK) != 0 { _ = try FileAccess(creating: path, size: 0) }
+    let file = try FileAccess(updating: path)
+    do throws(CoordinatorError) {
+      try Array(data + [UInt8(ascii: "\n")]).span.bytes.withUnsafeBytes { bytes throws(CoordinatorError) in
+        try file.write(bytes, at: end)
+      }
+      try file.truncate(end + data.count + 1)
+      try file.sync()
+    } catch {
+      try? file.truncate(end)
+      throw error
+    }
+  }
+
+  /// All events; a torn last line is left out.
+  ///
+  /// - Throws: `unreadable` with the number of a line that is no event.
+  public func events() throws(CoordinatorError) -> [Event] {
+    var events: [Event] = []
+    for (index, line) in try wholeLines().split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+      .dropLast().enumerated()
+    {
+      do { events.append(try JSONDecoder().decode(Event.self, from: Data(line))) } catch {
+        throw .unreadable(path: path, problem: "line \(index + 1) is not an event of a run")
+      }
+    }
+    return events
+  }
+
+  /// The file up to its last line end; empty if there is none.
+  private func wholeLines() throws(CoordinatorError) -> [UInt8] {
+    guard access(path, F_OK) == 0 else { return [] }
+    let bytes = try files { () throws(TensorFileError) in try readFile(path) }
+    return Array(bytes[..<((bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1)])
+  }
+}

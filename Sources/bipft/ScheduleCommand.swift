@@ -1,0 +1,120 @@
+import ArgumentParser
+import BinaryModel
+import Foundation
+import Training
+
+/// `bipft schedule …`
+struct ScheduleCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "schedule",
+    abstract: "Show which samples a run trains on, step by step.",
+    discussion: """
+      The schedule is a pure function of the configuration and the corpus, so this shows exactly what any run of it reads, \
+      whatever its ranks:
+
+        bipft schedule --config configs/demo.yaml --step 1 --json
+        bipft schedule --config configs/demo.yaml --held-out --json
+        bipft schedule --audit runs/demo
+
+      Steps count from 1, as in metrics.jsonl: step N is the batch of the Nth update. With --json each line is one object: \
+      step, epoch, and per lane (micro-batch) sample_ids, input_ids, token_type_ids, attention_mask, labels (-100 where \
+      nothing is predicted) and next_sentence_label (0: the second segment follows the first).
+
+      --audit replays all that happened to a run (restarts, other numbers of ranks, steps done again) and proves that every \
+      sample came exactly once an epoch, or names gaps and duplicates (exit code 78).
+      """)
+
+  @Option(help: ArgumentHelp("The YAML file that defines the run.", valueName: "file"))
+  var config: String?
+
+  @Option(
+    name: .customLong("set"), parsing: .singleValue,
+    help: ArgumentHelp(
+      "Change one key of the configuration. May be given many times.", valueName: "key=value"))
+  var overrides: [String] = []
+
+  @Option(help: ArgumentHelp("Show the batch of this update, from 1.", valueName: "n"))
+  var step: Int?
+
+  @Option(help: ArgumentHelp("Show this many batches, from --step on.", valueName: "n"))
+  var count: Int = 1
+
+  @Flag(help: "Show the held-out batches that evaluations read.")
+  var heldOut = false
+
+  @Flag(help: "Print whole batches as JSON; without it, the sample numbers of each lane.")
+  var json = false
+
+  @Option(help: ArgumentHelp("Prove that this run used every sample exactly once an epoch.", valueName: "run"))
+  var audit: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --audit: the corpus, if it is not where the run's configuration says.", valueName: "dir"))
+  var corpus: String?
+
+  func validate() throws {
+    if audit != nil {
+      guard config == nil, step == nil, !heldOut, overrides.isEmpty else {
+        throw ValidationError("--audit takes the run's own configuration: no --config, --set, --step or --held-out")
+      }
+      return
+    }
+    if corpus != nil { throw ValidationError("--corpus needs --audit") }
+    if config == nil { throw ValidationError("give --config FILE, or --audit RUN") }
+    if let step, step < 1 { throw ValidationError("--step \(step): steps count from 1") }
+    if count < 1 { throw ValidationError("--count \(count): use 1 or more") }
+    if heldOut && step != nil { throw ValidationError("--step and --held-out exclude each other") }
+    if !heldOut && step == nil { throw ValidationError("give --step N, or --held-out") }
+  }
+
+  func run() throws {
+    do {
+      if let audit {
+        try report(RunAudit(run: audit, corpus: corpus))
+        return
+      }
+      let configuration = try RunConfiguration.load(file: config ?? "", overrides: overrides)
+      let inputs = try RunInputs(configuration)
+      guard let step else {
+        show(nil, try heldOutBatches(inputs))
+        return
+      }
+      for number in step..<step + count {
+        var lanes: [Batch] = []
+        for lane in 0..<configuration.lanes {
+          lanes.append(try inputs.batches.batch(step: number, lane: lane))
+        }
+        show(number, lanes)
+      }
+    } catch let error as TrainingError {
+      for line in "\(error)".split(separator: "\n") {
+        FileHandle.standardError.write(Data("bipft: \(line)\n".utf8))
+      }
+      throw ArgumentParser.ExitCode(error.exitCode.rawValue)
+    }
+  }
+
+  private func report(_ audit: RunAudit) throws {
+    for line in audit.lines { print(line) }
+    for fault in audit.faults { print(fault) }
+    if !audit.isExact { throw ArgumentParser.ExitCode(78) }
+  }
+
+  private func heldOutBatches(_ inputs: RunInputs) throws(TrainingError) -> [Batch] {
+    var batches: [Batch] = []
+    for index in 0..<inputs.heldOut.count { batches.append(try inputs.heldOut.batch(index)) }
+    return batches
+  }
+
+  private func show(_ step: Int?, _ lanes: [Batch]) {
+    if json {
+      print(BatchDescription.json(step: step, lanes: lanes))
+      return
+    }
+    if let step { print("step \(step), epoch \(lanes[0].epoch)") }
+    for (lane, batch) in lanes.enumerated() {
+      print("lane \(lane): samples \(batch.sampleIDs.map(String.init).joined(separator: " "))")
+    }
+  }
+}

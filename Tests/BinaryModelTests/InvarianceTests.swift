@@ -1,0 +1,204 @@
+import BinaryModel
+import Kernels
+import Testing
+
+/// What results must not depend on.
+@Suite(.serialized) struct InvarianceTests {
+  /// Several panels of rows and columns, tails in every packed word.
+  private static func wide() -> TinyModel {
+    let configuration = ModelConfiguration(
+      vocabularySize: 300, hiddenSize: 72, layers: 2, heads: 3, intermediateSize: 150, maximumLength: 40,
+      estimatorRank: 2, dropout: 0)
+    return TinyModel(configuration, sequences: 5, length: 33, seed: 11)
+  }
+
+  /// In a process of its own: threads can only be raised.
+  @Test func sameBitsWithAnyNumberOfThreads() async {
+    await #expect(processExitsWith: .success) {
+      useSingleThreadedBLAS()
+      let tiny = InvarianceTests.wide()
+      let dropout = Dropout(rate: 0.1, seed: 2)
+      let first = tiny.train(dropout: dropout, isDistilled: true)
+      for threads in 2...3 {
+        #expect(startThreads(threads) == threads)
+        let found = tiny.train(dropout: dropout, isDistilled: true)
+        #expect(found.bits == first.bits && found.sums == first.sums, "\(threads) threads")
+      }
+    }
+  }
+
+  /// In a process of its own: other tests may choose kernels too.
+  @Test func sameBitsWithEveryInstructionSet() async {
+    await #expect(processExitsWith: .success) {
+      useSingleThreadedBLAS()
+      let tiny = InvarianceTests.wide()
+      let dropout = Dropout(rate: 0.1, seed: 2)
+      var first: TinyModel.Trained?
+      for set in InstructionSet.available {
+        try InstructionSet.select(set)
+        let found = tiny.train(dropout: dropout, isDistilled: true)
+        if let first {
+          #expect(found.bits == first.bits && found.sums == first.sums, "\(set)")
+        } else {
+          first = found
+        }
+      }
+    }
+  }
+
+  /// The same model object keeps nothing from one batch to the next, and gradients are added to.
+  @Test func sameBitsTwice() {
+    let tiny = Self.wide()
+    let dropout = Dropout(rate: 0.1, seed: 2)
+    let (batch, layout) = (tiny.batch, tiny.layout)
+    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
+    var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
+    let parameters = FloatBuffer(count: layout.elementCount)
+    parameters.view.copy(tiny.values)
+    let gradients = FloatBuffer(count: layout.elementCount)
+    model.binarise(parameters.view)
+    var results: [[Float]] = []
+    var sums: [LossSums] = []
+    tiny.withTeacher(true) { teacher in
+      for _ in 0..<2 {
+        gradients.view.fill(0)
+        sums.append(
+          model.train(
+            parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: dropout,
+            teacher: teacher))
+        results.append(gradients.view.array)
+        // Something else in between.
+        var other = batch
+        other.inputIDs.reverse()
+        _ = model.evaluate(parameters.view, batch: other)
+        _ = model.mlmLogits(token: 3, parameters: parameters.view)
+      }
+      #expect(results[0] == results[1] && sums[0] == sums[1])
+      _ = model.train(
+        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: dropout,
+        teacher: teacher)
+    }
+    #expect(parameters.view.array == tiny.values, "training changes no parameter")
+    let fresh = tiny.train(dropout: dropout, isDistilled: true)
+    #expect(fresh.gradients == results[0] && fresh.sums == sums[0])
+    for parameter in layout.parameters {
+      let doubled = fresh.gradients[parameter.range].map { 2 * $0 }
+      #expect(
+        distance(gradients.view[parameter.range].array, doubled) <= 1e-5 * norm(doubled) + 1e-9,
+        "\(parameter.name) is added to")
+    }
+  }
+
+  /// Losses and gradients but for the order of sums.
+  @Test func orderOfSequences() {
+    let tiny = Self.wide()
+    let order = [3, 0, 4, 2, 1]
+    let dropout = Dropout(rate: 0.1, seed: 2)
+    let first = tiny.train(dropout: dropout)
+    let second = tiny.train(batch: tiny.batch.taking(order), dropout: dropout)
+    #expect(abs(first.sums.total - second.sums.total) < 1e-6)
+    #expect(abs(first.sums.mlmLoss - second.sums.mlmLoss) < 1e-6)
+    #expect(abs(first.sums.nspLoss - second.sums.nspLoss) < 1e-6)
+    #expect(first.sums.mlmCorrect == second.sums.mlmCorrect)
+    for parameter in tiny.layout.parameters {
+      let (a, b) = (first.gradients[parameter.range], second.gradients[parameter.range])
+      #expect(distance(Array(a), Array(b)) <= 1e-5 * norm(Array(a)) + 1e-7, "\(parameter.name)")
+    }
+  }
+
+  /// Padding is not looked at: other ids there change nothing but the step sizes' sums over all elements.
+  @Test func paddingDoesNotReachRealTokens() {
+    let tiny = Self.wide()
+    var other = tiny.batch
+    for b in 0..<other.sequences {
+      for t in Int(other.lengths[b])..<other.length {
+        other.inputIDs[b * other.length + t] = 7
+        other.tokenTypeIDs[b * other.length + t] = 1
+      }
+    }
+    #expect(other != tiny.batch)
+    let (first, second) = (tiny.train(), tiny.train(batch: other))
+    #expect(first.sums == second.sums)
+  }
+
+  @Test func evaluationIsTrainingWithoutDropout() {
+    let tiny = Self.wide()
+    var model = PretrainingModel(tiny.layout, sequences: tiny.batch.sequences, length: tiny.batch.length)
+    let parameters = FloatBuffer(count: tiny.layout.elementCount)
+    parameters.view.copy(tiny.values)
+    model.binarise(parameters.view)
+    let evaluated = model.evaluate(parameters.view, batch: tiny.batch)
+    #expect(evaluated == tiny.train().sums)
+    #expect(evaluated.maskedTokens == tiny.batch.maskedTokens && evaluated.sequences == 5)
+    #expect(evaluated.total == evaluated.mlmLoss + evaluated.nspLoss)
+    #expect(evaluated != tiny.train(dropout: Dropout(rate: 0.1, seed: 2)).sums)
+    // No token to predict: only the sequences count.
+    var unmasked = tiny.batch
+    unmasked.labels = unmasked.labels.map { _ in -100 }
+    let rest = model.evaluate(parameters.view, batch: unmasked)
+    #expect(rest.mlm == 0 && rest.maskedTokens == 0 && rest.mlmLoss == 0 && rest.nsp == evaluated.nsp)
+  }
+
+  /// A divisor four times larger gives a quarter of every gradient, bit for bit, and the same sums.
+  @Test func divisorsScaleExactly() {
+    let tiny = Self.wide()
+    let dropout = Dropout(rate: 0.1, seed: 2)
+    let whole = tiny.train(dropout: dropout, isDistilled: true)
+    let quarter = tiny.train(
+      divisors: LossDivisors(
+        maskedTokens: 4 * tiny.batch.maskedTokens, sequences: 4 * tiny.batch.sequences),
+      dropout: dropout, isDistilled: true)
+    #expect(quarter.sums == whole.sums)
+    #expect(quarter.gradients.map { 4 * $0 } == whole.gradients)
+  }
+
+  /// Lanes add up to the batch that holds them all; a step size's gradient is divided by √numel of a micro-batch.
+  @Test func lanesAddUp() {
+    let tiny = TinyModel(TinyModel.configuration(rank: 1), sequences: 4, length: 9, seed: 21)
+    checkLanes([[0, 1], [2, 3]], of: tiny, tiny.batch)
+    // More tokens to predict than the head holds logits of at once.
+    let wide = Self.wide()
+    var batch = wide.batch
+    batch.labels = batch.inputIDs
+    #expect(batch.maskedTokens > 128)
+    checkLanes([[0], [1], [2], [3], [4]], of: wide, batch)
+  }
+
+  private func checkLanes(_ lanes: [[Int]], of model: TinyModel, _ batch: Batch) {
+    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
+    let dropout = Dropout(rate: 0.1, seed: 2)
+    let whole = model.train(batch: batch, dropout: dropout)
+    var sums = LossSums()
+    var gradients = [Float](repeating: 0, count: whole.gradients.count)
+    for lane in lanes {
+      let own = model.train(batch: batch.taking(lane), divisors: divisors, dropout: dropout)
+      sums += own.sums
+      for i in gradients.indices { gradients[i] += own.gradients[i] }
+    }
+    #expect(abs(sums.total - whole.sums.total) < 1e-6 && sums.mlmCorrect == whole.sums.mlmCorrect)
+    #expect(sums.maskedTokens == batch.maskedTokens && sums.sequences == batch.sequences)
+    for parameter in model.layout.parameters {
+      let factor = parameter.kind == .stepSize ? 1 / Float(lanes.count).squareRoot() : 1
+      let added = gradients[parameter.range].map { factor * $0 }
+      let expected = Array(whole.gradients[parameter.range])
+      #expect(distance(added, expected) <= 1e-5 * norm(expected) + 1e-7, "\(parameter.name)")
+    }
+  }
+
+  private func norm(_ x: [Float]) -> Float { x.reduce(0) { $0 + $1 * $1 }.squareRoot() }
+  private func distance(_ a: [Float], _ b: [Float]) -> Float { norm(zip(a, b).map { $0 - $1 }) }
+}
+
+extension Batch {
+  /// The sequences `order` of this batch.
+  func taking(_ order: [Int]) -> Batch {
+    func tokens(_ all: [Int32]) -> [Int32] {
+      order.flatMap { all[$0 * length..<($0 + 1) * length] }
+    }
+    return Batch(
+      sequences: order.count, length: length, inputIDs: tokens(inputIDs), tokenTypeIDs: tokens(tokenTypeIDs),
+      lengths: order.map { lengths[$0] }, labels: tokens(labels),
+      nextSentenceLabels: order.map { nextSentenceLabels[$0] }, sampleIDs: order.map { sampleIDs[$0] },
+      epoch: epoch)
+  }
+}
