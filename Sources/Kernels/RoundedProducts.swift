@@ -87,7 +87,8 @@ public struct RoundedGradient {
           table.round_panels(
             gradient.base, rows, columns, gradient.stride, first, range.upperBound,
             key.assumingMemoryBound(to: UInt32.self).baseAddress,
-            counter.assumingMemoryBound(to: UInt32.self).baseAddress, rowMaxima, columnMaxima, byRows, byColumns)
+            counter.assumingMemoryBound(to: UInt32.self).baseAddress, rowMaxima, columnMaxima, byRows,
+            byColumns)
         }
       }
     }

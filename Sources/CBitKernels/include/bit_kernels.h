@@ -142,6 +142,11 @@ const bk_kernels *bk_choose(const char *name);
 // All instruction sets of this processor, fastest first; returns their number.
 size_t bk_available(const bk_kernels *tables[4]);
 
+// Operations a second of one core in a loop on registers alone, for comparison with the kernels: word products counted
+// as 2 x 64 operations each (xor, popcount, add), and byte products. 0 where this instruction set has no such loop.
+double bk_peak_popcount(const bk_kernels *table);
+double bk_peak_bytes(const bk_kernels *table);
+
 // Interleaves packed rows (see the legend); the last group is filled with zero rows.
 void bk_interleave(const uint64_t *rows, size_t row_count, size_t words, uint64_t *interleaved);
 // Transposes a rows x columns bit matrix.
