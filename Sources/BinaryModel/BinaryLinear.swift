@@ -36,40 +36,76 @@ struct BinaryLinear {
 
   /// dy: N×O → dx: N×I, written or added to; gradients of weight, bias, shift and step size are added to.
   ///
-  /// - Cost: two dense products of 2·N·I·O operations.
+  /// - Cost: two products of 2·N·I·O operations, on bytes where gradients are rounded.
   func backward(
     _ dy: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, gradients: FloatView,
     add: Bool,
     dx: MatrixView, scratch: BackwardScratch
   ) {
-    dy.addColumnSums(to: gradients[places.bias])
     let step = stepSize(parameters, places.step)
-    let input = MatrixView(scratch.input, rows: dy.rows, columns: places.inputs)
-    parallelPanels(dy.rows, 96) { range, _ in
-      signs[rows: range].unpack(high: step, low: -step, into: input[rows: range])
-    }
-    denseProduct(
-      .transposed(dy), .plain(input), accumulate: true,
-      into: MatrixView(gradients[places.weight], rows: places.outputs, columns: places.inputs))
     let scale = weights.scales[places.index]
-    let weight = MatrixView(scratch.weight, rows: places.outputs, columns: places.inputs)
-    parallelPanels(places.outputs, 96) { range, _ in
-      weights.signs[places.index][rows: range].unpack(high: scale, low: -scale, into: weight[rows: range])
+    let weightGradient = MatrixView(
+      gradients[places.weight], rows: places.outputs, columns: places.inputs)
+    let sum: Double
+    if let rounding = scratch.rounding {
+      rounding.gradient.round(
+        dy, draw: rounding.draw(places.index), addingColumnSumsTo: gradients[places.bias])
+      sum = rounding.gradient.products(
+        dy, weight: weights.signs[places.index], weightScale: scale, signs: signs, within: within, step: step,
+        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: gradients[places.shift])
+    } else {
+      dy.addColumnSums(to: gradients[places.bias])
+      let input = MatrixView(scratch.input, rows: dy.rows, columns: places.inputs)
+      parallelPanels(dy.rows, 96) { range, _ in
+        signs[rows: range].unpack(high: step, low: -step, into: input[rows: range])
+      }
+      denseProduct(.transposed(dy), .plain(input), accumulate: true, into: weightGradient)
+      let weight = MatrixView(scratch.weight, rows: places.outputs, columns: places.inputs)
+      parallelPanels(places.outputs, 96) { range, _ in
+        weights.signs[places.index][rows: range].unpack(high: scale, low: -scale, into: weight[rows: range])
+      }
+      // The binary input's gradient takes the place of the unpacked input.
+      denseProduct(.plain(dy), .plain(weight), into: input)
+      sum = signBackward(
+        input, signs: signs, within: within, add: add, dx: dx, shiftGradient: gradients[places.shift])
     }
-    // The binary input's gradient takes the place of the unpacked input.
-    denseProduct(.plain(dy), .plain(weight), into: input)
-    let sum = signBackward(
-      input, signs: signs, within: within, add: add, dx: dx, shiftGradient: gradients[places.shift])
     gradients[places.step] += Float(sum / Double(dy.rows * places.inputs).squareRoot())
   }
 }
 
 /// Memory that the backward passes of all layers share.
 struct BackwardScratch {
-  /// N × max(H, F)
+  /// N × max(H, F), and the largest binary matrix; empty where gradients are rounded.
   let input: FloatView
-  /// The largest binary matrix.
   let weight: FloatView
+  /// Rounding of the gradients; nil in float32.
+  var rounding: GradientRounding?
+
+  init(
+    _ c: ModelConfiguration, rows: Int, precision: BackwardPrecision, seed: UInt64, in arena: inout Arena
+  ) {
+    let widest = max(c.hiddenSize, c.intermediateSize)
+    let isExact = precision == .float32
+    input = arena.floats(isExact ? rows * widest : 0)
+    weight = arena.floats(isExact ? c.hiddenSize * widest : 0)
+    rounding =
+      isExact
+      ? nil
+      : GradientRounding(
+        gradient: RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena),
+        random: BackwardRounding(seed: seed))
+  }
+}
+
+/// The rounded gradient of the layer at work, and the random numbers of the micro-batch at work.
+struct GradientRounding {
+  let gradient: RoundedGradient
+  let random: BackwardRounding
+  var epoch: UInt32 = 0
+  var sample: UInt64 = 0
+
+  /// The draw of the binary matrix number `index`.
+  func draw(_ index: Int) -> BackwardRounding.Draw { random.draw(place: index, epoch: epoch, sample: sample) }
 }
 
 /// A full-precision linear layer: y = x Wᵀ + bias.

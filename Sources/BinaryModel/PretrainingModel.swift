@@ -26,8 +26,12 @@ public struct PretrainingModel: ~Copyable {
   /// B×H
   private let pooledGradient: MatrixView
 
+  /// - Parameter seed: of the run, for the random rounding of gradients.
   /// - Precondition: `length` is at most the configuration's maximum length.
-  public init(_ layout: ParameterLayout, sequences: Int, length: Int) {
+  public init(
+    _ layout: ParameterLayout, sequences: Int, length: Int, backwardPrecision: BackwardPrecision = .float32,
+    seed: UInt64 = 0
+  ) {
     let c = layout.configuration
     precondition(length <= c.maximumLength, "\(length) tokens for a model of at most \(c.maximumLength)")
     self.layout = layout
@@ -51,7 +55,8 @@ public struct PretrainingModel: ~Copyable {
     pooler = Pooler(places, sequences: sequences, length: length, hidden: size, in: &arena)
     predictionHead = PredictionHead(places, configuration: c, rows: rows, in: &arena)
     sequenceHead = SequenceHead(places, sequences: sequences, in: &arena)
-    scratch = LayerScratch(c, sequences: sequences, length: length, in: &arena)
+    scratch = LayerScratch(
+      c, sequences: sequences, length: length, precision: backwardPrecision, seed: seed, in: &arena)
     gradient = arena.floats(rows * size)
     pooledGradient = MatrixView(arena.floats(sequences * size), rows: sequences, columns: size)
   }
@@ -98,6 +103,9 @@ public struct PretrainingModel: ~Copyable {
     teacher: TeacherOutput? = nil
   ) -> LossSums {
     let mode = ForwardMode.training(dropout)
+    var scratch = scratch
+    scratch.backward.rounding?.epoch = batch.epoch
+    scratch.backward.rounding?.sample = batch.sampleIDs[0]
     forward(parameters, batch: batch, mode: mode)
     gradient.fill(0)
     let d = MatrixView(gradient, rows: sequences * length, columns: layout.configuration.hiddenSize)

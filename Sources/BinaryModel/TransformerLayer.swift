@@ -103,19 +103,20 @@ struct TransformerLayer {
 /// Memory that all layers share. Legend: N rows, H hidden, F intermediate.
 struct LayerScratch {
   let attention: AttentionScratch
-  let backward: BackwardScratch
+  var backward: BackwardScratch
   /// N×H
   let context: FloatView
   let middle: FloatView
   /// N×F
   let activated: FloatView
 
-  init(_ c: ModelConfiguration, sequences: Int, length: Int, in arena: inout Arena) {
+  init(
+    _ c: ModelConfiguration, sequences: Int, length: Int, precision: BackwardPrecision, seed: UInt64,
+    in arena: inout Arena
+  ) {
     let rows = sequences * length
-    let widest = max(c.hiddenSize, c.intermediateSize)
     attention = AttentionScratch(c, sequences: sequences, length: length, in: &arena)
-    backward = BackwardScratch(
-      input: arena.floats(rows * widest), weight: arena.floats(c.hiddenSize * widest))
+    backward = BackwardScratch(c, rows: rows, precision: precision, seed: seed, in: &arena)
     context = arena.floats(rows * c.hiddenSize)
     middle = arena.floats(rows * c.hiddenSize)
     activated = arena.floats(rows * c.intermediateSize)

@@ -19,7 +19,7 @@ size_t bk_available(const bk_kernels *tables[4]) {
               __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vpopcntdq"))
+      __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni"))
     tables[count++] = &bk_avx512;
   if (avx2) tables[count++] = &bk_avx2;
 #elif defined(__aarch64__)

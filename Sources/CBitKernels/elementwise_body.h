@@ -100,14 +100,14 @@ static void relu(size_t count, float *y) {
   for (size_t i = 0; i < count; i += LANES) {
     size_t n = lanes_at(i, count);
     vf v = load_part(y + i, n);
-    store_part(y + i, select(v > 0.0f, v, splat(0)), n);
+    store_part(y + i, pick(v > 0.0f, v, splat(0)), n);
   }
 }
 
 static void relu_backward(const float *y, size_t count, float *dy) {
   for (size_t i = 0; i < count; i += LANES) {
     size_t n = lanes_at(i, count);
-    store_part(dy + i, select(load_part(y + i, n) > 0.0f, load_part(dy + i, n), splat(0)), n);
+    store_part(dy + i, pick(load_part(y + i, n) > 0.0f, load_part(dy + i, n), splat(0)), n);
   }
 }
 
@@ -197,7 +197,7 @@ static void dropout_apply(const uint64_t *keep, size_t rows, size_t columns, flo
       size_t n = lanes_at(j, columns);
       vi kept = mask_lanes((uint16_t)(keep[i * words + j / 64] >> (j % 64)));
       float *p = x + i * columns + j;
-      store_part(p, select(kept, factor * load_part(p, n), splat(0)), n);
+      store_part(p, pick(kept, factor * load_part(p, n), splat(0)), n);
     }
 }
 
@@ -214,7 +214,7 @@ static void normalise(const float *x, size_t rows, size_t columns, float epsilon
     for (size_t j = 0; j < columns; j += LANES) {
       size_t n = lanes_at(j, columns);
       vf d = load_part(row + j, n) - mean;
-      d = select(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), d, splat(0));
+      d = pick(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), d, splat(0));
       s = fma_(d, d, s);
     }
     float inverse = 1.0f / __builtin_sqrtf(sum_lanes(s) / (float)columns + epsilon);
@@ -261,15 +261,15 @@ static void softmax(float *s, const float *extra, size_t rows, size_t length, si
       if (extra != NULL) v += load_part(extra + i * columns + j, n);
       v *= factor;
       store_part(row + j, v, n);
-      v = select(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), v, splat(-INFINITY));
-      top = select(v > top, v, top);
+      v = pick(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), v, splat(-INFINITY));
+      top = pick(v > top, v, top);
     }
     float largest = largest_lane(top);
     vf s_sum = splat(0);
     for (size_t j = 0; j < length; j += LANES) {
       size_t n = lanes_at(j, length);
       vf e = exponential(load_part(row + j, n) - largest);
-      e = select(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), e, splat(0));
+      e = pick(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), e, splat(0));
       store_part(row + j, e, n);
       s_sum += e;
     }
@@ -287,7 +287,7 @@ INLINE vf dropped(const float *p, const uint64_t *keep, size_t words, size_t i, 
                   size_t columns) {
   vf v = load_part(p + i * columns + j, n);
   if (keep == NULL) return v;
-  return select(mask_lanes((uint16_t)(keep[i * words + j / 64] >> (j % 64))), factor * v, splat(0));
+  return pick(mask_lanes((uint16_t)(keep[i * words + j / 64] >> (j % 64))), factor * v, splat(0));
 }
 
 static void binarise_probabilities(const float *p, const uint64_t *keep, float factor, size_t rows, size_t columns,
@@ -317,12 +317,12 @@ static double probabilities_backward(const float *p, const uint64_t *keep, float
       vf d = load_part(target, n);
       vf q = dropped(p, keep, words, i, j, dropout_factor, n, columns) / step;
       vi above = q > 1.0f;
-      vf rounded = select(q > 0.5f, splat(1), splat(0));
-      step_row += select(above, d, (rounded - q) * d);
-      d = select(above, splat(0), d);
+      vf rounded = pick(q > 0.5f, splat(1), splat(0));
+      step_row += pick(above, d, (rounded - q) * d);
+      d = pick(above, splat(0), d);
       if (keep != NULL) {
         vi kept = mask_lanes((uint16_t)(keep[i * words + j / 64] >> (j % 64)));
-        d = select(kept, dropout_factor * d, splat(0));
+        d = pick(kept, dropout_factor * d, splat(0));
       }
       store_part(target, d, n);
       projection = fma_(d, load_part(p + i * columns + j, n), projection);
@@ -346,8 +346,8 @@ static double cross_entropy(float *logits, size_t count, size_t label, float fac
   for (size_t j = 0; j < count; j += LANES) {
     size_t n = lanes_at(j, count);
     vf v = load_part(logits + j, n);
-    v = select(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), v, splat(-INFINITY));
-    top = select(v > top, v, top);
+    v = pick(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), v, splat(-INFINITY));
+    top = pick(v > top, v, top);
   }
   float largest = largest_lane(top);
   size_t first = 0;
@@ -358,7 +358,7 @@ static double cross_entropy(float *logits, size_t count, size_t label, float fac
   for (size_t j = 0; j < count; j += LANES) {
     size_t n = lanes_at(j, count);
     vf e = exponential(load_part(logits + j, n) - largest);
-    e = select(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), e, splat(0));
+    e = pick(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), e, splat(0));
     store_part(logits + j, e, n);
     s = add_lanes(s, e);
   }

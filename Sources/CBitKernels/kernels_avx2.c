@@ -1,8 +1,10 @@
 // AVX2 with FMA.
 #if defined(__x86_64__)
 #define NAME "avx2"
+#define COUNTS "rounded_counts_avx2.h"
 #define TABLE bk_avx2
 enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
+#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>

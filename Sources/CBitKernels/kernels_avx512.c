@@ -1,14 +1,16 @@
-// AVX-512 with vpopcntdq (Ice Lake, Zen 4 and later).
+// AVX-512 with vpopcntdq and VNNI (Ice Lake, Zen 4 and later).
 #if defined(__x86_64__)
 #define NAME "avx512"
+#define COUNTS "rounded_counts_avx512.h"
 #define TABLE bk_avx512
 enum { TILE_ROWS = 6, TILE_GROUPS = 4 };
+#include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx2,fma,popcnt,bmi,bmi2"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,avx2,fma,popcnt,bmi,bmi2"))), apply_to = function)
 #include "kernels_body.h"
 #pragma clang attribute pop
 #endif

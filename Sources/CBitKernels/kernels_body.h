@@ -4,6 +4,8 @@
 #include "product_body.h"
 #include "packing_body.h"
 #include "elementwise_body.h"
+#include COUNTS
+#include "rounded_body.h"
 
 const bk_kernels TABLE = {
     .name = NAME,
@@ -12,6 +14,12 @@ const bk_kernels TABLE = {
     .pack = pack,
     .unpack = unpack,
     .sign_backward = sign_backward,
+    .row_maxima = row_maxima,
+    .column_maxima_and_sums = column_maxima_and_sums,
+    .round_panels = round_panels,
+    .panel_sums = panel_sums,
+    .expand_bits = expand_bits,
+    .rounded_product = rounded_product,
     .sum = sum,
     .sum_absolute = sum_absolute,
     .sum_squares = sum_squares,

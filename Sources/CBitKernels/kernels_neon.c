@@ -1,6 +1,7 @@
 // NEON, which every arm64 processor has.
 #if defined(__aarch64__)
 #define NAME "neon"
+#define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_neon
 enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
 #include "kernels_body.h"

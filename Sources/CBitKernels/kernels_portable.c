@@ -1,5 +1,6 @@
 // Whatever the compiler makes of the vectors with the processor family's minimum.
 #define NAME "portable"
+#define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_portable
 enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
 #include "kernels_body.h"

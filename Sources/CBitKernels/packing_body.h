@@ -24,7 +24,7 @@ static void unpack(const uint64_t *bits, size_t rows, size_t columns, float high
   for (size_t i = 0; i < rows; i++)
     for (size_t j = 0; j < columns; j += LANES) {
       vi set = mask_lanes((uint16_t)(bits[i * words + j / 64] >> (j % 64)));
-      store_part(out + i * ld + j, select(set, splat(high), splat(low)), lanes_at(j, columns));
+      store_part(out + i * ld + j, pick(set, splat(high), splat(low)), lanes_at(j, columns));
     }
 }
 
@@ -42,8 +42,8 @@ static double sign_backward(const float *g, size_t ld_g, const uint64_t *signs, 
         vf v = load_part(g + i * ld_g + j, n);
         vi sign = mask_lanes((uint16_t)(signs[i * words + word] >> bit));
         vi inside = mask_lanes((uint16_t)(within[i * words + word] >> bit));
-        block_step += select(sign, v, -v);
-        vf passed = select(inside, v, splat(0));
+        block_step += pick(sign, v, -v);
+        vf passed = pick(inside, v, splat(0));
         block_columns += passed;
         float *target = dx + i * ld_dx + j;
         if (add) passed += load_part(target, n);

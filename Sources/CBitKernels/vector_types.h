@@ -40,7 +40,7 @@ INLINE void store_part(float *p, vf v, size_t n) {
 // The lanes of a block that starts at `i` of `count`.
 INLINE size_t lanes_at(size_t i, size_t count) { return count - i < LANES ? count - i : LANES; }
 INLINE vf fma_(vf a, vf b, vf c) { return __builtin_elementwise_fma(a, b, c); }
-INLINE vf select(vi condition, vf yes, vf no) { return (vf)((condition & (vi)yes) | (~condition & (vi)no)); }
+INLINE vf pick(vi condition, vf yes, vf no) { return (vf)((condition & (vi)yes) | (~condition & (vi)no)); }
 INLINE vf absolute(vf x) { return (vf)((vi)x & 0x7FFFFFFF); }
 // One bit a lane.
 INLINE uint16_t mask_bits(vi condition) {
@@ -93,8 +93,8 @@ INLINE double total(vdd sum) {
 
 // e^x: x = n ln 2 + r, |r| <= ln 2 / 2, e^r = 1 + r + r^2 q(r) with q fitted to 5e-11; about 1 ulp. Zero below -87.3.
 INLINE vf exponential(vf x) {
-  vf clamped = select(x > 88.0f, splat(88.0f), x);
-  clamped = select(clamped < -87.3f, splat(-87.3f), clamped);
+  vf clamped = pick(x > 88.0f, splat(88.0f), x);
+  clamped = pick(clamped < -87.3f, splat(-87.3f), clamped);
   vf n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f);
   vf r = fma_(n, splat(-0x1.62e400p-1f), clamped);
   r = fma_(n, splat(-0x1.7f7d1cp-20f), r);
@@ -107,7 +107,7 @@ INLINE vf exponential(vf x) {
   vf e = fma_(r * r, q, r) + 1.0f;
   vi exponent = __builtin_convertvector(n, vi) + 127;
   vf power = (vf)(exponent << 23);
-  return select(x < -87.3f, splat(0), e * power);
+  return pick(x < -87.3f, splat(0), e * power);
 }
 
 // erf(x): x + x p(x^2) below 1, 1 - exp(|x| q(|x|)) above; both fitted here, absolute error below 1e-7.
@@ -121,7 +121,7 @@ INLINE vf error_function(vf x) {
   p = fma_(p, s, splat(-0x1.81273ep-2f));
   p = fma_(p, s, splat(0x1.06eba8p-3f));
   vf near = fma_(x, p, x);
-  vf c = select(t > 4.0f, splat(4.0f), t);
+  vf c = pick(t > 4.0f, splat(4.0f), t);
   vf q = splat(-0x1.f0e7d8p-19f);
   q = fma_(q, c, splat(0x1.fbe112p-16f));
   q = fma_(q, c, splat(0x1.0e8d1ep-13f));
@@ -131,9 +131,9 @@ INLINE vf error_function(vf x) {
   q = fma_(q, c, splat(-0x1.4557d8p-1f));
   q = fma_(q, c, splat(-0x1.20eb84p+0f));
   vf far = 1.0f - exponential(c * q);
-  far = select(t > 4.0f, splat(1.0f), far);
+  far = pick(t > 4.0f, splat(1.0f), far);
   far = (vf)((vi)far | ((vi)x & (int32_t)0x80000000));
-  return select(t < 1.0f, near, far);
+  return pick(t < 1.0f, near, far);
 }
 
 // tanh(x): an odd polynomial below 1/4 (Taylor, next term 2e-9), 1 - 2 / (e^2x + 1) above.
@@ -146,5 +146,5 @@ INLINE vf hyperbolic_tangent(vf x) {
   vf near = fma_(x * s, p, x);
   vf far = 1.0f - 2.0f / (exponential(2.0f * t) + 1.0f);
   far = (vf)((vi)far | ((vi)x & (int32_t)0x80000000));
-  return select(t < 0.25f, near, far);
+  return pick(t < 0.25f, near, far);
 }

@@ -42,6 +42,16 @@ public struct Arena: ~Copyable {
     return InterleavedView(base: allocate(words, of: UInt64.self), rows: rows, columns: columns)
   }
 
+  /// `count` elements of a plain type, zero at first, valid while this arena lives.
+  ///
+  /// - Cost: one allocation.
+  public mutating func elements<Element: BitwiseCopyable>(
+    _ count: Int, of type: Element.Type
+  ) -> UnsafeMutablePointer<Element> {
+    precondition(count >= 0, "an arena asked for \(count) elements")
+    return allocate(count, of: type)
+  }
+
   private mutating func allocate<Element: BitwiseCopyable>(
     _ count: Int, of type: Element.Type
   ) -> UnsafeMutablePointer<Element> {

@@ -9,6 +9,7 @@ public enum RandomPurpose: UInt32, CaseIterable, Sendable {
   case masking = 6
   case dropout = 7
   case heldOut = 8
+  case backwardRounding = 9
 }
 
 /// Philox4x32-10, a counter-based generator: a pure function of key and counter, so nothing has to be stored.

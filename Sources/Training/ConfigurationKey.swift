@@ -74,6 +74,7 @@ extension ConfigurationKey {
     number("training.gradient_clip", \.training.gradientClip, "a number from 0 (no clipping) to 1000000") {
       0 <= $0 && $0 <= 1_000_000
     },
+    backwardPrecision,
     integer(
       "training.maximum_skipped_steps", \.training.maximumSkippedSteps, 0...1_000_000_000, isRequired: false),
     number(
@@ -217,6 +218,17 @@ extension ConfigurationKey {
       return true
     })
 
+  private static let backwardPrecision = ConfigurationKey(
+    name: "training.backward_precision",
+    allowed: BackwardPrecision.allCases.map(\.rawValue).joined(separator: " or "),
+    isRequired: false,
+    text: { $0.training.backwardPrecision.rawValue },
+    set: { configuration, scalar in
+      guard let value = BackwardPrecision(rawValue: scalar.text) else { return false }
+      configuration.training.backwardPrecision = value
+      return true
+    })
+
   private static func plainInteger<Value: FixedWidthInteger>(
     _ scalar: ConfigurationScalar, in range: ClosedRange<Value>
   ) -> Value? {
@@ -244,6 +256,6 @@ extension RunConfiguration {
     data: Data(corpus: "", sequenceLength: 0),
     training: Training(
       steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, warmupSteps: 0, weightDecay: 0,
-      gradientClip: 0, maximumSkippedSteps: 10, spikeZScore: 0, replicaCheckEvery: 100),
+      gradientClip: 0, backwardPrecision: .float32, maximumSkippedSteps: 10, spikeZScore: 0, replicaCheckEvery: 100),
     evaluation: Evaluation(every: 0, sequences: 0), checkpoint: Checkpoint(every: 0, keep: 0, keepEvery: 0))
 }

@@ -42,7 +42,8 @@ struct PretrainingRun: ~Copyable {
     parameters = FloatBuffer(count: inputs.layout.elementCount)
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     model = PretrainingModel(
-      inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength)
+      inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength,
+      backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
     batches = BatchReadAhead(inputs.batches, lanes: lanes, lastStep: configuration.training.steps)
     accumulator = TreeAccumulator(
       tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount,

@@ -62,6 +62,8 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var weightDecay: Float
     /// The largest global norm of the gradient; 0 does not clip.
     public internal(set) var gradientClip: Float
+    /// How gradients enter the backward products of the binary layers.
+    public internal(set) var backwardPrecision: BackwardPrecision
     /// Steps skipped one after the other (a loss or gradient that is not finite, or a loss spike) that end the run; 0
     /// allows none.
     public internal(set) var maximumSkippedSteps: Int

@@ -6,5 +6,5 @@ struct BipftCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bipft",
     abstract: "Prepare corpora for 1-bit transformers and look into their runs.",
-    subcommands: [CorpusCommand.self, ScheduleCommand.self, CheckpointCommand.self])
+    subcommands: [CorpusCommand.self, ScheduleCommand.self, CheckpointCommand.self, BenchCommand.self])
 }

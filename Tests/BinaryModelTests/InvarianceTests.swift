@@ -18,11 +18,15 @@ import Testing
       useSingleThreadedBLAS()
       let tiny = InvarianceTests.wide()
       let dropout = Dropout(rate: 0.1, seed: 2)
-      let first = tiny.train(dropout: dropout, isDistilled: true)
+      let first = BackwardPrecision.allCases.map {
+        tiny.train(dropout: dropout, isDistilled: true, precision: $0)
+      }
       for threads in 2...3 {
         #expect(startThreads(threads) == threads)
-        let found = tiny.train(dropout: dropout, isDistilled: true)
-        #expect(found.bits == first.bits && found.sums == first.sums, "\(threads) threads")
+        for (precision, first) in zip(BackwardPrecision.allCases, first) {
+          let found = tiny.train(dropout: dropout, isDistilled: true, precision: precision)
+          #expect(found.bits == first.bits && found.sums == first.sums, "\(threads) threads, \(precision)")
+        }
       }
     }
   }
@@ -33,14 +37,16 @@ import Testing
       useSingleThreadedBLAS()
       let tiny = InvarianceTests.wide()
       let dropout = Dropout(rate: 0.1, seed: 2)
-      var first: TinyModel.Trained?
-      for set in InstructionSet.available {
-        try InstructionSet.select(set)
-        let found = tiny.train(dropout: dropout, isDistilled: true)
-        if let first {
-          #expect(found.bits == first.bits && found.sums == first.sums, "\(set)")
-        } else {
-          first = found
+      for precision in BackwardPrecision.allCases {
+        var first: TinyModel.Trained?
+        for set in InstructionSet.available {
+          try InstructionSet.select(set)
+          let found = tiny.train(dropout: dropout, isDistilled: true, precision: precision)
+          if let first {
+            #expect(found.bits == first.bits && found.sums == first.sums, "\(set), \(precision)")
+          } else {
+            first = found
+          }
         }
       }
     }

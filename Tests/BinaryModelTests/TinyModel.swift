@@ -110,10 +110,11 @@ struct TinyModel {
   /// Forward and backward by the model under test.
   func train(
     batch other: Batch? = nil, divisors: LossDivisors? = nil, dropout: Dropout? = nil,
-    isDistilled: Bool = false
+    isDistilled: Bool = false, precision: BackwardPrecision = .float32
   ) -> Trained {
     let batch = other ?? self.batch
-    var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
+    var model = PretrainingModel(
+      layout, sequences: batch.sequences, length: batch.length, backwardPrecision: precision, seed: 3)
     let parameters = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)
     parameters.view.copy(values)

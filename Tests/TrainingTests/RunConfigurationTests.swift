@@ -164,6 +164,7 @@ private func changed(_ line: String, to new: String) -> String {
           warmup_steps: 60
           weight_decay: 0.01
           gradient_clip: 1.0
+          backward_precision: float32
           maximum_skipped_steps: 10
           spike_z_score: 0.0
           replica_check_every: 100

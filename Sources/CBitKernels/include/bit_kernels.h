@@ -9,6 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// The left operand of rounded products: panels of 8 rows, four consecutive columns of a row together,
+// byte[((row / 8 * ceil(columns / 4) + column / 4) * 8 + row % 8) * 4 + column % 4], zero beyond the columns; the right
+// one in panels of 48 columns, expanded[(row / 4 * 48 + column) * 4 + row % 4].
+enum { BK_PANEL_ROWS = 8, BK_PANEL_COLUMNS = 48 };
+
 // Settings of one AdamW step: corrections are 1 - beta1^t and sqrt(1 - beta2^t); gradients are multiplied by
 // gradient_factor first.
 typedef struct {
@@ -42,6 +47,29 @@ typedef struct {
   double (*sign_backward)(const float *g, size_t ld_g, const uint64_t *signs, const uint64_t *within, size_t rows,
                           size_t words, size_t first, size_t last, bool add, float *dx, size_t ld_dx,
                           float *shift_gradient);
+
+  // ---- backward products rounded to 8 bits ----
+
+  // maxima[i] = the largest |x| of row i.
+  void (*row_maxima)(const float *x, size_t rows, size_t columns, size_t ld, float *maxima);
+  // maxima[j] = the largest |x| of column j, and sums[j] += its sum, for the columns first ..< last.
+  void (*column_maxima_and_sums)(const float *x, size_t rows, size_t ld, size_t first, size_t last, float *maxima,
+                                 float *sums);
+  // The rows first ..< last (first a multiple of 8, last too or `rows`) as 8-bit panels: of x with 127 at each row's
+  // maximum, and of its transpose with 127 at each column's, rounded up or down at random so that the mean is kept.
+  // Element (i, j) uses byte j % 256 / 16 of Philox block ((i * ceil(columns / 256) + j / 256) * 16 + j % 16, counter).
+  void (*round_panels)(const float *x, size_t rows, size_t columns, size_t ld, size_t first, size_t last,
+                       const uint32_t key[2], const uint32_t counter[3], const float *row_max,
+                       const float *column_max, int8_t *by_rows, int8_t *by_columns);
+  // The sum of each of a panel's rows.
+  void (*panel_sums)(const int8_t *panel, size_t groups, int32_t sums[BK_PANEL_ROWS]);
+  // The 48 columns from `first` (a multiple of 16) of a bit matrix, expanded.
+  void (*expand_bits)(const uint64_t *bits, size_t rows, size_t words, size_t first, uint8_t *expanded);
+  // out[i*ld + j] = maxima[i] / 127 * factor * sum, added or written, for the first `columns` of an expanded panel; the
+  // sum over the depth is of q * +-1 (signs), with the rows' own sums, or of q * 0/1. The sums are exact.
+  void (*rounded_product)(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
+                          const int32_t *sums, const float *maxima, float factor, bool signs, bool add,
+                          size_t columns, float *out, size_t ld);
 
   // ---- sums, in fixed order ----
 
@@ -113,6 +141,11 @@ typedef struct {
 const bk_kernels *bk_choose(const char *name);
 // All instruction sets of this processor, fastest first; returns their number.
 size_t bk_available(const bk_kernels *tables[4]);
+
+// Operations a second of one core in a loop on registers alone, for comparison with the kernels: word products counted
+// as 2 x 64 operations each (xor, popcount, add), and byte products. 0 where this instruction set has no such loop.
+double bk_peak_popcount(const bk_kernels *table);
+double bk_peak_bytes(const bk_kernels *table);
 
 // Interleaves packed rows (see the legend); the last group is filled with zero rows.
 void bk_interleave(const uint64_t *rows, size_t row_count, size_t words, uint64_t *interleaved);

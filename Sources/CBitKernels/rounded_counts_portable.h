@@ -1,0 +1,23 @@
+// Integer counts of a panel, 16 columns at a time.
+INLINE void expand_block(const uint16_t half[4], uint8_t *target) {
+  for (int column = 0; column < 16; column++)
+    for (int r = 0; r < 4; r++) target[column * 4 + r] = (uint8_t)(half[r] >> column & 1);
+}
+
+INLINE void count_panel(const int8_t *panel, size_t groups, const uint8_t *expanded,
+                        int32_t counts[BK_PANEL_ROWS][BK_PANEL_COLUMNS]) {
+  for (size_t row = 0; row < BK_PANEL_ROWS; row += 2)
+    for (size_t column = 0; column < BK_PANEL_COLUMNS; column += LANES) {
+      vi sums[2] = {{0}, {0}};
+      for (size_t k = 0; k < groups; k++) {
+        vi right;
+        memcpy(&right, expanded + (k * BK_PANEL_COLUMNS + column) * 4, sizeof right);
+        vi bit[4] = {right << 31 >> 31, right << 23 >> 31, right << 15 >> 31, right << 7 >> 31};
+        for (size_t r = 0; r < 2; r++) {
+          const int8_t *four = panel + (k * BK_PANEL_ROWS + row + r) * 4;
+          for (size_t b = 0; b < 4; b++) sums[r] += bit[b] & (int32_t)four[b];
+        }
+      }
+      for (size_t r = 0; r < 2; r++) memcpy(counts[row + r] + column, &sums[r], sizeof sums[r]);
+    }
+}

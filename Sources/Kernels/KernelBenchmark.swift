@@ -1,0 +1,66 @@
+import CBitKernels
+
+/// One product of a benchmark, on the calling thread alone.
+public struct KernelTiming: Sendable {
+  public let kernel: String
+  /// M, K and N of the product.
+  public let shape: (Int, Int, Int)
+  public let seconds: Double
+  /// Operations a second: 2·M·K·N over the time.
+  public let rate: Double
+  /// `rate` as a share of a loop on registers alone; nil where none is known.
+  public let share: Double?
+}
+
+/// Times the products of a binary linear layer of M rows, K inputs and N outputs with the kernels in use, on the calling
+/// thread; the fastest of `repeats`. Call before `startThreads`.
+public func benchmarkProducts(rows: Int, inputs: Int, outputs: Int, repeats: Int) -> [KernelTiming] {
+  precondition(threadCount == 1, "benchmarks of kernels run on one thread")
+  var arena = Arena()
+  let input = arena.bits(rows: rows, columns: inputs)
+  let within = arena.bits(rows: rows, columns: inputs)
+  let weight = arena.bits(rows: outputs, columns: inputs)
+  var random = CounterRandom(seed: 1, purpose: .initialisation).stream(0)
+  for bits in [input, within, weight] {
+    for i in 0..<bits.rows * bits.words {
+      bits.base[i] = UInt64(random.next()) << 32 | UInt64(random.next())
+    }
+    let unused = UInt64.max >> UInt64((64 - bits.columns % 64) % 64)
+    for row in 0..<bits.rows { bits.base[(row + 1) * bits.words - 1] &= unused }
+  }
+  let interleaved = arena.interleavedBits(rows: outputs, columns: inputs)
+  interleaved.interleave(weight)
+  let out = MatrixView(arena.floats(rows * outputs), rows: rows, columns: outputs)
+  for i in 0..<rows * outputs { out.base[i] = random.unit() - 0.5 }
+  let dx = MatrixView(arena.floats(rows * inputs), rows: rows, columns: inputs)
+  let dWeight = MatrixView(arena.floats(outputs * inputs), rows: outputs, columns: inputs)
+  let (shift, bias) = (arena.floats(inputs), arena.floats(outputs))
+  let rounded = RoundedGradient(rows: rows, columns: outputs, outputs: inputs, in: &arena)
+  let draw = BackwardRounding(seed: 1).draw(place: 0, epoch: 0, sample: 0)
+  let operations = 2.0 * Double(rows) * Double(inputs) * Double(outputs)
+  let (bitPeak, bytePeak) = (bk_peak_popcount(InstructionSet.table), bk_peak_bytes(InstructionSet.table))
+
+  func time(_ name: String, _ operations: Double, peak: Double, _ body: () -> Void) -> KernelTiming {
+    var best = Double.infinity
+    for _ in 0...repeats {
+      let start = ContinuousClock.now
+      body()
+      best = min(best, start.duration(to: .now) / .seconds(1))
+    }
+    return KernelTiming(
+      kernel: name, shape: (rows, inputs, outputs), seconds: best, rate: operations / best,
+      share: peak > 0 ? operations / best / peak : nil)
+  }
+  let rounding = time("round to int8", 0, peak: 0) {
+    rounded.round(out, draw: draw, addingColumnSumsTo: bias)
+  }
+  let backward = time("int8 dX and dW", 2 * operations, peak: bytePeak) {
+    _ = rounded.products(
+      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1, weightGradient: dWeight,
+      add: true, dx: dx, shiftGradient: shift)
+  }
+  let forward = time("xnor forward", operations, peak: bitPeak) {
+    xnorProduct(input, interleaved, scale: 1, bias: nil, into: out)
+  }
+  return withExtendedLifetime(arena) { [forward, rounding, backward] }
+}

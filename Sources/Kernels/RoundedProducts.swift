@@ -1,0 +1,162 @@
+import CBitKernels
+
+/// Which numbers a rounding draws: a pure function of the run's seed, the epoch, the micro-batch and the place in the
+/// network, so that a gradient's bits do not depend on who computes it.
+public struct BackwardRounding: Sendable {
+  private let key: (UInt32, UInt32)
+
+  public init(seed: UInt64) { key = CounterRandom(seed: seed, purpose: .backwardRounding).key }
+
+  /// The draw at one place (below 2¹⁶) of the network for the micro-batch whose first sample is `sample`.
+  public func draw(place: Int, epoch: UInt32, sample: UInt64) -> Draw {
+    precondition(place < 65_536 && epoch < 65_536, "rounding place \(place), epoch \(epoch)")
+    return Draw(
+      key: key,
+      counter: (
+        UInt32(place) | epoch << 16, UInt32(truncatingIfNeeded: sample),
+        UInt32(truncatingIfNeeded: sample >> 32)
+      ))
+  }
+
+  public struct Draw: Sendable {
+    let key: (UInt32, UInt32)
+    let counter: (UInt32, UInt32, UInt32)
+  }
+}
+
+/// An M×K gradient rounded to 8 bits twice: with a scale for each row, for products over the columns, and with a scale
+/// for each column, for products over the rows. Rounding is up or down at random, so that its mean is the value.
+///
+/// The other operand of both products is ±1, kept as bits; their sums are exact integers.
+///
+/// Legend: M rows, K columns, S outputs.
+public struct RoundedGradient {
+  private let byRows: UnsafeMutablePointer<Int8>
+  private let byColumns: UnsafeMutablePointer<Int8>
+  private let rowMaxima: UnsafeMutablePointer<Float>
+  private let columnMaxima: UnsafeMutablePointer<Float>
+  private let rowSums: UnsafeMutablePointer<Int32>
+  private let columnSums: UnsafeMutablePointer<Int32>
+  private let stepSums: UnsafeMutablePointer<Double>
+  /// For each thread: an expanded panel of the bits, and M×48 floats.
+  private let expanded: [UnsafeMutablePointer<UInt8>]
+  private let tiles: [UnsafeMutablePointer<Float>]
+  private let capacity: (rows: Int, columns: Int, outputs: Int)
+
+  /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
+  /// before.
+  ///
+  /// - Cost: 2·M·K bytes and, for each thread, 48·max(M, K) + 192·M.
+  public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
+    capacity = (rows, columns, outputs)
+    let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
+    byRows = arena.elements(paddedRows * paddedColumns, of: Int8.self)
+    byColumns = arena.elements(paddedRows * paddedColumns, of: Int8.self)
+    rowMaxima = arena.elements(paddedRows, of: Float.self)
+    columnMaxima = arena.elements(paddedColumns, of: Float.self)
+    rowSums = arena.elements(paddedRows, of: Int32.self)
+    columnSums = arena.elements(paddedColumns, of: Int32.self)
+    stepSums = arena.elements(padded(outputs, to: panelColumns) / panelColumns, of: Double.self)
+    var expanded: [UnsafeMutablePointer<UInt8>] = []
+    var tiles: [UnsafeMutablePointer<Float>] = []
+    for _ in 0..<threadCount {
+      expanded.append(arena.elements(max(paddedRows, paddedColumns) * panelColumns, of: UInt8.self))
+      tiles.append(arena.elements(paddedRows * panelColumns, of: Float.self))
+    }
+    self.expanded = expanded
+    self.tiles = tiles
+  }
+
+  /// Rounds `gradient` (M×K) and adds its column sums to `columnSums` (K).
+  public func round(_ gradient: MatrixView, draw: BackwardRounding.Draw, addingColumnSumsTo sums: FloatView) {
+    let (rows, columns) = (gradient.rows, gradient.columns)
+    precondition(
+      rows <= capacity.rows && columns <= capacity.columns && sums.count == columns,
+      "rounding of \(rows)×\(columns)")
+    let table = InstructionSet.table.pointee
+    parallelPanels(columns, 64) { range, _ in
+      table.column_maxima_and_sums(
+        gradient.base, rows, gradient.stride, range.lowerBound, range.upperBound, columnMaxima, sums.base)
+    }
+    parallelPanels(rows, 32) { range, _ in
+      let first = range.lowerBound
+      table.row_maxima(
+        gradient.base + first * gradient.stride, range.count, columns, gradient.stride, rowMaxima + first)
+      withUnsafeBytes(of: draw.key) { key in
+        withUnsafeBytes(of: draw.counter) { counter in
+          table.round_panels(
+            gradient.base, rows, columns, gradient.stride, first, range.upperBound,
+            key.assumingMemoryBound(to: UInt32.self).baseAddress,
+            counter.assumingMemoryBound(to: UInt32.self).baseAddress, rowMaxima, columnMaxima, byRows,
+            byColumns)
+        }
+      }
+    }
+    let (rowPanels, columnPanels) = (padded(rows, to: 8) / 8, padded(columns, to: 8) / 8)
+    let (rowGroups, columnGroups) = (groups(columns), groups(rows))
+    parallelPanels(rowPanels + columnPanels, 16) { range, _ in
+      for panel in range {
+        if panel < rowPanels {
+          table.panel_sums(byRows + panel * 32 * rowGroups, rowGroups, rowSums + panel * 8)
+        } else {
+          let panel = panel - rowPanels
+          table.panel_sums(byColumns + panel * 32 * columnGroups, columnGroups, columnSums + panel * 8)
+        }
+      }
+    }
+  }
+
+  /// Both backward products of a binary linear layer, from the gradient last rounded, and the straight-through backward
+  /// of its binary input.
+  ///
+  /// - Parameters:
+  ///   - gradient: M×K, the gradient last rounded; only its shape is read.
+  ///   - weight: K×S signs, scaled by `weightScale`.
+  ///   - signs, within: M×S, the binary input scaled by `step`.
+  ///   - weightGradient: K×S, added to.
+  ///   - dx: M×S, written or added to.
+  ///   - shiftGradient: S, added to.
+  /// - Returns: Σ sign·g over the binary input's gradient g, for the step size.
+  /// - Cost: 4·M·K·S operations on bytes.
+  public func products(
+    _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
+    weightGradient: MatrixView, add: Bool, dx: MatrixView, shiftGradient: FloatView
+  ) -> Double {
+    let (rows, columns, outputs) = (gradient.rows, gradient.columns, weight.columns)
+    precondition(
+      weight.rows == columns && signs.rows == rows && signs.columns == outputs
+        && weightGradient.rows == columns && weightGradient.columns == outputs && dx.rows == rows
+        && dx.columns == outputs && shiftGradient.count == outputs && outputs <= capacity.outputs,
+      "rounded products of \(rows)×\(columns) by \(weight.rows)×\(outputs)")
+    let table = InstructionSet.table.pointee
+    let panels = padded(outputs, to: panelColumns) / panelColumns
+    parallelFor(2 * panels) { index, worker in
+      let first = index % panels * panelColumns
+      let last = min(outputs, first + panelColumns)
+      let right = expanded[worker]
+      if index < panels {
+        let tile = tiles[worker]
+        table.expand_bits(weight.base, columns, weight.words, first, right)
+        table.rounded_product(
+          byRows, rows, columns, right, rowSums, rowMaxima, weightScale, true, false, last - first, tile,
+          panelColumns)
+        stepSums[index] = table.sign_backward(
+          tile - first, panelColumns, signs.base, within.base, rows, signs.words, first, last, add, dx.base,
+          dx.stride, shiftGradient.base)
+      } else {
+        table.expand_bits(signs.base, rows, signs.words, first, right)
+        table.rounded_product(
+          byColumns, columns, rows, right, columnSums, columnMaxima, step, true, true, last - first,
+          weightGradient.base + first, weightGradient.stride)
+      }
+    }
+    return (0..<panels).reduce(0) { $0 + stepSums[$1] }
+  }
+}
+
+private let panelColumns = Int(BK_PANEL_COLUMNS)
+
+private func padded(_ count: Int, to multiple: Int) -> Int { (count + multiple - 1) / multiple * multiple }
+
+/// Groups of four along the summed dimension.
+private func groups(_ depth: Int) -> Int { (depth + 3) / 4 }

@@ -1,0 +1,133 @@
+import BinaryModel
+import Kernels
+
+/// Measures training steps of one rank on made-up batches, phase by phase: the work of `PretrainingRun.update` without
+/// reading and exchange.
+///
+/// Legend: V lanes of a step, B sequences of a lane, T tokens.
+public struct StepBenchmark: Sendable {
+  public let model: ModelConfiguration
+  public let lanes: Int
+  public let microBatch: Int
+  public let length: Int
+  public let precision: BackwardPrecision
+  /// The weights of a full-precision BERT of the model's shape to distil from, or nil.
+  public let teacher: String?
+
+  public init(
+    model: ModelConfiguration, lanes: Int, microBatch: Int, length: Int, precision: BackwardPrecision,
+    teacher: String?
+  ) {
+    self.model = model
+    self.lanes = lanes
+    self.microBatch = microBatch
+    self.length = length
+    self.precision = precision
+    self.teacher = teacher
+  }
+
+  /// Seconds of one step, by phase.
+  public struct Times: Sendable {
+    public var teacher = 0.0
+    /// Forward and backward of all lanes, without the teacher.
+    public var lanes = 0.0
+    /// Forward alone, measured apart; part of `lanes`.
+    public var forward = 0.0
+    /// Sum of the lanes' gradients, norm, AdamW, packing of the weights.
+    public var update = 0.0
+    public var total: Double { teacher + lanes + update }
+    public var backward: Double { lanes - forward }
+  }
+
+  public struct Result: Sendable {
+    /// Of the fastest step.
+    public let times: Times
+    public let tokensPerSecond: Double
+    /// The loss of the last step, so that runs can be compared.
+    public let loss: Double
+  }
+
+  /// Runs one step to warm up, then `steps`, and keeps the fastest.
+  ///
+  /// - Cost: memory of a training rank of one.
+  public func run(steps: Int) throws(TrainingError) -> Result {
+    let layout = ParameterLayout(model)
+    let parameters = FloatBuffer(count: layout.elementCount)
+    let first = FloatBuffer(count: layout.elementCount)
+    let second = FloatBuffer(count: layout.elementCount)
+    let gradients = FloatBuffer(count: layout.elementCount)
+    let lane = FloatBuffer(count: lanes > 1 ? layout.elementCount : 0)
+    Initialisation.fill(parameters.view, layout: layout, seed: 1)
+    var network = PretrainingModel(
+      layout, sequences: microBatch, length: length, backwardPrecision: precision, seed: 1)
+    let batches = (0..<lanes).map { batch(seed: UInt32($0)) }
+    network.binarise(parameters.view)
+    network.fitStepSizes(parameters.view, batch: batches[0], rule: .published)
+    var teacher: Teacher?
+    if let path = self.teacher {
+      let weights: TeacherWeights
+      do throws(ModelError) {
+        weights = try TeacherWeights(PretrainedWeights(path: path), configuration: model)
+      } catch {
+        throw .module(error)
+      }
+      teacher = Teacher(weights, configuration: model, sequences: microBatch, length: length)
+    }
+    let dropout = model.dropout > 0 ? Dropout(rate: model.dropout, seed: 1) : nil
+    let divisors = LossDivisors(
+      maskedTokens: batches.reduce(0) { $0 + $1.maskedTokens }, sequences: lanes * microBatch)
+
+    var best: Times?
+    var loss = 0.0
+    for step in 0...steps {
+      var times = Times()
+      var sums = LossSums()
+      for (index, batch) in batches.enumerated() {
+        var output: TeacherOutput?
+        times.teacher += seconds { output = teacher?.forward(batch) }
+        let target = index == 0 ? gradients.view : lane.view
+        times.forward += seconds { _ = network.evaluate(parameters.view, batch: batch) }
+        times.lanes += seconds {
+          target.fill(0)
+          sums += network.train(
+            parameters.view, gradients: target, batch: batch, divisors: divisors, dropout: dropout,
+            teacher: output)
+        }
+        if index > 0 { times.update += seconds { gradients.view.add(lane.view) } }
+      }
+      loss = sums.total
+      times.update += seconds {
+        parallelPanels(gradients.count, 65_536) { range, _ in _ = gradients.view[range].sumOfSquares() }
+        AdamW(step: step + 1, learningRate: 1e-4, gradientFactor: 1).update(
+          parameters.view, gradients: gradients.view, firstMoments: first.view, secondMoments: second.view,
+          decay: 0.01)
+        network.binarise(parameters.view)
+      }
+      if step > 0, times.total < best?.total ?? .infinity { best = times }
+    }
+    let times = best!
+    return Result(
+      times: times, tokensPerSecond: Double(lanes * microBatch * length) / times.total, loss: loss)
+  }
+
+  /// Random tokens, 15 % of them to be predicted, no padding.
+  private func batch(seed: UInt32) -> Batch {
+    var random = CounterRandom(seed: 1, purpose: .masking).stream(seed)
+    let tokens = microBatch * length
+    var labels = [Int32](repeating: Batch.ignored, count: tokens)
+    let ids = (0..<tokens).map { _ in Int32(random.next(below: UInt32(model.vocabularySize))) }
+    for token in 0..<tokens where random.unit() < 0.15 { labels[token] = ids[token] }
+    return Batch(
+      sequences: microBatch, length: length, inputIDs: ids,
+      tokenTypeIDs: (0..<tokens).map { $0 % length < length / 2 ? 0 : 1 },
+      lengths: Array(repeating: Int32(length), count: microBatch), labels: labels,
+      nextSentenceLabels: (0..<microBatch).map { Int32($0 % 2) },
+      sampleIDs: (0..<microBatch).map { UInt64(seed) << 32 | UInt64($0) }, epoch: 0)
+  }
+}
+
+private func seconds(_ body: () -> Void) -> Double {
+  let start = ContinuousClock.now
+  body()
+  return start.secondsUntilNow
+}

@@ -1,0 +1,139 @@
+import Kernels
+import Testing
+
+extension KernelSuites {
+  /// Backward products of gradients rounded to 8 bits.
+  @Suite struct RoundedProducts {
+    /// Rows, columns of the gradient, and outputs: around panels of 8 and 48, groups of 4, draws of 256.
+    static let shapes = [
+      (1, 1, 1), (3, 5, 47), (8, 16, 48), (9, 255, 49), (12, 257, 100), (33, 40, 150), (70, 300, 64),
+    ]
+
+    /// dx, the weight's gradient, the shift's gradient, the column sums and the step size's sum of one draw.
+    struct Outcome {
+      var dx: [Float]
+      var weight: [Float]
+      var shift: [Float]
+      var bias: [Float]
+      var step: Double
+    }
+
+    /// Operands of one shape; the gradient's rows and columns differ in size by orders of magnitude, one of them zero.
+    struct Operands {
+      let (rows, columns, outputs): (Int, Int, Int)
+      var gradient: [Float]
+      let weight: [[Bool]]
+      let signs: [[Bool]]
+      let within: [[Bool]]
+
+      init(_ shape: (Int, Int, Int)) {
+        (rows, columns, outputs) = shape
+        var draws = Draws(UInt32(rows * 1000 + columns))
+        gradient = draws.floats(rows * columns)
+        for i in gradient.indices {
+          gradient[i] *= [1, 1e-3, 30, 0][i / columns % 4] * [1, 1e-2, 5][i % columns % 3]
+        }
+        weight = draws.bits(columns, outputs)
+        signs = draws.bits(rows, outputs)
+        within = draws.bits(rows, outputs)
+      }
+
+      func run(sample: UInt64) -> Outcome {
+        var arena = Arena()
+        let g = arena.matrix(gradient, rows: rows, columns: columns)
+        let rounded = RoundedGradient(rows: rows, columns: columns, outputs: outputs, in: &arena)
+        let (bias, shift) = (arena.floats(columns), arena.floats(outputs))
+        let dx = MatrixView(arena.floats(rows * outputs), rows: rows, columns: outputs)
+        let dWeight = MatrixView(arena.floats(columns * outputs), rows: columns, columns: outputs)
+        let draw = BackwardRounding(seed: 7).draw(place: 2, epoch: 1, sample: sample)
+        rounded.round(g, draw: draw, addingColumnSumsTo: bias)
+        let step = rounded.products(
+          g, weight: arena.bits(weight), weightScale: 0.5, signs: arena.bits(signs),
+          within: arena.bits(within), step: 2, weightGradient: dWeight, add: false, dx: dx,
+          shiftGradient: shift)
+        return withExtendedLifetime(arena) {
+          Outcome(dx: dx.array, weight: dWeight.array, shift: shift.array, bias: bias.array, step: step)
+        }
+      }
+
+      /// The exact dx (before the window) and weight gradient, and the sum of |g|'s largest rounding step a product.
+      func exact() -> (dx: [Double], weight: [Double], dxBound: [Double], weightBound: [Double]) {
+        func sign(_ bit: Bool) -> Double { bit ? 1 : -1 }
+        var dx = [Double](repeating: 0, count: rows * outputs)
+        var dw = [Double](repeating: 0, count: columns * outputs)
+        for i in 0..<rows {
+          for k in 0..<columns {
+            let value = Double(gradient[i * columns + k])
+            for j in 0..<outputs {
+              dx[i * outputs + j] += 0.5 * value * sign(weight[k][j])
+              dw[k * outputs + j] += 2 * value * sign(signs[i][j])
+            }
+          }
+        }
+        let rowMax = (0..<rows).map { i in (0..<columns).map { abs(gradient[i * columns + $0]) }.max()! }
+        let columnMax = (0..<columns).map { k in (0..<rows).map { abs(gradient[$0 * columns + k]) }.max()! }
+        return (
+          dx, dw, rowMax.map { 0.5 * Double($0) / 127 * Double(columns) },
+          columnMax.map { 2 * Double($0) / 127 * Double(rows) }
+        )
+      }
+    }
+
+    /// One rounding moves each element by less than one step of its scale.
+    @Test(arguments: InstructionSet.available) func withinOneStep(set: String) throws {
+      try InstructionSet.select(set)
+      for shape in Self.shapes {
+        let operands = Operands(shape)
+        let (dx, dw, dxBound, dwBound) = operands.exact()
+        let found = operands.run(sample: 5)
+        for i in dx.indices {
+          let (row, column) = (i / operands.outputs, i % operands.outputs)
+          let expected = operands.within[row][column] ? dx[i] : 0
+          #expect(abs(Double(found.dx[i]) - expected) <= dxBound[row] * 1.001, "\(shape), dx \(i)")
+        }
+        for i in dw.indices {
+          let bound = dwBound[i / operands.outputs] * 1.001
+          #expect(abs(Double(found.weight[i]) - dw[i]) <= bound, "\(shape), weight \(i)")
+        }
+      }
+    }
+
+    /// The mean over many draws is the exact product: rounding has no bias.
+    @Test func meanOfManyDraws() {
+      let operands = Operands((9, 37, 49))
+      let (_, dw, _, bound) = operands.exact()
+      let draws = 400
+      var mean = [Double](repeating: 0, count: dw.count)
+      for sample in 0..<draws {
+        for (i, value) in operands.run(sample: UInt64(sample)).weight.enumerated() {
+          mean[i] += Double(value) / Double(draws)
+        }
+      }
+      // An element's rounding error has a standard deviation of at most half a step; six deviations of the mean, and the
+      // half of 1/256 of a step by which 8 random bits are coarse.
+      for i in dw.indices {
+        let step = bound[i / operands.outputs] / Double(operands.rows)
+        let deviation = step * 0.5 * (Double(operands.rows) / Double(draws)).squareRoot()
+        #expect(abs(mean[i] - dw[i]) <= 6 * deviation + Double(operands.rows) * step / 512, "weight \(i)")
+      }
+    }
+
+    @Test func sameBitsOnEveryInstructionSet() throws {
+      for shape in Self.shapes {
+        let operands = Operands(shape)
+        var first: Outcome?
+        for set in InstructionSet.available {
+          try InstructionSet.select(set)
+          let found = operands.run(sample: 9)
+          if let first {
+            #expect(
+              found.dx == first.dx && found.weight == first.weight && found.shift == first.shift
+                && found.bias == first.bias && found.step == first.step, "\(shape), \(set)")
+          } else {
+            first = found
+          }
+        }
+      }
+    }
+  }
+}
