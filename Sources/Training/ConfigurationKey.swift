@@ -256,6 +256,7 @@ extension RunConfiguration {
     data: Data(corpus: "", sequenceLength: 0),
     training: Training(
       steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, warmupSteps: 0, weightDecay: 0,
-      gradientClip: 0, backwardPrecision: .float32, maximumSkippedSteps: 10, spikeZScore: 0, replicaCheckEvery: 100),
+      gradientClip: 0, backwardPrecision: .float32, maximumSkippedSteps: 10, spikeZScore: 0,
+      replicaCheckEvery: 100),
     evaluation: Evaluation(every: 0, sequences: 0), checkpoint: Checkpoint(every: 0, keep: 0, keepEvery: 0))
 }
