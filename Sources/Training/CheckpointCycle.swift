@@ -10,6 +10,8 @@ struct CheckpointCycle: ~Copyable {
   private let retention: Retention
   private let progress: RankProgress
   private var pending: PendingCheckpoint?
+  /// For the next one, from a few steps before it on.
+  private var memory: CheckpointMemory?
   private var begun = ContinuousClock.now
   /// Seconds that training has waited for the pending checkpoint, and for any that no record has told of.
   private var waited = 0.0
@@ -50,6 +52,9 @@ struct CheckpointCycle: ~Copyable {
     untold = (untold ?? 0) + start.secondsUntilNow
   }
 
+  /// A checkpoint is due in a few steps.
+  mutating func prepare(_ run: borrowing PretrainingRun) { memory = run.checkpointMemory() }
+
   /// Copies the run's state and starts to write it. One that is still on its way is waited for. Collective.
   ///
   /// - Parameter warns: a failure is told as a warning.
@@ -65,7 +70,8 @@ struct CheckpointCycle: ~Copyable {
     do {
       try world.together { try journal?.flush() }
       let (retention, step) = (retention, run.step)
-      pending = try run.beginCheckpoint(in: folder, durable: durable, world: world) {
+      let memory = memory.take()
+      pending = try run.beginCheckpoint(in: folder, memory: memory, durable: durable, world: world) {
         retention.noteWhole(step)
         do throws(CoordinatorError) { try retention.apply() } catch {
           return ["old checkpoints stay: \(error)"]
@@ -107,7 +113,8 @@ struct CheckpointCycle: ~Copyable {
   ///
   /// - Throws: on all ranks alike if it is not.
   mutating func save(
-    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock, world: borrowing World
+    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock,
+    world: borrowing World
   ) throws {
     failure = nil
     try begin(run, journal: &journal, clock: &clock, world: world, warns: false)
@@ -133,7 +140,8 @@ struct CheckpointCycle: ~Copyable {
       clock.noteCheckpoint(seconds: seconds)
       journal?.checkpointWritten(step: step)
       journal?.message(
-        String(format: "checkpoint of step %d written in %.2f s; training waited %.2f s", step, seconds, waited))
+        String(
+          format: "checkpoint of step %d written in %.2f s; training waited %.2f s", step, seconds, waited))
       for warning in warnings { journal?.message("warning: \(warning)") }
     case .failed(let error):
       failed(error, journal: &journal, warns: warns)

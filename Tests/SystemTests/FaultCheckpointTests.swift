@@ -109,7 +109,8 @@ extension FaultTests {
       let store = try CheckpointStore(run: scene.path("keep"))
       #expect(try store.list().map(\.step) == [80, 160, 220, 240])
       let prune = try Program.bipft(["checkpoint", "prune", scene.path("keep"), "--keep-every", "160"])
-      #expect(prune.code == 0 && prune.output.contains("removed: \(scene.path("keep"))/checkpoints/step-00000080"))
+      #expect(
+        prune.code == 0 && prune.output.contains("removed: \(scene.path("keep"))/checkpoints/step-00000080"))
       #expect(try store.list().map(\.step) == [160, 220, 240])
     }
 
@@ -149,7 +150,9 @@ extension FaultScene {
     let job = try start(name, ranks: 3)
     job.wait { job.output.contains("going on from") }
     #expect(
-      job.lines.contains { $0.contains("skipped: checkpoint \(damaged.path) is damaged: ") && $0.contains(file) },
+      job.lines.contains {
+        $0.contains("skipped: checkpoint \(damaged.path) is damaged: ") && $0.contains(file)
+      },
       "\(job.output)")
     #expect(job.end() == 0, "\(job.output)")
     try expectSameResults(name)
