@@ -13,7 +13,7 @@ public struct KernelTiming: Sendable {
 }
 
 /// Times the products of a binary linear layer of M rows, K inputs and N outputs with the kernels in use, on the calling
-/// thread; the fastest of `repeats`. Call before `startThreads`.
+/// thread, in its processor time; the fastest of `repeats`. Call before `startThreads`.
 public func benchmarkProducts(rows: Int, inputs: Int, outputs: Int, repeats: Int) -> [KernelTiming] {
   precondition(threadCount == 1, "benchmarks of kernels run on one thread")
   var arena = Arena()
@@ -43,9 +43,9 @@ public func benchmarkProducts(rows: Int, inputs: Int, outputs: Int, repeats: Int
   func time(_ name: String, _ operations: Double, peak: Double, _ body: () -> Void) -> KernelTiming {
     var best = Double.infinity
     for _ in 0...repeats {
-      let start = ContinuousClock.now
+      let start = bk_thread_seconds()
       body()
-      best = min(best, start.duration(to: .now) / .seconds(1))
+      best = min(best, bk_thread_seconds() - start)
     }
     return KernelTiming(
       kernel: name, shape: (rows, inputs, outputs), seconds: best, rate: operations / best,

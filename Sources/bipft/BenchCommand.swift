@@ -40,11 +40,12 @@ struct BenchCommand: ParsableCommand {
                 share))
           } else {
             let name = t.kernel.padding(toLength: 15, withPad: " ", startingAt: 0)
+            let rate = t.rate > 0 ? String(format: "%6.3f", t.rate / 1e12) : "      "
             let share = t.share.map { String(format: "%6.0f %%", $0 * 100) } ?? ""
             print(
               String(
-                format: "%@  %5d × %4d × %4d  %14.2f  %6.3f%@", name, t.shape.0, t.shape.1, t.shape.2,
-                t.seconds * 1e3, t.rate / 1e12, share))
+                format: "%@  %5d × %4d × %4d  %14.2f  %@%@", name, t.shape.0, t.shape.1, t.shape.2,
+                t.seconds * 1e3, rate, share))
           }
         }
       }

@@ -146,6 +146,8 @@ size_t bk_available(const bk_kernels *tables[4]);
 // as 2 x 64 operations each (xor, popcount, add), and byte products. 0 where this instruction set has no such loop.
 double bk_peak_popcount(const bk_kernels *table);
 double bk_peak_bytes(const bk_kernels *table);
+// Processor time of the calling thread: what other work on the machine takes does not count.
+double bk_thread_seconds(void);
 
 // Interleaves packed rows (see the legend); the last group is filled with zero rows.
 void bk_interleave(const uint64_t *rows, size_t row_count, size_t words, uint64_t *interleaved);
