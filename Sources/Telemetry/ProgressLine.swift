@@ -12,9 +12,11 @@ public struct ProgressLine: ~Copyable {
     /// A line for the first step, then one every `interval` seconds, and one for the last step.
     case plain(interval: Double)
 
-    /// A terminal unless `TERM` is `dumb`; in color unless `NO_COLOR` is set to something. Plain lines come every 10 s.
+    /// A terminal, perhaps behind mpirun, unless `TERM` is `dumb`; in color unless `NO_COLOR` is set to something. Plain lines come every 10 s.
     public static func detect(descriptor: Int32, environment: [String: String]) -> Style {
-      guard isatty(descriptor) == 1, environment["TERM"] != "dumb" else { return .plain(interval: 10) }
+      let isTerminal =
+        isatty(descriptor) == 1 || LauncherTerminal.path(of: descriptor, environment: environment) != nil
+      guard isTerminal, environment["TERM"] != "dumb" else { return .plain(interval: 10) }
       return .terminal(color: (environment["NO_COLOR"] ?? "").isEmpty)
     }
   }
@@ -90,7 +92,13 @@ public struct ProgressLine: ~Copyable {
   /// The width of the terminal, or 80 if it does not say.
   private static func columns(of descriptor: Int32) -> Int {
     var size = winsize()
-    guard ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+    if ioctl(descriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 { return Int(size.ws_col) }
+    guard
+      let path = LauncherTerminal.path(of: descriptor, environment: ProcessInfo.processInfo.environment)
+    else { return 80 }
+    let terminal = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC)
+    defer { close(terminal) }
+    guard ioctl(terminal, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
     return Int(size.ws_col)
   }
 }

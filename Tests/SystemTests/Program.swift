@@ -51,7 +51,7 @@ enum Program {
     // Files, not pipes: a pipe of which nobody reads one end would stop the program.
     let scratch = try Scratch()
     let files = ["output", "errors"].map { scratch.path($0) }
-    for file in files { FileManager.default.createFile(atPath: file, contents: nil) }
+    for file in files { try Data().write(to: URL(fileURLWithPath: file)) }
     process.standardOutput = FileHandle(forWritingAtPath: files[0])
     process.standardError = FileHandle(forWritingAtPath: files[1])
     try process.run()
