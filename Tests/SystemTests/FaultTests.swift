@@ -1,0 +1,124 @@
+import Coordinator
+import Foundation
+import Testing
+
+/// Jobs disturbed at random moments: each run must come to the very end of an undisturbed one, or be refused clearly, and
+/// no good checkpoint may be lost. See `FaultScene` for longer sweeps.
+@Suite(.serialized) struct FaultTests {
+  /// Processes that die without a word.
+  @Suite struct Kills {
+    @Test(arguments: 0..<3 * FaultScene.rounds) func oneRank(round: Int) throws {
+      try killed("kill-rank-\(round)") { job, random in
+        job.signal(SIGKILL, rank: Int.random(in: 0..<job.ranks, using: &random))
+      }
+    }
+
+    @Test(arguments: 0..<3 * FaultScene.rounds) func theLauncher(round: Int) throws {
+      try killed("kill-launcher-\(round)") { job, _ in job.signalLauncher(SIGKILL) }
+    }
+
+    /// mpirun passes SIGTERM on, and kills the ranks a second later: saved or not, nothing is lost.
+    @Test(arguments: 0..<FaultScene.rounds) func termOfTheLauncher(round: Int) throws {
+      try killed("term-launcher-\(round)") { job, _ in job.signalLauncher(SIGTERM) }
+    }
+
+    /// Twice in the life of the run something kills its job, at any moment from the start on.
+    private func killed(
+      _ name: String, _ strike: (FaultJob, inout TestRandom) -> Void
+    ) throws {
+      let scene = try FaultScene.get()
+      var random = FaultScene.random(name)
+      for _ in 0..<2 {
+        let ranks = Int.random(in: 2...4, using: &random)
+        let job = try scene.start(name, ranks: ranks)
+        let moment = Double.random(in: 0..<scene.duration, using: &random)
+        let deadline = Date() + moment
+        job.wait(seconds: moment) { false }
+        if Date() >= deadline { strike(job, &random) }
+        _ = job.end()
+        try scene.expectKept(name, after: job)
+      }
+      try scene.expectSameEnd(name, ranks: Int.random(in: 1...4, using: &random))
+      try scene.remove(name)
+    }
+  }
+
+  /// Requests to stop.
+  @Suite struct Stops {
+    /// To one rank, at any moment once it listens: saved, exit code 75, and the run goes on from there.
+    @Test(arguments: 0..<2 * FaultScene.rounds, [SIGUSR1, SIGUSR2, SIGTERM])
+    func signalToOneRank(round: Int, signal: Int32) throws {
+      let name = "signal-\(signal)-\(round)"
+      let scene = try FaultScene.get()
+      var random = FaultScene.random(name)
+      let job = try scene.start(name, ranks: Int.random(in: 2...4, using: &random))
+      // Saving is slow, so that a signal meets it too.
+      job.wait { job.output.contains("starting") }
+      sleep(Double.random(in: 0..<scene.duration / 2, using: &random))
+      job.signal(signal, rank: Int.random(in: 0..<job.ranks, using: &random))
+      let code = job.end()
+      if code != 0 { try expectPreempted(scene, name, job, code) }
+      try scene.expectSameEnd(name, ranks: Int.random(in: 1...4, using: &random))
+      try scene.remove(name)
+    }
+
+    /// mpirun passes SIGUSR1 on to all ranks.
+    @Test func signalToTheLauncherDuringACheckpoint() throws {
+      let scene = try FaultScene.get()
+      let job = try scene.start(
+        "usr1", ranks: 3, environment: ["BIPFT_TEST_FAULTS": "delay:write:0.1,delay:manifest:0.2"])
+      let partial = scene.path("usr1/checkpoints/.step-00000020.partial")
+      job.wait { FileManager.default.fileExists(atPath: partial) }
+      job.signalLauncher(SIGUSR1)
+      try expectPreempted(scene, "usr1", job, job.end())
+      try scene.expectSameEnd("usr1", ranks: 2)
+    }
+
+    @Test func theClockDoesTheSame() throws {
+      let scene = try FaultScene.get()
+      let start = Date()
+      let job = try scene.start("clock", ranks: 2, ["stop_after=4", "training.steps=1000000"])
+      let code = job.end()
+      #expect(Date().timeIntervalSince(start) < 12)
+      #expect(code == 75, "\(job.output)")
+      let state = try #require(try scene.state("clock"))
+      #expect(state.status == .preempted && state.reason == "stop_after" && state.step > 0)
+      #expect(try CheckpointStore(run: scene.path("clock")).list().last?.step == state.step)
+    }
+
+    private func expectPreempted(
+      _ scene: FaultScene, _ name: String, _ job: FaultJob, _ code: Int32,
+      location: SourceLocation = #_sourceLocation
+    ) throws {
+      #expect(code == 75, "\(job.output)", sourceLocation: location)
+      let state = try #require(try scene.state(name))
+      #expect(state.status == .preempted && state.startsWithoutCheckpoint == 0, sourceLocation: location)
+      #expect(job.lastCheckpoint == state.step, "\(job.output)", sourceLocation: location)
+      try scene.expectKept(name, after: job, location: location)
+    }
+  }
+
+  /// A rank that stands still.
+  @Suite struct Hangs {
+    @Test(arguments: 0..<FaultScene.rounds) func aStoppedRankIsNamed(round: Int) throws {
+      let name = "hang-\(round)"
+      let scene = try FaultScene.get()
+      var random = FaultScene.random(name)
+      let job = try scene.start(name, ranks: 4, ["hang_timeout=5", "training.steps=1000000"])
+      job.wait { job.lastCheckpoint != nil }
+      // Rank 0 too: then another one has to speak.
+      let rank = round == 0 ? 0 : Int.random(in: 0..<4, using: &random)
+      #expect(job.signal(SIGSTOP, rank: rank))
+      let code = job.end()
+      #expect(code == 70, "\(job.output)")
+      let line = try #require(job.lines.last)
+      #expect(line.contains("rank \(rank) (") && line.contains("does not run") && line.contains("; "), "\(line)")
+      #expect(line.contains("hang_timeout"))
+      #expect(job.lines.count { $0.contains("hang_timeout") } == 1, "\(job.output)")
+      let state = try #require(try scene.state(name))
+      #expect(state.status == .hung && state.reason.contains("rank \(rank) ("))
+      try scene.expectKept(name, after: job)
+      try scene.remove(name)
+    }
+  }
+}
