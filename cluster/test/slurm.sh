@@ -23,7 +23,7 @@ SlurmctldHost=control(10.77.0.1)
 SlurmUser=root
 AuthType=auth/munge
 # A requeued job waits for the old one's credentials to expire: 2 minutes, if nothing else is said.
-AuthInfo=socket=$folder/munge/socket,cred_expire=3
+AuthInfo=socket=$folder/munge/socket,cred_expire=6
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
