@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command on a cluster of its own: hosts n1, n2, … on this one machine, each with its own name, network, processes
-# and /dev/shm, joined by a switch of 10.77.0.0/24 that nothing outside can reach. All of it ends with the command.
+# Runs a command on a cluster of its own: hosts n1, n2, … on this one machine, each with its own name, network, processes,
+# /dev/shm and $TMPDIR, joined by a switch of 10.77.0.0/24 that nothing outside can reach. All of it ends with the command.
 #
 #   cluster/test/hosts.sh COUNT COMMAND [ARGUMENT...]
 #
@@ -18,6 +18,7 @@ namespaces=(--net --pid --mount --uts --ipc --fork --kill-child --mount-proc)
 be_a_host() { # NAME FOLDER
   hostname "$1"
   mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+  mount -t tmpfs -o mode=1777 tmpfs "$2/tmp"
   ip link set lo up
   touch "$2/hosts/$1.up"
   while :; do
