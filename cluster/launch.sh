@@ -33,6 +33,15 @@ if [ ! -x "$program" ]; then
   say "$PWD/$program does not exist: run scripts/build.sh, or set BIPFT_PROGRAM"
   exit 78
 fi
+run=runs/$(basename "$config" .yaml)
+for ((i = 1; i < $#; i++)); do
+  if [ "${!i}" = --run-dir ]; then
+    next=$((i + 1))
+    run=${!next}
+  fi
+done
+# A value of the run's state.json; nothing where there is none.
+state() { sed -nE "s/^.*\"$1\" *: *\"?([^\",}]*).*$/\1/p" "$run/state.json" 2>/dev/null | head -n 1; }
 present=$(mktemp)
 trap 'rm -f "$present"' EXIT
 
@@ -74,11 +83,22 @@ while :; do
     say "no host of $hostfile answers"
   elif [ -z "$asked" ]; then
     say "$ranks ranks on $(cut -d ' ' -f 1 "$present" | paste -s -d ' ')"
+    attempt=$(state attempt)
     # In a process group of its own: Ctrl-C reaches this script alone.
     # shellcheck disable=SC2086
     setsid mpirun -n "$ranks" --hostfile "$present" --mca plm_rsh_agent "$rsh" -x OPENBLAS_NUM_THREADS \
       $mpirun_options "$program" --config "$config" "$@" </dev/null &
     job=$!
+    # mpirun waits for ever for a host that it cannot reach any more: where the watchdog has ended the run, it gets 15 s.
+    (
+      trap - USR1 TERM INT EXIT
+      while sleep 5 && kill -0 "$job" 2>/dev/null; do
+        if [ "$(state status)" = hung ] && [ "$(state attempt)" != "$attempt" ]; then
+          sleep 15
+          kill -9 "$job" 2>/dev/null
+        fi
+      done
+    ) &
     # A trapped signal ends a wait early.
     while :; do
       wait "$job"

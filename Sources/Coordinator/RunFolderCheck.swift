@@ -26,9 +26,10 @@ public struct RunFolderCheck: Sendable {
       if try !write(token, at: rank * token.count) { throw notShared(rank, host) }
     }
     try world.together { if rank == 0 { try renameProbe() } }
-    try world.together {
-      if !holds(Array(repeatElement(token, count: size).joined())) { throw notShared(rank, host) }
-    }
+    // The file that rank 0 has renamed, then all that is in it.
+    try world.together { if try !renamedBytes().starts(with: token) { throw notShared(rank, host) } }
+    let whole = Array(repeatElement(token, count: size).joined())
+    try world.together { if try renamedBytes() != whole { throw lostWrites } }
   }
 
   private func clean() {
@@ -57,7 +58,17 @@ public struct RunFolderCheck: Sendable {
     }
   }
 
-  private func holds(_ tokens: [UInt8]) -> Bool { (try? readFile(renamed)) == tokens }
+  /// Nothing if there is no such file here.
+  private func renamedBytes() throws(CoordinatorError) -> [UInt8] {
+    if access(renamed, F_OK) != 0 { return [] }
+    return try files { () throws(TensorFileError) in try readFile(renamed) }
+  }
+
+  private var lostWrites: CoordinatorError {
+    .unreadable(
+      path: path,
+      problem: "its file system loses what several ranks write into one file; choose another --run-dir")
+  }
 
   private func notShared(_ rank: Int, _ host: String) -> CoordinatorError {
     .notShared(path: path, rank: rank, host: host)

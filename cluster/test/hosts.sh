@@ -5,7 +5,7 @@
 #   cluster/test/hosts.sh COUNT COMMAND [ARGUMENT...]
 #
 # The command runs beside the hosts, at 10.77.0.1. It finds in BIPFT_HOSTS a folder for its files (removed at the end) with
-#   on HOST COMMAND...   runs a command on a host, as ssh would (and can stand for ssh in mpirun: plm_rsh_agent)
+#   on HOST COMMAND...   runs a command on a host, as ssh would (and stands for ssh in mpirun: plm_rsh_agent); not from a host
 #   off HOST             takes a host away at once, with everything that runs on it
 # and one end of each host's cable as network link cable-HOST. Needs root. Exits with 77 where the system does not allow
 # such hosts, else as the command does.

@@ -48,7 +48,7 @@ fail() {
 submit() { # NAME [OPTIONS OF sbatch...]
   local name=$1
   shift
-  BIPFT_RUN=$scratch/$name sbatch --parsable --output="$scratch/$name.out" --ntasks-per-node=2 "$@" \
+  BIPFT_RUN=$scratch/$name sbatch --parsable --output="$scratch/$name.out" --mincpus=2 "$@" \
     cluster/bipft.sbatch "${arguments[@]}"
 }
 
@@ -125,6 +125,7 @@ job=$(BIPFT_LAUNCHER=srun submit cancelled --nodes=2)
 await 60 "$what" trained cancelled 5
 scancel "$job"
 await 60 "$what" job_is "$job" CANCELLED
+await 30 "$what" says cancelled "saved at step [0-9]*; SLURM ended the job"
 job=$(BIPFT_LAUNCHER=srun submit cancelled --nodes=2)
 await 120 "$what" job_is "$job" COMPLETED
 same cancelled "$what"
