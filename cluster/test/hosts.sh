@@ -29,10 +29,13 @@ be_a_host() { # NAME FOLDER
 
 add_host() { # NUMBER FOLDER
   local name=n$1 folder=$2 process
-  unshare "${namespaces[@]}" "$script" --host "$name" "$folder" &
+  unshare "${namespaces[@]}" "$script" --host "$name" "$folder" 2>"$folder/hosts/$name.errors" &
   process=$!
   until [ -e "$folder/hosts/$name.up" ]; do
-    kill -0 "$process" 2>/dev/null || return 1
+    if ! kill -0 "$process" 2>/dev/null; then
+      cat "$folder/hosts/$name.errors" >&2
+      return 1
+    fi
     sleep 0.05
   done
   # The host's first process, seen from outside.

@@ -34,8 +34,7 @@ arguments=(configs/demo.yaml --set "data.corpus=$scratch/corpus" --set "training
 
 fail() {
   echo "SLURM: $1: FAILED" >&2
-  # What happened last, last.
-  for file in $(ls -tr "$scratch"/*.out); do
+  for file in "$scratch"/*.out; do
     echo "--- $file" >&2
     tail -n 30 "$file" >&2
   done
