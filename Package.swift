@@ -75,6 +75,6 @@ let package = Package(
       "CoordinatorTests", ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
     tests("TelemetryTests", ["Telemetry"]),
     tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
-    tests("SystemTests", ["TensorFiles", "Coordinator", "Telemetry"]),
+    tests("SystemTests", ["TensorFiles", "Coordinator", "Telemetry", "Training"]),
   ]
 )

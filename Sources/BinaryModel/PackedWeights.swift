@@ -2,81 +2,165 @@ import Kernels
 
 /// The binary weights of a model as the products use them: m·sign(w − mean(w)), m = mean|w| (METHOD, "Binarisers").
 ///
+/// Binarising goes in steps, so that owners of slices of the flat vector can do it together: `sums` of the pieces, `setMeans`
+/// from all of them, `packSigns` into the stream of signs, `arrangeSigns` from the whole stream.
+///
 /// Legend: O outputs, I inputs of one matrix, V vocabulary, H hidden.
 struct PackedWeights: ~Copyable {
+  /// Of a piece: the sum of its weights, and of their absolutes (0 for the word embedding, which needs none).
+  struct Sums {
+    var weights = 0.0
+    var absolutes = 0.0
+  }
+
+  let layout: PackedLayout
   private var arena = Arena()
-  /// O×I signs of each matrix, plain (backward) and interleaved (forward).
+  /// One bit an element of each matrix, in flat order, and a spare word.
+  private let stream: UnsafeMutablePointer<UInt64>
+  /// O×I signs of each matrix, plain (backward) and interleaved (forward). Where I fills whole words the plain ones are
+  /// the stream itself.
   let signs: [BitView]
   let interleaved: [InterleavedView]
   /// m of each matrix.
   private(set) var scales: [Float]
-  /// mean(w) over the word embedding.
+  /// mean(w) over the word embedding, and over each matrix.
   private(set) var tableMean: Float = 0
+  private var means: [Float]
+  private let tableCount: Int
 
   init(_ places: ModelPlaces) {
+    layout = PackedLayout(places)
+    stream = arena.words(layout.signByteCount / MemoryLayout<UInt64>.size + 1)
     var signs: [BitView] = []
     var interleaved: [InterleavedView] = []
     for linear in places.binaryLinears {
-      signs.append(arena.bits(rows: linear.outputs, columns: linear.inputs))
-      interleaved.append(arena.interleavedBits(rows: linear.outputs, columns: linear.inputs))
+      let (rows, columns) = (linear.outputs, linear.inputs)
+      signs.append(
+        columns % 64 == 0
+          ? BitView(
+            base: stream + layout.matrices[linear.index].firstWord, rows: rows, columns: columns)
+          : arena.bits(rows: rows, columns: columns))
+      interleaved.append(arena.interleavedBits(rows: rows, columns: columns))
     }
     self.signs = signs
     self.interleaved = interleaved
     scales = Array(repeating: 0, count: signs.count)
+    means = scales
+    tableCount = places.wordEmbeddings.count
   }
 
-  /// Packs the latent weights of the flat buffer `parameters`.
+  /// Bytes of all packed forms.
+  var byteCount: Int { arena.byteCount }
+
+  /// The stream of signs.
+  var signBytes: UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(start: stream, count: layout.signByteCount)
+  }
+
+  /// Packs the latent weights of the flat buffer `parameters`, all of them.
   ///
-  /// - Cost: two passes over the binary matrices, one over the word embedding; no allocation.
-  mutating func binarise(_ parameters: FloatView, _ places: ModelPlaces) {
-    for linear in places.binaryLinears {
-      let weight = parameters[linear.weight]
-      let (mean, magnitude) = WeightStatistics.means(parameters, linear.weight)
-      scales[linear.index] = magnitude
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: linear.inputs) { shift in
-        shift.initialize(repeating: -mean)
-        pack(
-          MatrixView(weight, rows: linear.outputs, columns: linear.inputs),
-          shift: FloatView(base: shift.baseAddress!, count: linear.inputs), step: 0,
-          signs: signs[linear.index],
-          within: nil)
-      }
-      interleaved[linear.index].interleave(signs[linear.index])
+  /// - Cost: three passes over the binary matrices, one over the word embedding.
+  mutating func binarise(_ parameters: FloatView) {
+    let pieces = layout.pieces.indices
+    withUnsafeTemporaryAllocation(of: Sums.self, capacity: pieces.count) { all in
+      all.initialize(repeating: Sums())
+      sums(of: pieces, parameters, into: all.baseAddress!)
+      setMeans(UnsafeBufferPointer(all))
     }
-    tableMean = WeightStatistics.mean(parameters, places.wordEmbeddings)
+    packSigns(parameters, slice: 0..<parameters.count)
+    arrangeSigns()
   }
-}
 
-/// Means over a tensor, summed in the fixed chunks of the flat buffer, so that owners of parts of it can add theirs up
-/// to the same bits.
-public enum WeightStatistics {
-  /// Elements of a chunk of the flat buffer.
-  public static let chunk = 65_536
-
-  /// mean(w) and mean|w| of the elements `range` of the flat buffer.
+  /// Writes the sums of `pieces`.
   ///
-  /// - Cost: one pass, in parallel over chunks.
-  public static func means(_ buffer: FloatView, _ range: Range<Int>) -> (mean: Float, magnitude: Float) {
-    let sum = total(buffer, range) { $0.sum() }
-    let absolute = total(buffer, range) { $0.sumOfAbsolutes() }
-    return (Float(sum / Double(range.count)), Float(absolute / Double(range.count)))
+  /// - Cost: two passes over the pieces, in parallel over them.
+  func sums(of pieces: Range<Int>, _ parameters: FloatView, into sums: UnsafeMutablePointer<Sums>) {
+    parallelFor(pieces.count) { index, _ in
+      let piece = pieces.lowerBound + index
+      let view = parameters[layout.pieces[piece]]
+      sums[index] = Sums(
+        weights: view.sum(), absolutes: layout.tablePieces.contains(piece) ? 0 : view.sumOfAbsolutes())
+    }
   }
 
-  /// mean(w) of the elements `range` of the flat buffer.
-  public static func mean(_ buffer: FloatView, _ range: Range<Int>) -> Float {
-    Float(total(buffer, range) { $0.sum() } / Double(range.count))
+  /// Takes the means over: `all` has the sums of all pieces, which are added in their order.
+  mutating func setMeans(_ all: UnsafeBufferPointer<Sums>) {
+    func mean(_ pieces: Range<Int>, _ count: Int, _ value: (Sums) -> Double) -> Float {
+      Float(pieces.reduce(0) { $0 + value(all[$1]) } / Double(count))
+    }
+    tableMean = mean(layout.tablePieces, tableCount) { $0.weights }
+    for (index, pieces) in layout.matrixPieces.enumerated() {
+      let count = layout.matrices[index].range.count
+      means[index] = mean(pieces, count) { $0.weights }
+      scales[index] = mean(pieces, count) { $0.absolutes }
+    }
   }
 
-  private static func total(_ buffer: FloatView, _ range: Range<Int>, _ part: (FloatView) -> Double) -> Double
-  {
-    let first = range.lowerBound / chunk
-    let count = (range.upperBound + chunk - 1) / chunk - first
-    return withUnsafeTemporaryAllocation(of: Double.self, capacity: count) { sums in
-      parallelFor(count) { index, _ in
-        let piece = range.clamped(to: (first + index) * chunk..<(first + index + 1) * chunk)
-        sums[index] = part(buffer[piece])
+  /// Writes the signs of the latent weights in `slice` to the stream: the bit is w − mean(w) ≥ 0.
+  ///
+  /// - Cost: one pass over them.
+  func packSigns(_ parameters: FloatView, slice: Range<Int>) {
+    for (index, range) in layout.latentParts(in: slice) {
+      let matrix = layout.matrices[index]
+      let start = matrix.range.lowerBound
+      pack(
+        parameters[range], from: range.lowerBound - start, into: stream + matrix.firstWord,
+        shift: -means[index])
+    }
+  }
+
+  /// Writes the signs of `weights`, the elements from `first` on of a matrix whose stream begins at `words`.
+  private func pack(
+    _ weights: FloatView, from first: Int, into words: UnsafeMutablePointer<UInt64>, shift: Float
+  ) {
+    // A first word that begins in another slice is written by bytes, of which each has one owner.
+    let head = min(weights.count, (64 - first % 64) % 64)
+    let bytes = UnsafeMutableRawPointer(words).assumingMemoryBound(to: UInt8.self)
+    for start in stride(from: 0, to: head, by: 8) {
+      var byte: UInt8 = 0
+      for bit in 0..<min(8, head - start) where weights.base[start + bit] + shift >= 0 {
+        byte |= 1 << UInt8(bit)
       }
-      return sums.reduce(0, +)
+      bytes[(first + start) / 8] = byte
+    }
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: 64) { shifts in
+      shifts.initialize(repeating: shift)
+      let target = words + (first + head) / 64
+      let rows = (weights.count - head) / 64
+      func pack(rows: Int, columns: Int, from start: Int, into target: UnsafeMutablePointer<UInt64>) {
+        Kernels.pack(
+          MatrixView(base: weights.base + start, rows: rows, columns: columns, stride: columns),
+          shift: FloatView(base: shifts.baseAddress!, count: columns), step: 0,
+          signs: BitView(base: target, rows: rows, columns: columns), within: nil)
+      }
+      pack(rows: rows, columns: 64, from: head, into: target)
+      let rest = weights.count - head - rows * 64
+      // What another slice has of the last word comes after this, with the gather.
+      if rest > 0 { pack(rows: 1, columns: rest, from: head + rows * 64, into: target + rows) }
+    }
+  }
+
+  /// Makes the matrices of signs from the stream.
+  ///
+  /// - Cost: one pass over them.
+  func arrangeSigns() {
+    for (index, matrix) in signs.enumerated() {
+      if matrix.columns % 64 != 0 { cutRows(of: stream + layout.matrices[index].firstWord, into: matrix) }
+      interleaved[index].interleave(matrix)
+    }
+  }
+
+  /// Cuts a stream into rows that begin at whole words.
+  private func cutRows(of words: UnsafeMutablePointer<UInt64>, into matrix: BitView) {
+    for row in 0..<matrix.rows {
+      for word in 0..<matrix.words {
+        let bit = row * matrix.columns + word * 64
+        let (first, shift) = (bit / 64, UInt64(bit % 64))
+        // The spare word lets the last row read on.
+        let bits = shift == 0 ? words[first] : words[first] >> shift | words[first + 1] << (64 - shift)
+        let left = min(64, matrix.columns - word * 64)
+        matrix.base[row * matrix.words + word] = left == 64 ? bits : bits & (1 << UInt64(left) - 1)
+      }
     }
   }
 }

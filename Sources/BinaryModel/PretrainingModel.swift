@@ -11,7 +11,7 @@ public struct PretrainingModel: ~Copyable {
   public let sequences: Int
   public let length: Int
   private let places: ModelPlaces
-  private var weights: PackedWeights
+  var weights: PackedWeights
   private var arena = Arena()
   private let embeddings: Embeddings
   private let layers: [TransformerLayer]
@@ -61,8 +61,8 @@ public struct PretrainingModel: ~Copyable {
 
   /// Packs the binary weights of `parameters`; call after each change of them.
   ///
-  /// - Cost: about three passes over the parameters.
-  public mutating func binarise(_ parameters: FloatView) { weights.binarise(parameters, places) }
+  /// - Cost: about four passes over the parameters.
+  public mutating func binarise(_ parameters: FloatView) { weights.binarise(parameters) }
 
   func digestWeights(into digest: inout WordDigest) { weights.add(to: &digest) }
 

@@ -51,31 +51,56 @@ extension World {
   }
 
   /// Completes memory of which rank r holds the bytes `ranges[r]`, in place; ranges may be empty.
+  public func allGather(_ bytes: UnsafeMutableRawBufferPointer, ranges: [Range<Int>]) throws(WorldError) {
+    try allGather(bytes, parts: ranges.map { [$0] })
+  }
+
+  /// Completes memory of which rank r holds all the bytes in `parts[r]`, in place; parts and ranges may be empty.
   ///
   /// The parts travel around a ring: `size - 1` steps, in each of which a rank passes on what it received in the one
   /// before. Each link carries each part once.
-  public func allGather(_ bytes: UnsafeMutableRawBufferPointer, ranges: [Range<Int>]) throws(WorldError) {
-    precondition(ranges.count == size, "\(ranges.count) ranges for \(size) ranks")
-    for range in ranges {
+  ///
+  /// - Cost: sends all parts but that of the next rank; a message for each range.
+  public func allGather(_ bytes: UnsafeMutableRawBufferPointer, parts: [[Range<Int>]]) throws(WorldError) {
+    precondition(parts.count == size, "parts of \(parts.count) ranks for \(size)")
+    for range in parts.joined() {
       precondition(
         range.lowerBound >= 0 && range.upperBound <= bytes.count, "bytes \(range) of \(bytes.count)")
     }
     guard size > 1, let base = bytes.baseAddress else { return }
     let (next, previous) = ((rank + 1) % size, (rank + size - 1) % size)
+    let most = parts.map(\.count).max() ?? 0
     for step in 0..<size - 1 {
-      let sent = ranges[(rank + size - step) % size]
-      let received = ranges[(previous + size - step) % size]
-      try withUnsafeTemporaryAllocation(of: cmpi_message.self, capacity: 2) { messages throws(WorldError) in
-        messages.initializeElement(
-          at: 0,
-          to: cmpi_message(
-            bytes: base + received.lowerBound, count: received.count, peer: Int32(previous), outgoing: false))
-        messages.initializeElement(
-          at: 1,
-          to: cmpi_message(
-            bytes: base + sent.lowerBound, count: sent.count, peer: Int32(next), outgoing: true))
-        try exchange(UnsafeBufferPointer(messages), .allGather)
+      let sent = parts[(rank + size - step) % size]
+      let received = parts[(previous + size - step) % size]
+      try withUnsafeTemporaryAllocation(of: cmpi_message.self, capacity: max(1, 2 * most)) {
+        messages throws(WorldError) in
+        var count = 0
+        func append(_ range: Range<Int>, peer: Int, outgoing: Bool) {
+          messages.initializeElement(
+            at: count,
+            to: cmpi_message(
+              bytes: base + range.lowerBound, count: range.count, peer: Int32(peer), outgoing: outgoing))
+          count += 1
+        }
+        for range in received { append(range, peer: previous, outgoing: false) }
+        for range in sent { append(range, peer: next, outgoing: true) }
+        try exchange(UnsafeBufferPointer(rebasing: messages[..<count]), .allGather)
       }
+    }
+  }
+
+  /// Gives each rank r the elements `ranges[r]` of `root`'s vector, in place; ranges may be empty.
+  public func scatter(_ view: FloatView, ranges: [Range<Int>], from root: Int) throws(WorldError) {
+    precondition(ranges.count == size, "\(ranges.count) ranges for \(size) ranks")
+    precondition(root >= 0 && root < size, "scatter from rank \(root) of \(size)")
+    let messages = (rank == root ? ranges.indices.filter { $0 != root } : [rank]).map { other in
+      cmpi_message(
+        bytes: view[ranges[other]].base, count: ranges[other].count * MemoryLayout<Float>.stride,
+        peer: Int32(rank == root ? other : root), outgoing: rank == root)
+    }
+    try messages.withUnsafeBufferPointer { messages throws(WorldError) in
+      try exchange(messages, .scatter)
     }
   }
 

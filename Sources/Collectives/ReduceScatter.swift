@@ -36,32 +36,47 @@ public struct TreeReduction: ~Copyable {
 
   let rank: Int
   let slices: [Range<Int>]
+  let format: WireFormat
   let ownNodes: [LaneTree.Node]
   private let sources: [Source]
   private let additions: [Addition]
   private let pieceSize: Int
+  /// What came for the piece at hand: one part of it after the other, in `format`.
   private let received: FloatBuffer
+  /// What goes out, if it is not sent from where it lies.
+  private let outgoing: FloatBuffer
   private let partials: FloatBuffer
+  /// A block of each source in float32, if it came in another format.
+  private let widened: FloatBuffer
   private let messages: UnsafeMutableBufferPointer<cmpi_message>
   private let operands: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
 
   /// For the ranks that own `slices` of the vector and rank `rank` among them.
-  public init(tree: LaneTree, slices: [Range<Int>], rank: Int) {
+  public init(tree: LaneTree, slices: [Range<Int>], rank: Int, format: WireFormat = .float32) {
     let size = slices.count
     self.rank = rank
     self.slices = slices
+    self.format = format
     sources = (0..<size).flatMap { rank in
       tree.maximalNodes(of: tree.lanes(of: rank, size: size)).map { Source(node: $0, rank: rank) }
     }
     ownNodes = sources.filter { $0.rank == rank }.map(\.node)
     additions = Self.additions(tree: tree, sources: sources)
     pieceSize = min(1 << 18, max(1 << 12, Self.pieceBudget / sources.count))
-    let largest = slices.map(\.count).max() ?? 0
-    received = FloatBuffer(
-      count: sources.count == ownNodes.count ? 0 : sources.count * min(pieceSize, largest))
+    let largest = min(pieceSize, slices.map(\.count).max() ?? 0)
+    let floatsPerNumber = { (count: Int) in (count * format.width + 3) / 4 }
+    received = FloatBuffer(count: size == 1 ? 0 : sources.count * floatsPerNumber(largest))
+    let isNarrow = format == .bfloat16 && size > 1
+    outgoing = FloatBuffer(count: isNarrow ? floatsPerNumber(ownNodes.count * (size - 1) * largest) : 0)
+    widened = FloatBuffer(count: isNarrow ? sources.count * Self.block : 0)
     partials = FloatBuffer(count: (tree.root.level + 1) * Self.block)
     messages = .allocate(capacity: sources.count + ownNodes.count * size)
     operands = .allocate(capacity: sources.count)
+  }
+
+  /// Bytes of what is on its way.
+  public var byteCount: Int {
+    (received.count + outgoing.count + widened.count + partials.count) * MemoryLayout<Float>.size
   }
 
   deinit {
@@ -96,6 +111,11 @@ public struct TreeReduction: ~Copyable {
     return first..<min(first + pieceSize, slice.upperBound)
   }
 
+  /// Where in `received` the part of source `position` begins, of a piece of `count` numbers.
+  private func place(_ position: Int, _ count: Int) -> UnsafeMutableRawPointer {
+    UnsafeMutableRawPointer(received.view.base) + position * ((count * format.width + 3) / 4 * 4)
+  }
+
   /// The messages by which everyone's part of piece `index` reaches its owner.
   func exchange(
     ofPiece index: Int, nodes: [(node: LaneTree.Node, view: FloatView)]
@@ -103,22 +123,30 @@ public struct TreeReduction: ~Copyable {
     let size = slices.count
     let own = piece(index, of: rank)
     var count = 0
-    func append(_ base: UnsafeMutablePointer<Float>, _ elements: Int, peer: Int, outgoing: Bool) {
+    func append(_ base: UnsafeMutableRawPointer, _ numbers: Int, peer: Int, outgoing: Bool) {
       messages.initializeElement(
         at: count,
         to: cmpi_message(
-          bytes: base, count: elements * MemoryLayout<Float>.stride, peer: Int32(peer), outgoing: outgoing))
+          bytes: base, count: numbers * format.width, peer: Int32(peer), outgoing: outgoing))
       count += 1
     }
     for (position, source) in sources.enumerated() where source.rank != rank && !own.isEmpty {
-      append(received.view.base + position * own.count, own.count, peer: source.rank, outgoing: false)
+      append(place(position, own.count), own.count, peer: source.rank, outgoing: false)
     }
+    var free = UnsafeMutableRawPointer(outgoing.view.base).assumingMemoryBound(to: UInt16.self)
     // Everyone begins with another peer, so that no rank is sent to by all at once.
     for distance in 1..<max(size, 1) {
       let peer = (rank + distance) % size
       let theirs = piece(index, of: peer)
       for (_, view) in nodes where !theirs.isEmpty {
-        append(view.base + theirs.lowerBound, theirs.count, peer: peer, outgoing: true)
+        let part = view.base + theirs.lowerBound
+        switch format {
+        case .float32: append(part, theirs.count, peer: peer, outgoing: true)
+        case .bfloat16:
+          narrowVector(part, count: theirs.count, into: free)
+          append(free, theirs.count, peer: peer, outgoing: true)
+          free += theirs.count
+        }
       }
     }
     return UnsafeBufferPointer(rebasing: messages[..<count])
@@ -133,7 +161,7 @@ public struct TreeReduction: ~Copyable {
         operands[position] = nodes[ownPosition].view.base + own.lowerBound
         ownPosition += 1
       } else {
-        operands[position] = received.view.base + position * own.count
+        operands[position] = place(position, own.count).assumingMemoryBound(to: Float.self)
       }
     }
     let target = result.base + (own.lowerBound - slices[rank].lowerBound)
@@ -141,18 +169,29 @@ public struct TreeReduction: ~Copyable {
       if target != operands[0] { target.update(from: operands[0], count: own.count) }
       return
     }
+    let widens = format == .bfloat16 && slices.count > 1
     var first = 0
     while first < own.count {
       let count = min(Self.block, own.count - first)
+      for (position, source) in sources.enumerated() where widens && source.rank != rank {
+        let halves = UnsafeRawPointer(operands[position]).assumingMemoryBound(to: UInt16.self)
+        widenVector(halves + first, count: count, into: widened.view.base + position * Self.block)
+      }
       func pointer(_ place: Place) -> UnsafeMutablePointer<Float> {
         switch place {
-        case .node(let position): operands[position] + first
+        case .node(let position):
+          widens && sources[position].rank != rank
+            ? widened.view.base + position * Self.block : operands[position] + first
         case .partial(let level): partials.view.base + level * Self.block
         case .result: target + first
         }
       }
       for addition in additions {
-        addVectors(pointer(addition.left), pointer(addition.right), count: count, into: pointer(addition.sum))
+        let isTotal = if case .result = addition.sum { true } else { false }
+        addVectors(
+          pointer(addition.left), pointer(addition.right), count: count,
+          rounding: isTotal ? .float32 : format,
+          into: pointer(addition.sum))
       }
       first += count
     }
@@ -169,7 +208,7 @@ extension World {
   /// - Parameters:
   ///   - nodes: this rank's maximal subtrees and their sums (`TreeAccumulator.nodes`), each of the whole vector.
   ///   - result: as long as this rank's slice; may be that slice of one of `nodes`.
-  /// - Cost: sends (number of own nodes) × (vector less own slice) floats.
+  /// - Cost: sends (number of own nodes) × (vector less own slice) numbers.
   public func reduceScatter(
     _ nodes: [(node: LaneTree.Node, view: FloatView)], with reduction: borrowing TreeReduction,
     into result: FloatView

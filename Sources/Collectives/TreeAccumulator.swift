@@ -14,6 +14,10 @@ public struct TreeAccumulator: ~Copyable {
   /// Buffers held, each of `count` floats.
   public let bufferCount: Int
 
+  /// Elements that one step of a parallel addition handles.
+  private static let panel = 16_384
+
+  private let format: WireFormat
   private let memory: FloatBuffer
   private let stride: Int
   private let sums: [(node: LaneTree.Node, view: FloatView)]
@@ -21,9 +25,10 @@ public struct TreeAccumulator: ~Copyable {
   private var nextLane: Int
   private var laneIsOpen = false
 
-  /// For the run `lanes` of `tree` and vectors of `count` elements.
-  public init(tree: LaneTree, lanes: Range<Int>, count: Int) {
+  /// For the run `lanes` of `tree` and vectors of `count` elements, the sums of which travel in `format`.
+  public init(tree: LaneTree, lanes: Range<Int>, count: Int, format: WireFormat = .float32) {
     precondition(!lanes.isEmpty, "an accumulator without lanes")
+    self.format = format
     self.lanes = lanes
     self.count = count
     open = OpenSubtrees(tree: tree)
@@ -31,7 +36,7 @@ public struct TreeAccumulator: ~Copyable {
     for lane in lanes {
       open.append(lane)
       depth = max(depth, open.nodes.count)
-      open.settle { _ in }
+      open.settle { _, _ in }
     }
     bufferCount = depth
     stride = (count + 15) / 16 * 16  // every buffer begins on a cache line
@@ -61,12 +66,23 @@ public struct TreeAccumulator: ~Copyable {
   /// The gradient of the lane that `begin()` opened is complete.
   public mutating func end() {
     precondition(laneIsOpen, "no lane has begun")
+    let root = open.tree.root
+    if format == .bfloat16 && root.level > 0 {
+      let leaf = buffer(open.nodes.count)
+      parallelPanels(count, Self.panel) { range, _ in
+        roundVector(leaf.base + range.lowerBound, count: range.count)
+      }
+    }
     open.append(nextLane)
     let memory = memory.view
-    let (stride, count) = (stride, count)
-    open.settle { position in
+    let (stride, count, format) = (stride, count, format)
+    open.settle { position, sum in
       let left = memory.base + position * stride
-      addVectors(left, left + stride, count: count, into: left)
+      parallelPanels(count, Self.panel) { range, _ in
+        let part = left + range.lowerBound
+        addVectors(
+          part, part + stride, count: range.count, rounding: sum == root ? .float32 : format, into: part)
+      }
     }
     nextLane += 1
     laneIsOpen = false
@@ -96,16 +112,16 @@ private struct OpenSubtrees {
 
   mutating func removeAll() { nodes.removeAll(keepingCapacity: true) }
 
-  /// Replaces the last subtree by its parent as long as that is complete; `merge(position)` is told to add the subtree at
-  /// `position + 1` to the one at `position`.
-  mutating func settle(merge: (_ position: Int) -> Void) {
+  /// Replaces the last subtree by its parent as long as that is complete; `merge(position, parent)` is told to add the
+  /// subtree at `position + 1` to the one at `position`, which makes that of `parent`.
+  mutating func settle(merge: (_ position: Int, _ parent: LaneTree.Node) -> Void) {
     while let last = nodes.last, last != tree.root {
       if last.index % 2 == 0 {
         guard tree.lanes(of: last.sibling).isEmpty else { return }
       } else {
         let position = nodes.count - 2
         guard position >= 0, nodes[position] == last.sibling else { return }
-        merge(position)
+        merge(position, last.parent)
         nodes.removeLast()
       }
       nodes[nodes.count - 1] = last.parent

@@ -6,6 +6,7 @@ public enum WorldOperation: String, CaseIterable, Sendable {
   case broadcast
   case allGather = "all-gather"
   case reduceScatter = "reduce-scatter"
+  case scatter
   case maximum
 }
 

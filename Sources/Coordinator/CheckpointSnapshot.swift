@@ -1,24 +1,75 @@
 import BinaryModel
+import Foundation
 import Kernels
+
+/// Memory for the copy of one rank's parts of a checkpoint, got ready while training goes on: the first touch of so many
+/// pages takes longer than the copy itself, for which training waits.
+public final class CheckpointMemory: @unchecked Sendable {
+  // Sendable: written by one thread at a time; `parts` waits for the one that touches.
+  private let base: UnsafeMutableRawPointer
+  private let count: Int
+  private let touching: BackgroundTask<Int>?
+
+  /// Memory for `count` elements.
+  ///
+  /// - Parameter ahead: touches it now, on a thread of its own.
+  public init(count: Int, ahead: Bool) {
+    self.count = count
+    let page = 2 << 20
+    let bytes = (max(1, count * MemoryLayout<Float>.stride) + page - 1) / page * page
+    let base = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: page)
+    self.base = base
+    // Large pages, where the system has them.
+    madvise(base, bytes, MADV_HUGEPAGE)
+    guard ahead else {
+      touching = nil
+      return
+    }
+    let address = UInt(bitPattern: base)
+    touching = BackgroundTask { () throws(CoordinatorError) in
+      let memory = UnsafeMutableRawPointer(bitPattern: address)!
+      let smallest = 4096
+      for offset in stride(from: 0, to: bytes, by: smallest) {
+        memory.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self)
+      }
+      return bytes
+    }
+  }
+
+  deinit {
+    touching?.wait()
+    base.deallocate()
+  }
+
+  /// Consecutive pieces of the memory.
+  fileprivate func parts(_ counts: [Int]) -> [FloatView] {
+    precondition(counts.reduce(0, +) == count, "memory of \(count) elements for parts of \(counts)")
+    touching?.wait()
+    let floats = base.bindMemory(to: Float.self, capacity: count)
+    var offset = 0
+    return counts.map { count in
+      offset += count
+      return FloatView(base: floats + offset - count, count: count)
+    }
+  }
+}
 
 /// One rank's parts of the vectors of a checkpoint as they were at one moment, copied, so that training can go on while
 /// they are written.
 final class CheckpointSnapshot: @unchecked Sendable {
   // Sendable: written in `init` alone, and read by one thread at a time after that.
-  private let memory: UnsafeMutablePointer<Float>
+  private let memory: CheckpointMemory
   let parts: [(vector: CheckpointVector, part: FlatPart)]
 
-  /// - Cost: allocates and copies 4 bytes an element, on all threads of `parallelFor`.
-  init(_ live: [(vector: CheckpointVector, part: FlatPart)]) {
-    let count = live.reduce(0) { $0 + $1.part.values.count }
-    // Not zeroed first, as a FloatBuffer would be: that is a second pass while training waits.
-    memory = UnsafeMutablePointer<Float>.allocate(capacity: max(1, count))
-    var offset = 0
-    parts = live.map { [memory] vector, part in
-      let copy = FloatView(base: memory + offset, count: part.values.count)
-      offset += part.values.count
-      Self.copy(part.values, to: copy)
-      return (vector, FlatPart(start: part.start, values: copy))
+  /// - Parameter memory: exactly as much as the parts need; nil takes new memory.
+  /// - Cost: copies 4 bytes an element, on all threads of `parallelFor`.
+  init(_ live: [(vector: CheckpointVector, part: FlatPart)], memory given: CheckpointMemory?) {
+    let counts = live.map(\.part.values.count)
+    let memory = given ?? CheckpointMemory(count: counts.reduce(0, +), ahead: false)
+    self.memory = memory
+    parts = zip(live, memory.parts(counts)).map { live, copy in
+      Self.copy(live.part.values, to: copy)
+      return (live.vector, FlatPart(start: live.part.start, values: copy))
     }
   }
 
@@ -29,6 +80,4 @@ final class CheckpointSnapshot: @unchecked Sendable {
       target[range].copy(from: source[range])
     }
   }
-
-  deinit { memory.deallocate() }
 }

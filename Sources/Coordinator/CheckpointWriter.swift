@@ -43,13 +43,15 @@ public struct CheckpointWriter {
   /// Starts to write a checkpoint, as `write` does, in the background: returns once the parts are copied.
   ///
   /// - Parameters:
+  ///   - memory: for the copy, got ready before; nil takes new memory.
   ///   - durable: files that must be on the disk before the checkpoint counts.
   ///   - afterCommit: called on rank 0, on another thread, once the checkpoint is there; returns warnings.
   ///   - touch: called on the way, on another thread, as a sign of life.
   /// - Cost: copies 12 bytes an element of the parts.
   public func begin(
     _ world: borrowing World, state: CheckpointState, parameters: FlatPart, firstMoments: FlatPart,
-    secondMoments: FlatPart, durable: [String] = [], afterCommit: @escaping @Sendable () -> [String] = { [] },
+    secondMoments: FlatPart, memory: CheckpointMemory? = nil, durable: [String] = [],
+    afterCommit: @escaping @Sendable () -> [String] = { [] },
     touch: @escaping @Sendable () -> Void = {}
   ) throws(WorldError) -> PendingCheckpoint {
     try checkTiling(world, [parameters.range, firstMoments.range, secondMoments.range])
@@ -58,7 +60,7 @@ public struct CheckpointWriter {
       parts: [
         (.parameters, parameters), (.firstMoments, firstMoments), (.secondMoments, secondMoments),
       ],
-      rank: world.rank, size: world.size, afterCommit: afterCommit, touch: touch)
+      rank: world.rank, size: world.size, memory: memory, afterCommit: afterCommit, touch: touch)
   }
 
   /// The ranks' ranges of each vector follow one another from 0 to its end.

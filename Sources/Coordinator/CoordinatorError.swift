@@ -57,7 +57,8 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
       return "\(path): \(starts) starts brought no new checkpoint (last state: \(status) at step \(step)"
         + "\(reason.isEmpty ? "" : ", \(reason)")); mend the cause, then start once with --try-again"
     case .replicasDiffer(let step, let ranks, let others):
-      return "step \(step): \(ranks.joined(separator: ", ")) \(ranks.count == 1 ? "holds" : "hold") other weights than "
+      return
+        "step \(step): \(ranks.joined(separator: ", ")) \(ranks.count == 1 ? "holds" : "hold") other weights than "
         + "\(others == 1 ? "the other rank" : "the other \(others) ranks"): the memory or network of a host is "
         + "failing; check it, then go on from the last checkpoint"
     case .unreadable(let path, let problem): return "\(path): \(problem)"

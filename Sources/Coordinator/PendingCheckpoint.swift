@@ -17,7 +17,10 @@ public struct PendingCheckpoint: ~Copyable {
 
   private enum Phase: Int { case create, write, digest, commit }
   /// What `notice` says of this rank's work in the present phase.
-  private enum Progress: UInt8 { case working = 1, done, failed }
+  private enum Progress: UInt8 {
+    case working = 1
+    case done, failed
+  }
 
   public let step: Int
   private let rank: Int
@@ -33,12 +36,14 @@ public struct PendingCheckpoint: ~Copyable {
   /// Takes a copy of `parts`, this rank's of each vector, and starts.
   ///
   /// - Parameters:
+  ///   - memory: for the copy; nil takes new memory.
   ///   - afterCommit: called on rank 0 once the checkpoint is there; returns warnings.
   ///   - touch: called on the way, as a sign of life.
   /// - Cost: copies the parts.
   init(
     _ draft: CheckpointDraft, parts: [(vector: CheckpointVector, part: FlatPart)], rank: Int, size: Int,
-    afterCommit: @escaping @Sendable () -> [String], touch: @escaping @Sendable () -> Void
+    memory: CheckpointMemory?, afterCommit: @escaping @Sendable () -> [String],
+    touch: @escaping @Sendable () -> Void
   ) {
     step = draft.state.step
     self.rank = rank
@@ -46,7 +51,7 @@ public struct PendingCheckpoint: ~Copyable {
     self.draft = draft
     self.afterCommit = afterCommit
     self.touch = touch
-    snapshot = CheckpointSnapshot(parts)
+    snapshot = CheckpointSnapshot(parts, memory: memory)
     if rank == 0 {
       task = BackgroundTask { () throws(CoordinatorError) in
         try draft.create()

@@ -15,7 +15,12 @@ public enum ReplicaCheck {
       throw .world(error)
     }
     try compare(
-      parts.map { ($0.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }, String(decoding: $0.dropFirst(8), as: UTF8.self)) },
+      parts.map {
+        (
+          $0.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) },
+          String(decoding: $0.dropFirst(8), as: UTF8.self)
+        )
+      },
       step: step)
   }
 

@@ -71,9 +71,10 @@ public struct RunHistory: Sendable {
   /// - Throws: `unreadable` with the number of a line that is no event.
   public func events() throws(CoordinatorError) -> [Event] {
     var events: [Event] = []
-    for (index, line) in try wholeLines().split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-      .dropLast().enumerated()
-    {
+    for (index, line) in try wholeLines().split(
+      separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false
+    )
+    .dropLast().enumerated() {
       do { events.append(try JSONDecoder().decode(Event.self, from: Data(line))) } catch {
         throw .unreadable(path: path, problem: "line \(index + 1) is not an event of a run")
       }

@@ -91,7 +91,8 @@ public final class Watchdog: Sendable {
 
   /// A full disk or a slow one costs the published place, nothing else.
   private func publish(_ place: RankProgress.Place, idle: Double, beat: Int) {
-    let text = "\(beat)\t\(Int(idle * 1000))\t\(place.step)\t\(place.phase.rawValue)\t\(place.detail)\t\(host)\n"
+    let text =
+      "\(beat)\t\(Int(idle * 1000))\t\(place.step)\t\(place.phase.rawValue)\t\(place.detail)\t\(host)\n"
     let descriptor = open(file(of: rank), O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
     if descriptor < 0 { return }
     defer { close(descriptor) }
@@ -108,7 +109,8 @@ private struct LooksAtOthers {
   /// - Parameter dead: seconds without a beat after which the rank counts as not running.
   mutating func look(at rank: Int, _ path: String, dead: Double) -> HangDiagnosis.Observation {
     let now = ContinuousClock.now
-    let fields = ((try? readFile(path)).map { String(decoding: $0, as: UTF8.self) } ?? "")
+    let fields =
+      ((try? readFile(path)).map { String(decoding: $0, as: UTF8.self) } ?? "")
       .split(separator: "\n").first?.split(separator: "\t", omittingEmptySubsequences: false) ?? []
     guard fields.count == 6, let beat = Int(fields[0]), let idle = Int(fields[1]), let step = Int(fields[2]),
       let phase = RankProgress.Phase(rawValue: String(fields[3]))

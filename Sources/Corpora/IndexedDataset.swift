@@ -31,7 +31,7 @@ public final class IndexedDataset: Sendable {
   /// Path of the .idx file.
   public var idxPath: String { idx.path }
 
-  private let bin: MappedFile
+  let bin: MappedFile
   private let idx: MappedFile
 
   /// Opens and checks a pair. `prefix` is the path without .bin and .idx.
@@ -115,6 +115,11 @@ public final class IndexedDataset: Sendable {
     return Int(idx.integer(at: Self.headerSize + 4 * sequence, as: Int32.self))
   }
 
+  /// Where a sequence begins in the .bin file.
+  func byteOffset(of sequence: Int) -> Int {
+    Int(idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * sequence, as: Int64.self))
+  }
+
   /// The sequences of a document.
   public func sequences(of document: Int) -> Range<Int> {
     precondition(document >= 0 && document < documentCount, "document \(document) of \(documentCount)")
@@ -125,7 +130,7 @@ public final class IndexedDataset: Sendable {
   /// Appends the tokens of a sequence to `tokens`.
   public func append(_ sequence: Int, to tokens: inout [Int32]) {
     let count = length(of: sequence)
-    let offset = Int(idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * sequence, as: Int64.self))
+    let offset = byteOffset(of: sequence)
     switch tokenType {
     case .int32:
       for index in 0..<count { tokens.append(bin.integer(at: offset + 4 * index, as: Int32.self)) }

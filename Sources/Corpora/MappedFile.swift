@@ -8,7 +8,7 @@ import Foundation
 final class MappedFile: Sendable {
   let path: String
   let count: Int
-  private let base: UInt
+  let base: UInt
   private let place: Int32
 
   /// - Throws: `cannotRead`, also for what is not a regular file.

@@ -90,6 +90,12 @@ public struct SampleSource: Sendable {
     return assemble(a, b, isRandom: isRandom, maskStream: masks.stream(place.0, place.1, place.2))
   }
 
+  /// The shard file and the sentences of the chunk that sample `id` is.
+  func place(of id: UInt64) -> (dataset: IndexedDataset, sentences: Range<Int>) {
+    let shard = sampleBases.lastIndexOfNotGreater(than: Int(id))
+    return (shards[shard].dataset, shards[shard].chunks.sentences(of: Int(id) - sampleBases[shard]))
+  }
+
   /// Throws `wrongSize` if a shard of these samples has been cut off, or has grown, since it was opened. To be called after
   /// they were read: what lay beyond the cut may have read as zeros.
   ///

@@ -1,6 +1,7 @@
-/// Owns the memory of many tensors and bit matrices that live and die together; all zero at first.
+/// Owns the memory of many tensors and bit matrices that live and die together; all zero at first. Pages of large ones
+/// take physical memory once they are written.
 public struct Arena: ~Copyable {
-  private var blocks: [UnsafeMutableRawPointer] = []
+  private var blocks: [ZeroMemory] = []
   /// Bytes handed out.
   public private(set) var byteCount = 0
 
@@ -25,6 +26,14 @@ public struct Arena: ~Copyable {
     return BitView(base: allocate(words, of: UInt64.self), rows: rows, columns: columns)
   }
 
+  /// `count` words of 64 bits, valid while this arena lives.
+  ///
+  /// - Cost: one allocation.
+  public mutating func words(_ count: Int) -> UnsafeMutablePointer<UInt64> {
+    precondition(count >= 0, "an arena asked for \(count) words")
+    return allocate(count, of: UInt64.self)
+  }
+
   /// A rows×columns bit matrix in the interleaved layout, valid while this arena lives.
   ///
   /// - Cost: one allocation.
@@ -36,11 +45,9 @@ public struct Arena: ~Copyable {
   private mutating func allocate<Element: BitwiseCopyable>(
     _ count: Int, of type: Element.Type
   ) -> UnsafeMutablePointer<Element> {
-    let bytes = max(64, count * MemoryLayout<Element>.stride)
-    let block = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-    block.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+    let block = ZeroMemory(byteCount: count * MemoryLayout<Element>.stride)
     blocks.append(block)
-    byteCount += bytes
-    return block.assumingMemoryBound(to: Element.self)
+    byteCount += block.byteCount
+    return block.base.assumingMemoryBound(to: Element.self)
   }
 }

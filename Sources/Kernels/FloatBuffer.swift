@@ -1,21 +1,28 @@
 /// Owns 64-byte aligned float32 memory, zero at first; freed with its owner.
 ///
-/// - Cost: one allocation of `4 * count` bytes.
+/// - Cost: one allocation of `4 * count` bytes; pages of a large buffer take physical memory once they are written.
 public struct FloatBuffer: ~Copyable {
   /// All elements. Valid only while this buffer lives.
   public let view: FloatView
+  private let memory: ZeroMemory
 
   public init(count: Int) {
     precondition(count >= 0, "a float buffer of \(count) elements")
-    let bytes = Swift.max(64, count * MemoryLayout<Float>.stride)
-    let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-    raw.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
-    view = FloatView(base: raw.assumingMemoryBound(to: Float.self), count: count)
+    let memory = ZeroMemory(byteCount: count * MemoryLayout<Float>.stride)
+    self.memory = memory
+    view = FloatView(base: memory.base.assumingMemoryBound(to: Float.self), count: count)
   }
 
   public var count: Int { view.count }
 
-  deinit { UnsafeMutableRawPointer(view.base).deallocate() }
+  deinit { memory.deallocate() }
+
+  /// Gives the physical memory of the elements `range` back, as far as it fills whole pages of a large buffer. For
+  /// elements that are not needed any more: those whose pages went are zero when read again.
+  public func release(_ range: Range<Int>) {
+    let stride = MemoryLayout<Float>.stride
+    memory.release(bytes: range.lowerBound * stride..<range.upperBound * stride)
+  }
 }
 
 /// A run of float32 elements that a `FloatBuffer` (or another owner) keeps alive; copying it copies no data.

@@ -30,6 +30,12 @@ public struct BatchSource: Sendable {
     let places = (0..<schedule.microBatch).map { schedule.sample(step: step - 1, lane: lane, index: $0) }
     return try makeBatch(samples, ids: places.map(\.sample), epoch: places[0].epoch)
   }
+
+  /// Asks the system for what `lane` reads in the update number `step`.
+  func prefetch(step: Int, lane: Int) {
+    samples.prefetch(
+      (0..<schedule.microBatch).map { schedule.sample(step: step - 1, lane: lane, index: $0).sample })
+  }
 }
 
 /// The batches on which a run is evaluated: held-out samples, spread evenly, the same every time.

@@ -10,10 +10,14 @@ struct CheckpointCycle: ~Copyable {
   private let retention: Retention
   private let progress: RankProgress
   private var pending: PendingCheckpoint?
+  /// For the next one, from a few steps before it on.
+  private var memory: CheckpointMemory?
   private var begun = ContinuousClock.now
   /// Seconds that training has waited for the pending checkpoint, and for any that no record has told of.
   private var waited = 0.0
   private var untold: Double?
+  /// Why the last checkpoint that failed is not there.
+  private var failure: CoordinatorError?
   /// The step of the newest checkpoint that is there; nil if none is.
   private(set) var savedStep: Int?
 
@@ -48,9 +52,15 @@ struct CheckpointCycle: ~Copyable {
     untold = (untold ?? 0) + start.secondsUntilNow
   }
 
+  /// A checkpoint is due in a few steps.
+  mutating func prepare(_ run: borrowing PretrainingRun) { memory = run.checkpointMemory() }
+
   /// Copies the run's state and starts to write it. One that is still on its way is waited for. Collective.
+  ///
+  /// - Parameter warns: a failure is told as a warning.
   mutating func begin(
-    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock, world: borrowing World
+    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock,
+    world: borrowing World, warns: Bool = true
   ) throws {
     try finish(journal: &journal, clock: &clock, world: world)
     let start = ContinuousClock.now
@@ -60,7 +70,8 @@ struct CheckpointCycle: ~Copyable {
     do {
       try world.together { try journal?.flush() }
       let (retention, step) = (retention, run.step)
-      pending = try run.beginCheckpoint(in: folder, durable: durable, world: world) {
+      let memory = memory.take()
+      pending = try run.beginCheckpoint(in: folder, memory: memory, durable: durable, world: world) {
         retention.noteWhole(step)
         do throws(CoordinatorError) { try retention.apply() } catch {
           return ["old checkpoints stay: \(error)"]
@@ -68,8 +79,7 @@ struct CheckpointCycle: ~Copyable {
         return []
       }
     } catch WorldError.agreedFailure(_, let message, _) {
-      journal?.message(
-        "warning: the checkpoint of step \(run.step) was not written, older ones stay: \(message)")
+      failed(.notWritten(step: run.step, reason: message), journal: &journal, warns: warns)
     }
     note(stall: start)
   }
@@ -88,14 +98,14 @@ struct CheckpointCycle: ~Copyable {
 
   /// Waits for the pending checkpoint, if there is one. Collective.
   mutating func finish(
-    journal: inout RunJournal?, clock: inout StopClock, world: borrowing World
+    journal: inout RunJournal?, clock: inout StopClock, world: borrowing World, warns: Bool = true
   ) throws {
     guard pending != nil else { return }
     let start = ContinuousClock.now
     progress.enter(.checkpoint)
     if let outcome = try pending?.finish(world: world) {
       note(stall: start)
-      conclude(outcome, journal: &journal, clock: &clock)
+      conclude(outcome, journal: &journal, clock: &clock, warns: warns)
     }
   }
 
@@ -103,24 +113,23 @@ struct CheckpointCycle: ~Copyable {
   ///
   /// - Throws: on all ranks alike if it is not.
   mutating func save(
-    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock, world: borrowing World
+    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock,
+    world: borrowing World
   ) throws {
-    try begin(run, journal: &journal, clock: &clock, world: world)
-    try finish(journal: &journal, clock: &clock, world: world)
-    if savedStep != run.step {
-      let step = run.step
-      let reason = lastFailure
-      try world.together {
-        throw CoordinatorError.notWritten(step: step, reason: reason)
-      }
-    }
+    failure = nil
+    try begin(run, journal: &journal, clock: &clock, world: world, warns: false)
+    try finish(journal: &journal, clock: &clock, world: world, warns: false)
+    if let failure { try world.together { throw failure } }
   }
 
-  /// Why the last checkpoint is not there.
-  private var lastFailure = "metrics.jsonl cannot be written"
+  private mutating func failed(_ error: CoordinatorError, journal: inout RunJournal?, warns: Bool) {
+    failure = error
+    if warns { journal?.message("warning: \(error); the run goes on") }
+  }
 
   private mutating func conclude(
-    _ outcome: PendingCheckpoint.Outcome, journal: inout RunJournal?, clock: inout StopClock
+    _ outcome: PendingCheckpoint.Outcome, journal: inout RunJournal?, clock: inout StopClock,
+    warns: Bool = true
   ) {
     let step = pending?.step ?? 0
     pending = nil
@@ -131,11 +140,11 @@ struct CheckpointCycle: ~Copyable {
       clock.noteCheckpoint(seconds: seconds)
       journal?.checkpointWritten(step: step)
       journal?.message(
-        String(format: "checkpoint of step %d written in %.2f s; training waited %.2f s", step, seconds, waited))
+        String(
+          format: "checkpoint of step %d written in %.2f s; training waited %.2f s", step, seconds, waited))
       for warning in warnings { journal?.message("warning: \(warning)") }
     case .failed(let error):
-      if case .notWritten(_, let reason) = error { lastFailure = reason }
-      journal?.message("warning: \(error); the run goes on")
+      failed(error, journal: &journal, warns: warns)
     }
   }
 }

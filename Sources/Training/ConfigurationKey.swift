@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 import Telemetry
 
 /// A value as it stands in the file or in an override.
@@ -37,7 +38,8 @@ struct ConfigurationKey: Sendable {
 extension ConfigurationKey {
   /// Keys that say how a run is kept and watched; none changes a number of its result.
   static let operational: Set = [
-    "threads", "stop_after", "hang_timeout", "training.maximum_skipped_steps", "training.replica_check_every",
+    "threads", "synchronisation", "stop_after", "hang_timeout", "training.maximum_skipped_steps",
+    "training.replica_check_every",
     "checkpoint.every", "checkpoint.keep", "checkpoint.keep_every",
   ]
 
@@ -45,6 +47,8 @@ extension ConfigurationKey {
   static let all: [ConfigurationKey] = [
     integer("seed", \.seed, 0...UInt64.max),
     threads,
+    choice("synchronisation", \.synchronisation),
+    choice("gradient_format", \.gradientFormat),
     stopAfter,
     integer("hang_timeout", \.hangTimeout, 0...1_000_000_000, isRequired: false),
     optionalPath("initial_weights", \.initialWeights),
@@ -56,7 +60,7 @@ extension ConfigurationKey {
     integer("model.maximum_length", \.model.maximumLength, 5...65536),
     integer("model.estimator_rank", \.model.estimatorRank, 0...1024),
     number("model.dropout", \.model.dropout, "a number from 0 to below 1") { 0 <= $0 && $0 < 1 },
-    stepSizeFit,
+    choice("model.step_size_fit", \.model.stepSizeFit),
     path("data.corpus", \.data.corpus),
     integer("data.sequence_length", \.data.sequenceLength, 5...65536),
     integer("training.steps", \.training.steps, 0...1_000_000_000),
@@ -158,6 +162,19 @@ extension ConfigurationKey {
       return true
     })
 
+  /// A key that may be left out and takes one of a few words.
+  private static func choice<Value: CaseIterable & RawRepresentable<String> & Sendable>(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, Value> & Sendable
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: Value.allCases.map(\.rawValue).joined(separator: " or "), isRequired: false,
+      text: { $0[keyPath: place].rawValue },
+      set: { configuration, scalar in
+        guard let value = Value(rawValue: scalar.text) else { return false }
+        configuration[keyPath: place] = value
+        return true
+      })
+  }
   private static let stopAfter = ConfigurationKey(
     name: "stop_after", allowed: "null, seconds, or a time such as 23h30m", isRequired: false,
     text: { $0.stopAfter.map { "\($0)" } ?? "null" },
@@ -219,7 +236,8 @@ extension ConfigurationKey {
 extension RunConfiguration {
   /// Before anything is read: the defaults of the keys that may be left out, and placeholders of the others.
   static let unset = RunConfiguration(
-    seed: 0, threads: nil, stopAfter: nil, hangTimeout: 600, initialWeights: nil, teacher: nil,
+    seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, stopAfter: nil,
+    hangTimeout: 600, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       stepSizeFit: .published),

@@ -11,10 +11,9 @@ import Kernels
 public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode {
   // From the first moment: a signal that comes while the ranks gather must not kill one.
   if !options.isDryRun { StopSignals.install() }
+  let exitCode: @Sendable (any Error) -> Int32 = { TrainingError.exitCode(of: $0).rawValue }
   do {
-    return try World.run(exitCode: { TrainingError.exitCode(of: $0).rawValue }) { world in
-      try run(options, world: world)
-    }
+    return try World.run(exitCode: exitCode) { world in try run(options, world: world) }
   } catch let error as TrainingError {
     throw error
   } catch WorldError.agreedFailure(let code, let message, _) {
@@ -27,10 +26,10 @@ public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode
 private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
   let start = ContinuousClock.now
   let configuration = try shareConfiguration(options, world: world)
-  let inputs = try world.together { try RunInputs(configuration) }
-  try world.together {
+  let inputs = try world.together {
     try InstructionSet.checkEnvironment()
     try RunPlan.checkWorldSize(options.plannedRanks ?? world.size, configuration)
+    return try RunInputs(configuration)
   }
   if options.isDryRun {
     let plan = try world.together {
@@ -104,6 +103,7 @@ private func train(
   if let checkpoint {
     let allowed = Set(options.allowedChanges)
     try world.together { try run.restore(Checkpoint(path: checkpoint), allowing: allowed) }
+    try run.publishParameters(world: world)
   } else {
     let notes = try world.together { try run.initialise(world: world) }
     for note in notes { journal?.message(note) }

@@ -9,13 +9,14 @@ import Telemetry
 struct PretrainingRun: ~Copyable {
   let inputs: RunInputs
   let identity: RunIdentity
-  /// The latent weights and all else, the flat vector of the layout.
+  /// The flat vector of the layout. Sharded, pages of latent weights that other ranks own are never touched.
   let parameters: FloatBuffer
   private var model: PretrainingModel
   private let teacher: Teacher?
   private var accumulator: TreeAccumulator
   private let optimizer: ShardedOptimizer
   private let dropout: Dropout?
+  private var batches: BatchReadAhead
   /// This rank's lanes of every step.
   private let lanes: Range<Int>
   /// Updates done.
@@ -42,16 +43,23 @@ struct PretrainingRun: ~Copyable {
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     model = PretrainingModel(
       inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength)
-    accumulator = TreeAccumulator(tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount)
+    batches = BatchReadAhead(inputs.batches, lanes: lanes, lastStep: configuration.training.steps)
+    accumulator = TreeAccumulator(
+      tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount,
+      format: configuration.gradientFormat)
     optimizer = ShardedOptimizer(
-      layout: inputs.layout, tree: inputs.tree, rank: world.rank, size: world.size)
+      layout: inputs.layout,
+      exchange: UpdateExchange(
+        layout: inputs.layout, tree: inputs.tree, size: world.size,
+        synchronisation: configuration.synchronisation, format: configuration.gradientFormat),
+      rank: world.rank)
     dropout =
       configuration.model.dropout > 0
       ? Dropout(rate: configuration.model.dropout, seed: configuration.seed) : nil
   }
 
   /// Sets the parameters for a new run: random, or from `initial_weights`; then fits the step sizes to the first
-  /// micro-batch. Rank 0 does it, and all have its bits.
+  /// micro-batch. Rank 0 does it, and holds all latent weights meanwhile; `shareParameters` follows.
   ///
   /// - Returns: what to tell the user, on rank 0.
   mutating func initialise(world: borrowing World) throws -> [String] {
@@ -78,28 +86,41 @@ struct PretrainingRun: ~Copyable {
     return notes
   }
 
-  /// Gives all ranks rank 0's parameters.
+  /// Gives all ranks their part of rank 0's parameters.
   mutating func shareParameters(world: borrowing World) throws {
-    try world.broadcast(parameters.view.bytes, from: 0)
-    model.binarise(parameters.view)
+    let slices = optimizer.exchange.partition.slices
+    switch inputs.configuration.synchronisation {
+    case .replicated: try world.broadcast(parameters.view.bytes, from: 0)
+    case .sharded:
+      try world.scatter(parameters.view, ranges: slices, from: 0)
+      for (rank, slice) in slices.enumerated() where rank != world.rank {
+        for range in optimizer.exchange.packed.latentRanges(in: slice) { parameters.release(range) }
+      }
+    }
+    try publishParameters(world: world)
   }
 
-  /// Goes on from a checkpoint: the next update is the one after its last.
+  /// Gives all ranks what they need of each other's parameters.
+  mutating func publishParameters(world: borrowing World) throws {
+    try optimizer.publish(parameters.view, model: &model, world: world)
+  }
+
+  /// Goes on from a checkpoint: the next update is the one after its last. `publishParameters` follows.
   mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws {
     try checkpoint.check(inputs.layout)
     try checkpoint.state.check(against: identity, allowing: allowed, checkpoint: checkpoint.path)
-    checkpoint.load(.parameters, layout: inputs.layout, into: FlatPart(start: 0, values: parameters.view))
-    let start = optimizer.slice.lowerBound
-    checkpoint.load(
-      .firstMoments, layout: inputs.layout, into: FlatPart(start: start, values: optimizer.firstMoments.view))
-    checkpoint.load(
-      .secondMoments, layout: inputs.layout,
-      into: FlatPart(start: start, values: optimizer.secondMoments.view))
+    let own = optimizer.updated
+    let moments = optimizer.moments(own)
+    for (vector, values) in [
+      (CheckpointVector.parameters, parameters.view[own]), (.firstMoments, moments.first),
+      (.secondMoments, moments.second),
+    ] {
+      checkpoint.load(vector, layout: inputs.layout, into: FlatPart(start: own.lowerBound, values: values))
+    }
     step = checkpoint.state.step
     sampleHistory = checkpoint.state.sampleHistory
     lossWindow = LossWindow(text: checkpoint.state.values[Self.lossesKey] ?? "")
     skippedInARow = checkpoint.state.values[Self.skippedKey].flatMap { Int($0) } ?? 0
-    model.binarise(parameters.view)
   }
 
   /// What one step came to, the same on all ranks but for times.
@@ -115,18 +136,17 @@ struct PretrainingRun: ~Copyable {
   /// spike, the step counts and nothing is updated, on all ranks alike.
   ///
   /// - Parameter notice: asked for what to tell the other ranks once the lanes are done.
-  /// - Cost: forward and backward of the lanes; two passes of the flat vector over the network.
+  /// - Cost: forward and backward of the lanes; the exchange of `UpdateExchange`.
   mutating func update(world: borrowing World, notice: () -> StepNotice) throws -> Update {
     let start = ContinuousClock.now
     let number = step + 1
     let (lanes, progress) = (lanes, progress)
-    let source = inputs.batches
     progress.enter(.reading, step: number)
-    let batches = try world.together {
+    let batches = try world.together { () throws -> [Batch] in
       if FaultInjection.isAsked("throw", rank: world.rank, step: number) {
         throw TrainingError.unreadable(path: "step \(number)", reason: "a fault that a test asked for")
       }
-      let batches = try lanes.map { try source.batch(step: number, lane: $0) }
+      let batches = try self.batches.take(step: number)
       progress.enter(.exchange, detail: "batches")
       return batches
     }
@@ -153,21 +173,22 @@ struct PretrainingRun: ~Copyable {
     let rate = configuration.training.schedule.rate(step: number)
     var norm = Float.nan
     var skipped = reasonToSkip(total.total)
+    let bytesBefore = world.bytesSent
     if skipped == nil {
       progress.enter(.exchange, detail: "gradients")
       do {
         norm = try optimizer.update(
-          parameters.view, nodes: accumulator.nodes, step: number, learningRate: rate,
+          parameters.view, model: &model, nodes: accumulator.nodes, step: number, learningRate: rate,
           clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay,
           world: world)
         lossWindow.append(total.total)
-        model.binarise(parameters.view)
       } catch TrainingError.notFinite(_, let what) {
         skipped = "the \(what) is not finite"
       }
     }
+    let bytesSent = try world.sum(world.bytesSent - bytesBefore)
     skippedInARow = skipped == nil ? 0 : skippedInARow + 1
-    sampleHistory = source.schedule.history(after: sampleHistory, step: step)
+    sampleHistory = inputs.batches.schedule.history(after: sampleHistory, step: step)
     step = number
     if FaultInjection.isAsked("corrupt", rank: world.rank, step: step) { model.corruptOneSign() }
 
@@ -177,6 +198,8 @@ struct PretrainingRun: ~Copyable {
       extras.append(StepRecord.Extra("nsp_distillation_loss", .number(total.nspDistillationLoss)))
     }
     extras.append(StepRecord.Extra("samples", .text(String(sampleHistory.prefix(16)))))
+    // Of all ranks, for gradients and weights.
+    extras.append(StepRecord.Extra("bytes_sent", .integer(bytesSent)))
     if let skipped {
       extras.append(StepRecord.Extra("skipped", .text(skipped)))
       extras.append(StepRecord.Extra("sample_ids", .text(sampleIDs(ofStep: step))))
@@ -245,12 +268,17 @@ struct PretrainingRun: ~Copyable {
   private static let lossesKey = "recent_losses"
   private static let skippedKey = "skipped_in_a_row"
 
+  /// Memory for a checkpoint that is soon due; it gets ready while training goes on.
+  func checkpointMemory() -> CheckpointMemory {
+    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.count, ahead: true)
+  }
+
   /// Starts to write the checkpoint of this step; training can go on at once.
   ///
-  /// - Parameter durable, afterCommit: see `CheckpointWriter.begin`.
+  /// - Parameter memory, durable, afterCommit: see `CheckpointWriter.begin`.
   /// - Cost: copies this rank's slice of weights and moments.
   func beginCheckpoint(
-    in checkpoints: String, durable: [String], world: borrowing World,
+    in checkpoints: String, memory: CheckpointMemory?, durable: [String], world: borrowing World,
     afterCommit: @escaping @Sendable () -> [String]
   ) throws(WorldError) -> PendingCheckpoint {
     let state = CheckpointState(
@@ -258,11 +286,12 @@ struct PretrainingRun: ~Copyable {
       configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory,
       values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
     let slice = optimizer.slice
+    let moments = optimizer.moments(slice)
     return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).begin(
       world, state: state, parameters: FlatPart(start: slice.lowerBound, values: parameters.view[slice]),
-      firstMoments: FlatPart(start: slice.lowerBound, values: optimizer.firstMoments.view),
-      secondMoments: FlatPart(start: slice.lowerBound, values: optimizer.secondMoments.view),
-      durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
+      firstMoments: FlatPart(start: slice.lowerBound, values: moments.first),
+      secondMoments: FlatPart(start: slice.lowerBound, values: moments.second),
+      memory: memory, durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
   }
 }
 

@@ -52,7 +52,8 @@ public struct RunAudit: Sendable {
         if jobs == 1 && event.step > 0 {
           lines.append("the run goes on from step \(event.step) of another run, which is not audited")
         } else if event.step > before {
-          faults.append("gap: a job started after step \(event.step), but those before reached only step \(before)")
+          faults.append(
+            "gap: a job started after step \(event.step), but those before reached only step \(before)")
         }
         redone += max(0, before - event.step)
         reached = event.step
@@ -63,7 +64,8 @@ public struct RunAudit: Sendable {
     let sizes = worlds.map(String.init).joined(separator: ", then ")
     lines.append(
       "\(jobs) job\(jobs == 1 ? "" : "s") on \(sizes) rank\(worlds == [1] ? "" : "s"), \(last) steps that count, "
-        + "\(redone) done again after a loss, \(events.count { $0.event == .skipped }) times a step was skipped")
+        + "\(redone) done again after a loss, \(events.count { $0.event == .skipped }) times a step was skipped"
+    )
   }
 
   /// Every step once and in order, with the running hash of the schedule. Returns the steps that hold.
@@ -85,7 +87,8 @@ public struct RunAudit: Sendable {
       } else if !isTold {
         isTold = true
         faults.append(
-          "from step \(record.step) on the samples are not those of the schedule: another corpus, seed or batch size")
+          "from step \(record.step) on the samples are not those of the schedule: another corpus, seed or batch size"
+        )
       }
     }
     return steps

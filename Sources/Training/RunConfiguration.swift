@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 
 /// Everything that defines a pretraining run, read from one YAML file and checked.
 ///
@@ -9,6 +10,10 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var seed: UInt64
   /// Threads of each rank; nil (`auto` in the file) takes the rank's share of the cores. Never changes a result.
   public internal(set) var threads: Int?
+  /// Who keeps latent weights and moments. Never changes a result.
+  public internal(set) var synchronisation: Synchronisation
+  /// How gradients travel between ranks. Another format is another run.
+  public internal(set) var gradientFormat: WireFormat
   /// Seconds of wall clock after which the job has saved and ended, as if a stop signal had come; nil for no limit.
   public internal(set) var stopAfter: Int?
   /// Seconds without progress after which the watchdog ends the job; 0 does not watch.

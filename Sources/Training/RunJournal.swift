@@ -63,7 +63,8 @@ struct RunJournal: ~Copyable {
   /// The job fails. One that a person has to mend first does not count as a start.
   mutating func fail(step: Int, _ error: any Error) {
     if TrainingError.exitCode(of: error) == .doNotRestart {
-      startsWithoutCheckpoint = startsWithoutCheckpoint == 0 ? 0 : directory.previous?.startsWithoutCheckpoint ?? 0
+      startsWithoutCheckpoint =
+        startsWithoutCheckpoint == 0 ? 0 : directory.previous?.startsWithoutCheckpoint ?? 0
     }
     record(.failed, step: step, reason: "\(error)")
     finish()

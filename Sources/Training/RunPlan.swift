@@ -1,23 +1,45 @@
 import BinaryModel
+import Collectives
 
 /// What a run will take, worked out before anything starts.
 ///
-/// Legend: W ranks, V lanes, E elements of a flat parameter buffer, L the most lanes of a rank.
+/// Legend: W ranks, V lanes, E elements of a flat parameter buffer.
 public struct RunPlan: Equatable, Sendable {
   /// Bytes of one rank.
   public struct Memory: Equatable, Sendable {
-    /// The latent weights: 4·E.
-    public let parameters: Int
-    /// The gradient, once for each level of the lane tree that a rank may hold: 4·E·(⌊log₂ L⌋ + 1).
-    public let gradients: Int
-    /// The two moments of AdamW, of which a rank owns 1/W: 8·E / W.
+    /// Float32 weights: sharded, those that are used as they are and the latent weights that the rank owns; else 4·E.
+    public let weights: Int
+    /// Signs of the binary matrices, as the products use them.
+    public let packed: Int
+    /// The two moments of AdamW: 8·E, sharded of the slice that the rank owns.
     public let moments: Int
-    /// What backward needs of one micro-batch, estimated from the network's shape.
+    /// The gradient, 4·E for each subtree of lanes that the rank may hold at once.
+    public let gradients: Int
+    /// What is on its way between ranks.
+    public let exchange: Int
+    /// The copy of the rank's slice of weights and moments that a checkpoint is written from: 12·E / W.
+    public let checkpoint: Int
+    /// What backward needs of one micro-batch, and scratch memory, with one thread.
     public let activations: Int
     /// The latent weights of a teacher, taken to be of the model's own shape; 0 without.
     public let teacher: Int
 
-    public var total: Int { parameters + gradients + moments + activations + teacher }
+    /// What the rank keeps of the model and the optimizer between steps.
+    public var state: Int { weights + packed + moments }
+    public var total: Int { state + gradients + exchange + checkpoint + activations + teacher }
+  }
+
+  /// Bytes that ranks send in a step, by what they are.
+  public struct Traffic: Equatable, Sendable {
+    public internal(set) var gradients = 0
+    /// Parameters in float32; of replicated state the total gradient.
+    public internal(set) var values = 0
+    /// Signs of the binary matrices.
+    public internal(set) var signs = 0
+    /// Sums for the gradient's norm, means and scales.
+    public internal(set) var sums = 0
+
+    public var total: Int { gradients + values + signs + sums }
   }
 
   public let ranks: Int
@@ -29,16 +51,22 @@ public struct RunPlan: Equatable, Sendable {
   public let realParameters: Int
   /// Bytes of the trained model with 1 bit a binary weight, a scale for each matrix and embedding row, float32 else.
   public let packedModelBytes: Int
+  public let synchronisation: Synchronisation
+  public let gradientFormat: WireFormat
+  /// Of the rank that takes most; with replicated state all take about the same.
   public let memory: Memory
+  public let replicatedMemory: Memory
   public let steps: Int
   /// Complete steps of an epoch; the samples beyond them are its tail.
   public let stepsPerEpoch: Int
   public let tailSamples: Int
   public let tokensPerStep: Int
-  /// Bytes that the busiest rank sends in a step: the reduce-scatter of gradients, then the all-gather of weights,
-  /// both in float32.
-  public let reduceScatterBytes: Int
-  public let allGatherBytes: Int
+  /// Of all ranks together, as `bytes_sent` in the metrics.
+  public let traffic: Traffic
+  /// The most that one rank sends.
+  public let mostSent: Int
+  /// What an all-reduce of the gradient in float32 around a ring sends, all ranks together.
+  public let allReduceBytes: Int
 
   /// Plans `configuration` over a corpus with `vocabularySize` tokens and `trainingSamples` samples an epoch.
   ///
@@ -60,21 +88,47 @@ public struct RunPlan: Equatable, Sendable {
     realParameters = layout.parameterCount - binaryParameters
     packedModelBytes = (binaryParameters + 7) / 8 + 4 * (realParameters + scales)
 
-    let buffer = 4 * layout.elementCount
-    let levels = Int.bitWidth - lanesPerRank.upperBound.leadingZeroBitCount
-    memory = Memory(
-      parameters: buffer, gradients: buffer * levels, moments: 2 * buffer / ranks,
-      activations: Self.activationBytes(
-        model, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength),
-      teacher: configuration.teacher == nil ? 0 : buffer)
+    synchronisation = configuration.synchronisation
+    gradientFormat = configuration.gradientFormat
+    // Takes no memory: pages that are never written are never there.
+    let network = PretrainingModel(
+      layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength)
+    func exchange(_ synchronisation: Synchronisation) -> UpdateExchange {
+      UpdateExchange(
+        layout: layout, tree: LaneTree(laneCount: lanes), size: ranks, synchronisation: synchronisation,
+        format: configuration.gradientFormat)
+    }
+    func memory(_ exchange: UpdateExchange) -> Memory {
+      (0..<ranks).map { rank in
+        let updated = exchange.updated(by: rank)
+        return Memory(
+          weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
+          moments: 2 * 4 * updated.count,
+          gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
+          exchange: exchange.bufferBytes(of: rank),
+          checkpoint: 3 * 4 * exchange.partition.slice(of: rank).count,
+          activations: network.activationBytes,
+          teacher: configuration.teacher == nil ? 0 : 4 * layout.elementCount)
+      }.max { $0.total < $1.total }!
+    }
+    let own = exchange(configuration.synchronisation)
+    self.memory = memory(own)
+    replicatedMemory = memory(exchange(.replicated))
+    let sent = (0..<ranks).map { own.traffic(of: $0) }
+    traffic = sent.reduce(into: Traffic()) { total, part in
+      total.gradients += part.gradients
+      total.values += part.values
+      total.signs += part.signs
+      total.sums += part.sums
+    }
+    mostSent = sent.map(\.total).max()!
+    allReduceBytes = 2 * (ranks - 1) * 4 * layout.elementCount
 
     let globalBatch = configuration.training.globalBatch
     steps = configuration.training.steps
     stepsPerEpoch = trainingSamples / globalBatch
     tailSamples = trainingSamples % globalBatch
     tokensPerStep = globalBatch * configuration.data.sequenceLength
-    allGatherBytes = buffer / ranks * (ranks - 1)
-    reduceScatterBytes = allGatherBytes * Self.mostParts(ranks: ranks, lanes: lanes)
   }
 
   /// How often the run sees each sample; 0 if the corpus has fewer samples than one step takes.
@@ -89,36 +143,5 @@ public struct RunPlan: Equatable, Sendable {
         ranks: ranks, globalBatch: configuration.training.globalBatch,
         microBatch: configuration.training.microBatch)
     }
-  }
-
-  /// The most parts that a rank sends of its gradient: the maximal subtrees (aligned powers of two) in its run of
-  /// lanes, where rank r begins at lane ⌊r·V/W⌋.
-  private static func mostParts(ranks: Int, lanes: Int) -> Int {
-    var most = 1
-    for rank in 0..<ranks {
-      var (lane, parts) = (rank * lanes / ranks, 0)
-      let end = (rank + 1) * lanes / ranks
-      while lane < end {
-        var width = lane == 0 ? Int.max / 2 + 1 : lane & -lane
-        while width > end - lane { width /= 2 }
-        lane += width
-        parts += 1
-      }
-      most = max(most, parts)
-    }
-    return most
-  }
-
-  /// Float32 values that a token leaves for backward in a block (the inputs of the block, of both normalisations, of
-  /// GELU, the projections, the context, and the probabilities before and after they are binarised), two bits for
-  /// each binary operand, and the vocabulary head on 15 % of the tokens.
-  private static func activationBytes(_ model: ModelConfiguration, sequences: Int, length: Int) -> Int {
-    let tokens = sequences * length
-    let (hidden, intermediate) = (model.hiddenSize, model.intermediateSize)
-    let floats = 8 * hidden + intermediate + 2 * model.heads * length
-    let binaryOperands = 8 * hidden + intermediate + model.heads * length
-    let blocks = model.layers * tokens * (4 * floats + binaryOperands / 4)
-    let head = (tokens * 3 / 20 + 1) * 4 * (3 * hidden + 2 * model.vocabularySize)
-    return blocks + 4 * 2 * tokens * hidden + head
   }
 }

@@ -3,7 +3,6 @@ import Foundation
 extension RunPlan {
   /// The plan as a table for people.
   public var text: String {
-    let sent = reduceScatterBytes + allGatherBytes
     let perRank =
       lanesPerRank.lowerBound == lanesPerRank.upperBound
       ? "\(lanesPerRank.lowerBound)" : "\(lanesPerRank.lowerBound) to \(lanesPerRank.upperBound)"
@@ -17,11 +16,15 @@ extension RunPlan {
       ("lanes", Self.grouped(lanes), "micro-batches of a step"),
       ("lanes a rank", perRank, ""),
       ("", "", ""),
-      ("memory a rank", Self.size(memory.total), ""),
-      ("  parameters", Self.size(memory.parameters), ""),
+      ("memory a rank", Self.size(memory.total), share(memory.total, of: replicatedMemory.total)),
+      ("  weights", Self.size(memory.weights), weightsNote),
+      ("  packed weights", Self.size(memory.packed), "1 bit each, in two layouts"),
+      ("  moments", Self.size(memory.moments), synchronisation == .sharded ? "1/\(ranks) of them" : "all"),
+      ("  these three", Self.size(memory.state), share(memory.state, of: replicatedMemory.state)),
       ("  gradients", Self.size(memory.gradients), ""),
-      ("  moments", Self.size(memory.moments), ranks == 1 ? "" : "1/\(ranks) of them"),
-      ("  activations", Self.size(memory.activations), "estimate"),
+      ("  exchange", Self.size(memory.exchange), ""),
+      ("  checkpoint", Self.size(memory.checkpoint), "a copy while one is written"),
+      ("  activations", Self.size(memory.activations), "of a micro-batch"),
     ]
     if memory.teacher > 0 { rows.append(("  teacher", Self.size(memory.teacher), "if of the model's shape")) }
     rows += [
@@ -35,9 +38,15 @@ extension RunPlan {
       ("tokens a step", Self.grouped(tokensPerStep), "padding included"),
       ("tokens", Self.grouped(tokensPerStep * steps), ""),
       ("", "", ""),
-      ("sent a step and rank", Self.size(sent), ""),
-      ("  reduce-scatter", Self.size(reduceScatterBytes), "gradients, float32"),
-      ("  all-gather", Self.size(allGatherBytes), "weights, float32"),
+      ("sent a step", Self.size(traffic.total), allReduceNote),
+      ("  gradients", Self.size(traffic.gradients), gradientFormat.rawValue),
+      (
+        "  values", Self.size(traffic.values),
+        synchronisation == .sharded ? "real-valued parameters, float32" : "the total gradient, float32"
+      ),
+      ("  signs", Self.size(traffic.signs), "of binary matrices"),
+      ("  sums", Self.size(traffic.sums), "for norm, means and scales"),
+      ("  busiest rank", Self.size(mostSent), ""),
     ]
     let width = rows.map(\.1.count).max() ?? 0
     return rows.map { name, value, note in
@@ -46,6 +55,24 @@ extension RunPlan {
       let row = name.padding(toLength: 22, withPad: " ", startingAt: 0) + gap + value
       return note.isEmpty ? row + "\n" : row + "  " + note + "\n"
     }.joined()
+  }
+
+  private var weightsNote: String {
+    synchronisation == .sharded ? "all real-valued, 1/\(ranks) of the latent weights" : "all"
+  }
+
+  private func share(_ own: Int, of replicated: Int) -> String {
+    synchronisation == .sharded
+      ? "\(Self.percent(own, replicated)) of \(Self.size(replicated)) replicated" : "replicated"
+  }
+
+  private var allReduceNote: String {
+    ranks == 1
+      ? "" : "all ranks; \(Self.percent(traffic.total, allReduceBytes)) of an all-reduce in float32"
+  }
+
+  private static func percent(_ part: Int, _ whole: Int) -> String {
+    String(format: "%.1f %%", 100 * Double(part) / Double(whole))
   }
 
   /// 1234567 as `1,234,567`.

@@ -2,52 +2,92 @@ import BinaryModel
 import Collectives
 import Kernels
 
-/// The update of a step, shared among the ranks: each owns a slice of the flat vector, with the moments of AdamW for it.
+/// The update of a step, shared among the ranks.
+///
+/// Sharded, each rank owns a slice of the flat vector: its latent weights and the moments of AdamW for it. After the
+/// gradient is reduced onto the owners, each clips, updates and packs its slice, and the ranks gather signs and sums of the
+/// binary matrices, and float32 of everything else. Replicated, the ranks gather the gradient instead, and all do the same
+/// update of everything. Both give the same bits.
 ///
 /// Legend: W ranks, E elements of the flat vector, V lanes.
 struct ShardedOptimizer: ~Copyable {
-  let partition: SlicePartition
-  /// The elements that this rank owns.
+  let exchange: UpdateExchange
+  /// The elements that this rank owns, and gives to a checkpoint.
   let slice: Range<Int>
-  let firstMoments: FloatBuffer
-  let secondMoments: FloatBuffer
-  private let gradient: FloatBuffer
+  /// The elements that it updates: the slice, or all of replicated state.
+  let updated: Range<Int>
+  private let firstMoments: FloatBuffer
+  private let secondMoments: FloatBuffer
   private let reduction: TreeReduction
-  /// The parameters' parts within the slice, and whether weight decay applies.
+  /// The sums of all pieces.
+  private let sums: FloatBuffer
+  /// The parameters' parts within `updated`, and whether weight decay applies.
   private let segments: [(range: Range<Int>, decays: Bool)]
 
-  /// - Cost: memory of 12·E / W bytes.
-  init(layout: ParameterLayout, tree: LaneTree, rank: Int, size: Int) {
-    partition = SlicePartition(count: layout.elementCount, size: size)
-    let slice = partition.slice(of: rank)
+  /// - Cost: memory of 8·E / W bytes, 8·E of replicated state.
+  init(layout: ParameterLayout, exchange: UpdateExchange, rank: Int) {
+    self.exchange = exchange
+    let slice = exchange.partition.slice(of: rank)
+    let updated = exchange.updated(by: rank)
     self.slice = slice
-    firstMoments = FloatBuffer(count: slice.count)
-    secondMoments = FloatBuffer(count: slice.count)
-    gradient = FloatBuffer(count: slice.count)
-    reduction = TreeReduction(tree: tree, slices: partition.slices, rank: rank)
+    self.updated = updated
+    firstMoments = FloatBuffer(count: updated.count)
+    secondMoments = FloatBuffer(count: updated.count)
+    reduction = TreeReduction(
+      tree: exchange.tree, slices: exchange.partition.slices, rank: rank, format: exchange.format)
+    sums = FloatBuffer(
+      count: exchange.packed.pieces.count * PretrainingModel.pieceSumBytes / MemoryLayout<Float>.size)
     segments = layout.parameters.compactMap { parameter in
-      let range = parameter.range.clamped(to: slice)
+      let range = parameter.range.clamped(to: updated)
       return range.isEmpty ? nil : (range, parameter.decays)
     }
   }
 
-  /// Adds the lanes' gradients up, clips by the global norm, updates the slice and gathers all slices.
+  /// The moments of the elements `range`, which this rank keeps.
+  func moments(_ range: Range<Int>) -> (first: FloatView, second: FloatView) {
+    let own = range.lowerBound - updated.lowerBound..<range.upperBound - updated.lowerBound
+    return (firstMoments.view[own], secondMoments.view[own])
+  }
+
+  /// Adds the lanes' gradients up, clips by the global norm, updates, and publishes.
   ///
   /// - Parameters:
-  ///   - nodes: this rank's subtree sums of the gradient.
-  ///   - parameters: the whole flat vector; all of it is new afterwards.
+  ///   - nodes: this rank's subtree sums of the gradient; overwritten.
+  ///   - parameters: the flat vector. Sharded, latent weights of other owners are never read or written.
+  ///   - model: gets the new binary weights.
   ///   - step: the number of the update, from 1.
   ///   - clip: the largest norm; 0 does not clip.
   /// - Returns: the global 2-norm of the gradient before clipping.
   /// - Throws: `TrainingError.notFinite` on all ranks alike, before anything is changed; `WorldError`.
-  /// - Cost: sends about 8·E bytes, less the own slice; updates E / W elements.
+  /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
   func update(
-    _ parameters: FloatView, nodes: [(node: LaneTree.Node, view: FloatView)], step: Int, learningRate: Float,
-    clip: Float, weightDecay: Float, world: borrowing World
+    _ parameters: FloatView, model: inout PretrainingModel,
+    nodes: [(node: LaneTree.Node, view: FloatView)], step: Int, learningRate: Float, clip: Float,
+    weightDecay: Float, world: borrowing World
   ) throws -> Float {
-    let gradient = gradient.view
-    try world.reduceScatter(nodes, with: reduction, into: gradient)
-    let chunks = partition.chunks(in: slice)
+    // The total takes the place of this rank's first sum.
+    let whole = nodes[0].view
+    try world.reduceScatter(nodes, with: reduction, into: whole[slice])
+    let norm = try norm(whole[slice], world: world)
+    guard norm.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient norm") }
+    if exchange.synchronisation == .replicated {
+      try world.allGather(whole, ranges: exchange.partition.slices)
+    }
+    let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
+    let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
+    for (range, decays) in segments {
+      let (first, second) = moments(range)
+      step.update(
+        parameters[range], gradients: whole[range], firstMoments: first, secondMoments: second,
+        decay: decays ? weightDecay : 0)
+    }
+    try publish(parameters, model: &model, world: world)
+    return Float(norm)
+  }
+
+  /// The global 2-norm of a vector of which this rank has its slice.
+  private func norm(_ gradient: FloatView, world: borrowing World) throws(WorldError) -> Double {
+    let chunks = exchange.partition.chunks(in: slice)
     var squares = [Double](repeating: 0, count: chunks.count)
     squares.withUnsafeMutableBufferPointer { squares in
       let squares = squares.baseAddress
@@ -57,17 +97,24 @@ struct ShardedOptimizer: ~Copyable {
         squares![index] = part.sumOfSquares()
       }
     }
-    let norm = try world.sumOfChunks(squares, partition: partition).squareRoot()
-    guard norm.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient norm") }
-    let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
-    let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
-    for (range, decays) in segments {
-      let own = range.lowerBound - slice.lowerBound..<range.upperBound - slice.lowerBound
-      step.update(
-        parameters[range], gradients: gradient[own], firstMoments: firstMoments.view[own],
-        secondMoments: secondMoments.view[own], decay: decays ? weightDecay : 0)
-    }
-    try world.allGather(parameters, ranges: partition.slices)
-    return Float(norm)
+    return try world.sumOfChunks(squares, partition: exchange.partition).squareRoot()
+  }
+
+  /// Gives all ranks what the model needs of the parameters that each has for its slice: signs and scales of the binary
+  /// matrices, and all else in float32. Of replicated state every rank has everything, and just packs it.
+  func publish(
+    _ parameters: FloatView, model: inout PretrainingModel, world: borrowing World
+  ) throws(WorldError) {
+    guard exchange.synchronisation == .sharded else { return model.binarise(parameters) }
+    let all = sums.view.bytes
+    let own = exchange.sumParts[world.rank][0]
+    model.sumPieces(
+      exchange.packed.pieces(in: slice), of: parameters,
+      into: UnsafeMutableRawBufferPointer(rebasing: all[own]))
+    try world.allGather(all, parts: exchange.sumParts)
+    model.packSigns(of: slice, parameters, sums: all)
+    try world.allGather(model.signBytes, parts: exchange.signParts)
+    try world.allGather(parameters.bytes, parts: exchange.realParts)
+    model.arrangeSigns()
   }
 }

@@ -8,6 +8,8 @@ struct TrainingLoop: ~Copyable {
   private let progress: RankProgress
   private var checkpoints: CheckpointCycle
   private var clock: StopClock
+  /// So many steps before a checkpoint its memory begins to get ready.
+  private let stepsAhead: Int
   /// The last word of every rank.
   private var notices: [StepNotice] = []
 
@@ -18,6 +20,7 @@ struct TrainingLoop: ~Copyable {
     _ inputs: RunInputs, run: String, savedStep: Int?, start: ContinuousClock.Instant, progress: RankProgress
   ) {
     configuration = inputs.configuration
+    stepsAhead = min(4, inputs.configuration.checkpoint.every)
     self.progress = progress
     checkpoints = CheckpointCycle(
       run: run, configuration: inputs.configuration, savedStep: savedStep, progress: progress)
@@ -50,12 +53,14 @@ struct TrainingLoop: ~Copyable {
       if run.step % configuration.checkpoint.every == 0 && run.step < steps {
         try checkpoints.begin(run, journal: &journal, clock: &clock, world: world)
       }
+      if (run.step + stepsAhead) % configuration.checkpoint.every == 0 { checkpoints.prepare(run) }
     }
     try save(run, journal: &journal, world: world)
     progress.enter(.ending)
     journal?.end(
       .finished, step: run.step, reason: "",
-      "finished after step \(run.step); weights in checkpoints/\(checkpointName(step: run.step))/model.safetensors")
+      "finished after step \(run.step); weights in checkpoints/\(checkpointName(step: run.step))/model.safetensors"
+    )
     return .finished
   }
 

@@ -65,7 +65,8 @@ struct PretrainCommand: ParsableCommand {
 
   @Flag(
     help:
-      "Start although three starts before brought no new checkpoint (exit code 78), once the cause is mended.")
+      "Start although three starts before brought no new checkpoint (exit code 78), once the cause is mended."
+  )
   var tryAgain = false
 
   @Flag(
@@ -90,7 +91,8 @@ struct PretrainCommand: ParsableCommand {
   var options: PretrainOptions {
     PretrainOptions(
       configurationFile: config, overrides: overrides, runDirectory: runDir,
-      resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, triesAgain: tryAgain, isDryRun: dryRun,
+      resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, triesAgain: tryAgain,
+      isDryRun: dryRun,
       plannedRanks: ranks)
   }
 

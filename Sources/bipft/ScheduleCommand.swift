@@ -14,11 +14,14 @@ struct ScheduleCommand: ParsableCommand {
 
         bipft schedule --config configs/demo.yaml --step 1 --json
         bipft schedule --config configs/demo.yaml --held-out --json
+        bipft schedule --config configs/demo.yaml --plan --ranks 8
         bipft schedule --audit runs/demo
 
       Steps count from 1, as in metrics.jsonl: step N is the batch of the Nth update. With --json each line is one object: \
       step, epoch, and per lane (micro-batch) sample_ids, input_ids, token_type_ids, attention_mask, labels (-100 where \
       nothing is predicted) and next_sentence_label (0: the second segment follows the first).
+
+      --plan shows shards, lanes, epochs and the samples that an epoch leaves out, and which lanes and shards each rank has.
 
       --audit replays all that happened to a run (restarts, other numbers of ranks, steps done again) and proves that every \
       sample came exactly once an epoch, or names gaps and duplicates (exit code 78).
@@ -42,10 +45,20 @@ struct ScheduleCommand: ParsableCommand {
   @Flag(help: "Show the held-out batches that evaluations read.")
   var heldOut = false
 
+  @Flag(help: "Show the numbers of the schedule, and the shards that each rank reads in an epoch.")
+  var plan = false
+
+  @Option(help: ArgumentHelp("With --plan: for this many ranks.", valueName: "n"))
+  var ranks: Int = 1
+
+  @Option(help: ArgumentHelp("With --plan: this epoch, from 0.", valueName: "n"))
+  var epoch: UInt32 = 0
+
   @Flag(help: "Print whole batches as JSON; without it, the sample numbers of each lane.")
   var json = false
 
-  @Option(help: ArgumentHelp("Prove that this run used every sample exactly once an epoch.", valueName: "run"))
+  @Option(
+    help: ArgumentHelp("Prove that this run used every sample exactly once an epoch.", valueName: "run"))
   var audit: String?
 
   @Option(
@@ -55,17 +68,22 @@ struct ScheduleCommand: ParsableCommand {
 
   func validate() throws {
     if audit != nil {
-      guard config == nil, step == nil, !heldOut, overrides.isEmpty else {
-        throw ValidationError("--audit takes the run's own configuration: no --config, --set, --step or --held-out")
+      guard config == nil, step == nil, !heldOut, !plan, overrides.isEmpty else {
+        throw ValidationError(
+          "--audit takes the run's own configuration: no --config, --set, --step, --held-out or --plan")
       }
       return
     }
     if corpus != nil { throw ValidationError("--corpus needs --audit") }
     if config == nil { throw ValidationError("give --config FILE, or --audit RUN") }
+    if plan {
+      if step != nil || heldOut { throw ValidationError("--plan excludes --step and --held-out") }
+      return
+    }
     if let step, step < 1 { throw ValidationError("--step \(step): steps count from 1") }
     if count < 1 { throw ValidationError("--count \(count): use 1 or more") }
     if heldOut && step != nil { throw ValidationError("--step and --held-out exclude each other") }
-    if !heldOut && step == nil { throw ValidationError("give --step N, or --held-out") }
+    if !heldOut && step == nil { throw ValidationError("give --step N, --held-out or --plan") }
   }
 
   func run() throws {
@@ -76,6 +94,10 @@ struct ScheduleCommand: ParsableCommand {
       }
       let configuration = try RunConfiguration.load(file: config ?? "", overrides: overrides)
       let inputs = try RunInputs(configuration)
+      if plan {
+        print(try inputs.schedulePlan(ranks: ranks, epoch: epoch))
+        return
+      }
       guard let step else {
         show(nil, try heldOutBatches(inputs))
         return

@@ -63,6 +63,12 @@ struct TinyModel {
     }
   }
 
+  /// A batch by itself.
+  static func batch(_ c: ModelConfiguration, sequences: Int, length: Int, seed: UInt32) -> Batch {
+    var draws = Draws(seed)
+    return batch(c, sequences: sequences, length: length, &draws)
+  }
+
   private static func batch(
     _ c: ModelConfiguration, sequences: Int, length: Int, _ draws: inout Draws
   ) -> Batch {

@@ -6,8 +6,10 @@ import Testing
   static let count = 37
 
   /// Accumulates the lanes of `run` and checks every node against the recursive sum of its lanes.
-  private func check(_ tree: LaneTree, _ run: Range<Int>, _ gradients: [[Float]]) {
-    var accumulator = TreeAccumulator(tree: tree, lanes: run, count: Self.count)
+  private func check(
+    _ tree: LaneTree, _ run: Range<Int>, _ gradients: [[Float]], _ format: WireFormat
+  ) {
+    var accumulator = TreeAccumulator(tree: tree, lanes: run, count: Self.count, format: format)
     for _ in 0..<2 {  // the second step reuses the memory
       for lane in run {
         let view = accumulator.begin()
@@ -20,7 +22,9 @@ import Testing
       #expect(nodes.map(\.node) == tree.maximalNodes(of: run))
       for (node, view) in nodes {
         let lanes = tree.lanes(of: node)
-        let expected = referenceSum(laneCount: lanes.count, gradients: Array(gradients[lanes]))
+        let expected = referenceSum(
+          laneCount: lanes.count, gradients: Array(gradients[lanes]), format: format,
+          isRoot: node == tree.root)
         #expect(bits(view.array) == bits(expected), "\(node) of \(tree.laneCount) lanes, run \(run)")
       }
     }
@@ -30,8 +34,36 @@ import Testing
     let tree = LaneTree(laneCount: laneCount)
     let gradients = (0..<laneCount).map { gradient(lane: $0, count: Self.count) }
     for size in tree.validSizes {
-      for rank in 0..<size { check(tree, tree.lanes(of: rank, size: size), gradients) }
+      for rank in 0..<size {
+        for format in WireFormat.allCases {
+          check(tree, tree.lanes(of: rank, size: size), gradients, format)
+        }
+      }
     }
+  }
+
+  /// Ties, carries into the exponent, zeros, what is not finite.
+  @Test func roundsToNearestEven() {
+    let tree = LaneTree(laneCount: 2)
+    let patterns: [UInt32] = [
+      0x3F80_8000, 0x3F81_8000, 0x3F80_8001, 0x3F80_7FFF, 0x3FFF_FFFF, 0xBF80_8000, 0xBFFF_8000, 0,
+      0x8000_0000,
+      0x7F7F_FFFF, 0x7F80_0000, 0xFF80_0000, 0x0000_8001, 0x0000_8000, 0x0080_0000, 0x3F80_0000, 0x3F81_8000,
+    ]
+    let expected: [UInt32] = [
+      0x3F80_0000, 0x3F82_0000, 0x3F81_0000, 0x3F80_0000, 0x4000_0000, 0xBF80_0000, 0xC000_0000, 0,
+      0x8000_0000,
+      0x7F80_0000, 0x7F80_0000, 0xFF80_0000, 0x0001_0000, 0x0000_0000, 0x0080_0000, 0x3F80_0000, 0x3F82_0000,
+    ]
+    var accumulator = TreeAccumulator(tree: tree, lanes: 0..<1, count: patterns.count + 2, format: .bfloat16)
+    let view = accumulator.begin()
+    for (i, pattern) in patterns.enumerated() { view[i] = Float(bitPattern: pattern) }
+    view[patterns.count] = Float(bitPattern: 0x7F80_0001)
+    view[patterns.count + 1] = Float(bitPattern: 0xFFFF_FFFF)
+    accumulator.end()
+    let rounded = accumulator.nodes[0].view.array
+    #expect(bits(Array(rounded.prefix(patterns.count))) == expected)
+    #expect(rounded.suffix(2).allSatisfy { $0.isNaN })
   }
 
   @Test func holdsFewBuffers() {

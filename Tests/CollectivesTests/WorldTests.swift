@@ -90,11 +90,51 @@ import Testing
     }
   }
 
+  @Test func gatherOfManyRangesARank() throws {
+    try inWorld { world in
+      // Rank r has every byte of its own that is not a multiple of 5: in runs of 4, and none if r % 3 is 2.
+      let count = 1000
+      let parts = (0..<world.size).map { rank in
+        rank % 3 == 2
+          ? [] : stride(from: rank * count, to: (rank + 1) * count, by: 5).map { $0 + 1..<$0 + 5 }
+      }
+      func value(_ byte: Int) -> UInt8 { UInt8(truncatingIfNeeded: byte &* 7 + byte / 256) }
+      var bytes = [UInt8](repeating: 0, count: world.size * count)
+      for range in parts[world.rank] { for byte in range { bytes[byte] = value(byte) } }
+      let before = world.bytesSent(by: .allGather)
+      try bytes.withUnsafeMutableBytes { try world.allGather($0, parts: parts) }
+      var expected = [UInt8](repeating: 0, count: bytes.count)
+      for range in parts.joined() { for byte in range { expected[byte] = value(byte) } }
+      #expect(bytes == expected)
+      let all = parts.joined().reduce(0) { $0 + $1.count }
+      let next = parts[(world.rank + 1) % world.size].reduce(0) { $0 + $1.count }
+      #expect(world.bytesSent(by: .allGather) - before == (world.size == 1 ? 0 : all - next))
+    }
+  }
+
+  @Test func scatterFromEveryRoot() throws {
+    try inWorld { world in
+      for root in 0..<world.size {
+        let ranges = Self.unevenSlices(count: 5000, size: world.size)
+        let buffer = FloatBuffer(count: 5000)
+        if world.rank == root { for i in 0..<5000 { buffer.view[i] = Float(i + root) } }
+        let before = world.bytesSent(by: .scatter)
+        try world.scatter(buffer.view, ranges: ranges, from: root)
+        for i in 0..<5000 where ranges[world.rank].contains(i) || world.rank == root {
+          #expect(buffer.view[i] == Float(i + root))
+        }
+        let others = 4 * (5000 - ranges[root].count)
+        #expect(world.bytesSent(by: .scatter) - before == (world.rank == root ? others : 0))
+      }
+    }
+  }
+
   // MARK: Sums
 
   /// One step's worth: accumulates this rank's lanes, reduces, and compares with the recursive sum.
   private static func checkReduction(
-    in world: borrowing World, laneCount: Int, slices: [Range<Int>], inPlace: Bool
+    in world: borrowing World, laneCount: Int, slices: [Range<Int>], inPlace: Bool,
+    format: WireFormat = .float32
   ) throws {
     let tree = LaneTree(laneCount: laneCount)
     let count = slices.last!.upperBound
@@ -102,11 +142,11 @@ import Testing
     // Long gradients repeat themselves, at a period that fits no boundary.
     let period = min(count, 1021)
     let gradients = (0..<laneCount).map { gradient(lane: $0, count: period) }
-    let periodSum = bits(referenceSum(laneCount: laneCount, gradients: gradients))
+    let periodSum = bits(referenceSum(laneCount: laneCount, gradients: gradients, format: format))
     let slice = slices[world.rank]
     let expected = slice.map { periodSum[$0 % period] }
-    var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count)
-    let reduction = TreeReduction(tree: tree, slices: slices, rank: world.rank)
+    var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count, format: format)
+    let reduction = TreeReduction(tree: tree, slices: slices, rank: world.rank, format: format)
     let separate = FloatBuffer(count: slice.count)
     for step in 0..<2 {
       for lane in lanes {
@@ -122,7 +162,7 @@ import Testing
       try world.reduceScatter(nodes, with: reduction, into: result)
       #expect(bits(result.array) == expected, "lanes \(laneCount), step \(step)")
       #expect(
-        world.bytesSent(by: .reduceScatter) - before == nodes.count * (count - slice.count) * 4,
+        world.bytesSent(by: .reduceScatter) - before == nodes.count * (count - slice.count) * format.width,
         "lanes \(laneCount), step \(step)")
     }
   }
@@ -145,6 +185,8 @@ import Testing
         let slices = Self.unevenSlices(count: count, size: world.size)
         try Self.checkReduction(in: world, laneCount: laneCount, slices: slices, inPlace: false)
         try Self.checkReduction(in: world, laneCount: laneCount, slices: slices, inPlace: true)
+        try Self.checkReduction(
+          in: world, laneCount: laneCount, slices: slices, inPlace: true, format: .bfloat16)
       }
     }
   }
@@ -160,6 +202,8 @@ import Testing
       var lopsided = [Range<Int>](repeating: 0..<0, count: world.size)
       lopsided[world.size - 1] = 0..<count
       try Self.checkReduction(in: world, laneCount: world.size, slices: lopsided, inPlace: false)
+      try Self.checkReduction(
+        in: world, laneCount: world.size, slices: lopsided, inPlace: false, format: .bfloat16)
     }
   }
 

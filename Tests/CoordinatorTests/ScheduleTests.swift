@@ -179,7 +179,7 @@ struct ScheduleTests {
 }
 
 /// Orders that must never change: a run resumed by a later release reads the very same samples.
-struct GoldenScheduleTests {
+struct ScheduleStabilityTests {
   @Test func small() throws {
     let schedule = try Schedule(
       shardSampleCounts: [11, 0, 7, 5], seed: 42, globalBatch: 4, microBatch: 2, window: 6)

@@ -75,14 +75,17 @@ extension FaultTests {
       defer { _ = try? Program.run("/bin/umount", [folder]) }
       let job = try scene.start("disk/run", ranks: 2, ["training.steps=1000000"])
       job.wait { job.lastCheckpoint != nil }
-      // What is left, to the last byte.
+      // What is left, to the last byte, and what the removal of old checkpoints gives back.
       let ballast = folder + "/ballast"
-      _ = FileManager.default.createFile(atPath: ballast, contents: nil)
-      let descriptor = open(ballast, O_WRONLY)
+      let descriptor = open(ballast, O_WRONLY | O_CREAT, 0o644)
       let block = [UInt8](repeating: 1, count: 4096)
-      while write(descriptor, block, block.count) > 0 {}
+      #expect(
+        job.wait {
+          while write(descriptor, block, block.count) > 0 {}
+          return job.output.contains("not written, older ones stay")
+        })
+      #expect(job.output.contains("No space left on device"))
       close(descriptor)
-      #expect(job.wait { job.output.contains("No space left on device; the run goes on") })
       #expect(job.isRunning)
       // It trains on, and room makes things good again.
       try FileManager.default.removeItem(atPath: ballast)
@@ -106,7 +109,8 @@ extension FaultTests {
       let store = try CheckpointStore(run: scene.path("keep"))
       #expect(try store.list().map(\.step) == [80, 160, 220, 240])
       let prune = try Program.bipft(["checkpoint", "prune", scene.path("keep"), "--keep-every", "160"])
-      #expect(prune.code == 0 && prune.output.contains("removed: \(scene.path("keep"))/checkpoints/step-00000080"))
+      #expect(
+        prune.code == 0 && prune.output.contains("removed: \(scene.path("keep"))/checkpoints/step-00000080"))
       #expect(try store.list().map(\.step) == [160, 220, 240])
     }
 
@@ -146,7 +150,9 @@ extension FaultScene {
     let job = try start(name, ranks: 3)
     job.wait { job.output.contains("going on from") }
     #expect(
-      job.lines.contains { $0.contains("skipped: checkpoint \(damaged.path) is damaged: ") && $0.contains(file) },
+      job.lines.contains {
+        $0.contains("skipped: checkpoint \(damaged.path) is damaged: ") && $0.contains(file)
+      },
       "\(job.output)")
     #expect(job.end() == 0, "\(job.output)")
     try expectSameResults(name)

@@ -124,7 +124,8 @@ extension FaultTests {
       let first = try scene.start("two", ranks: 2, ["training.steps=1000000"])
       first.wait { first.lastCheckpoint != nil }
       let second = try Program.pretrain(scene.tiny.arguments("two"), ranks: 2)
-      #expect(second.code == 78 && second.errors.contains("is in use by another job (host "), "\(second.errors)")
+      #expect(
+        second.code == 78 && second.errors.contains("is in use by another job (host "), "\(second.errors)")
       let prune = try Program.bipft(["checkpoint", "prune", scene.path("two")])
       #expect(prune.code == 78 && prune.errors.contains("is in use by another job"), "\(prune.errors)")
       #expect(first.isRunning)
@@ -154,7 +155,8 @@ extension FaultTests {
       changed = lines
       changed.insert(lines[index(100)], at: index(100))
       let twice = try audit(changed)
-      #expect(twice.code == 78 && twice.output.contains("duplicate: step 100 stands twice"), "\(twice.output)")
+      #expect(
+        twice.code == 78 && twice.output.contains("duplicate: step 100 stands twice"), "\(twice.output)")
       changed = lines
       changed[index(100)].replace("\"samples\": \"", with: "\"samples\": \"x")
       let other = try audit(changed)

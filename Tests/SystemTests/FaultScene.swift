@@ -9,7 +9,8 @@ import Testing
 /// `BIPFT_FAULT_SEED=s` repeats the moments of a printed seed.
 final class FaultScene: Sendable {
   static let steps = 240
-  static let rounds = max(1, ProcessInfo.processInfo.environment["BIPFT_FAULT_ROUNDS"].flatMap { Int($0) } ?? 1)
+  static let rounds = max(
+    1, ProcessInfo.processInfo.environment["BIPFT_FAULT_ROUNDS"].flatMap { Int($0) } ?? 1)
   private static let seed =
     ProcessInfo.processInfo.environment["BIPFT_FAULT_SEED"].flatMap { UInt64($0) }
     ?? UInt64.random(in: 0..<1_000_000)

@@ -112,7 +112,8 @@ import Testing
       let code = job.end()
       #expect(code == 70, "\(job.output)")
       let line = try #require(job.lines.last)
-      #expect(line.contains("rank \(rank) (") && line.contains("does not run") && line.contains("; "), "\(line)")
+      #expect(
+        line.contains("rank \(rank) (") && line.contains("does not run") && line.contains("; "), "\(line)")
       #expect(line.contains("hang_timeout"))
       #expect(job.lines.count { $0.contains("hang_timeout") } == 1, "\(job.output)")
       let state = try #require(try scene.state(name))

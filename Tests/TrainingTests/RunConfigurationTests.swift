@@ -60,6 +60,7 @@ private func changed(_ line: String, to new: String) -> String {
     let run = try RunConfiguration.parse(base, file: "a.yaml")
     #expect(run.seed == 7)
     #expect(run.threads == nil)
+    #expect(run.synchronisation == .sharded && run.gradientFormat == .float32)
     #expect(run.initialWeights == nil)
     #expect(run.teacher == nil)
     #expect(run.model.hiddenSize == 64)
@@ -116,11 +117,13 @@ private func changed(_ line: String, to new: String) -> String {
       "seed=18446744073709551615", "threads=3", "initial_weights=\"a \\\"b\\\": c\\\\d\\u00e9.safetensors\"",
       "teacher='null'", "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
       "model.step_size_fit=least_squares", "data.corpus='12'",
+      "synchronisation=replicated", "gradient_format=bfloat16",
     ]
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
     #expect(run.seed == .max && run.threads == 3 && run.teacher == "null" && run.data.corpus == "12")
     #expect(run.initialWeights == "a \"b\": c\\dé.safetensors")
     #expect(run.model.stepSizeFit == .leastSquares)
+    #expect(run.synchronisation == .replicated && run.gradientFormat == .bfloat16)
     #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
     #expect(
       run.canonicalText == (try RunConfiguration.parse(run.canonicalText, file: "b.yaml")).canonicalText)
@@ -132,6 +135,8 @@ private func changed(_ line: String, to new: String) -> String {
       text == """
         seed: 7
         threads: auto
+        synchronisation: sharded
+        gradient_format: float32
         stop_after: null
         hang_timeout: 600
         initial_weights: null
@@ -178,8 +183,10 @@ private func changed(_ line: String, to new: String) -> String {
   @Test func definingTextIgnoresWhatChangesNoNumber() throws {
     let run = try RunConfiguration.parse(base, file: "a.yaml")
     let same = try RunConfiguration.parse(
-      base, file: "b.yaml", overrides: [
-        "threads=2", "checkpoint.every=1", "checkpoint.keep=9", "checkpoint.keep_every=7", "stop_after=1h",
+      base, file: "b.yaml",
+      overrides: [
+        "threads=2", "synchronisation=replicated", "checkpoint.every=1", "checkpoint.keep=9",
+        "checkpoint.keep_every=7", "stop_after=1h",
         "hang_timeout=5", "training.maximum_skipped_steps=3", "training.replica_check_every=1",
       ])
     #expect(run.definingText == same.definingText)
@@ -188,11 +195,12 @@ private func changed(_ line: String, to new: String) -> String {
     #expect(differing.map(\.0.key) == ["training.steps"])
     #expect(differing.map(\.0.value) == ["600"] && differing.map(\.1.value) == ["601"])
     #expect(run.definingText != other.definingText)
-    #expect(run.definingSettings.count == run.settings.count - 8)
+    #expect(run.definingSettings.count == run.settings.count - 9)
   }
 
   @Test(arguments: [
-    ("84600", 84_600), ("23h30m", 84_600), ("1d", 86_400), ("90m30s", 5_430), ("1d2h3m4s", 93_784), ("null", nil),
+    ("84600", 84_600), ("23h30m", 84_600), ("1d", 86_400), ("90m30s", 5_430), ("1d2h3m4s", 93_784),
+    ("null", nil),
   ])
   func stopAfterIsATime(_ text: String, _ seconds: Int?) throws {
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: ["stop_after=\(text)"])
@@ -256,6 +264,14 @@ private func changed(_ line: String, to new: String) -> String {
       "seed: 7", "seed: 7\nwarmup_steps: 3",
       "2: warmup_steps: unknown key; did you mean training.warmup_steps?"
     ),
+    (
+      "seed: 7", "seed: 7\nsynchronisation: none",
+      "2: synchronisation: expected sharded or replicated, found none"
+    ),
+    (
+      "seed: 7", "seed: 7\ngradient_format: float16",
+      "2: gradient_format: expected float32 or bfloat16, found float16"
+    ),
     ("model:", "modle:", "2: modle: unknown key; did you mean model?"),
     (
       "  keep: 2", "  keep: 2\n  compression: 1",
@@ -263,7 +279,7 @@ private func changed(_ line: String, to new: String) -> String {
     ),
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
-      "2: optimizer: unknown key; there are seed, threads, stop_after, hang_timeout, initial_weights, teacher "
+      "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, stop_after, hang_timeout, initial_weights, teacher "
         + "and the sections model, data, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "4: model.layers: given more than once; keep one"),

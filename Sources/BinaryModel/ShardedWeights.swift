@@ -1,0 +1,46 @@
+import Kernels
+
+/// Binarising together with the owners of other slices of the flat vector: what `binarise` does, in steps between which
+/// the ranks exchange what the others need. The bits are those of `binarise` over the whole vector.
+extension PretrainingModel {
+  /// Bytes of a piece's sums.
+  public static var pieceSumBytes: Int { MemoryLayout<PackedWeights.Sums>.stride }
+
+  /// Bytes of the packed weights.
+  public var packedBytes: Int { weights.byteCount }
+
+  /// The signs of all latent weights; those of a slice are at `PackedLayout.signRanges`. With `scales` all that the
+  /// products know of the binary matrices.
+  public var signBytes: UnsafeMutableRawBufferPointer { weights.signBytes }
+
+  /// m = mean|w| of each binary matrix.
+  public var scales: [Float] { weights.scales }
+
+  /// Writes the sums of `pieces` (numbers in `PackedLayout.pieces`) to `bytes`, `pieceSumBytes` each.
+  ///
+  /// - Cost: two passes over the pieces.
+  public func sumPieces(
+    _ pieces: Range<Int>, of parameters: FloatView, into bytes: UnsafeMutableRawBufferPointer
+  ) {
+    precondition(
+      bytes.count == pieces.count * Self.pieceSumBytes, "\(bytes.count) bytes for \(pieces.count) pieces")
+    guard !pieces.isEmpty else { return }
+    weights.sums(
+      of: pieces, parameters, into: bytes.bindMemory(to: PackedWeights.Sums.self).baseAddress!)
+  }
+
+  /// Takes the means over from the sums of all pieces, and writes the signs of `slice` to `signBytes`.
+  ///
+  /// - Cost: one pass over the latent weights of the slice.
+  public mutating func packSigns(
+    of slice: Range<Int>, _ parameters: FloatView, sums: UnsafeMutableRawBufferPointer
+  ) {
+    let all = sums.bindMemory(to: PackedWeights.Sums.self)
+    precondition(all.count == weights.layout.pieces.count, "the sums of \(all.count) pieces")
+    weights.setMeans(UnsafeBufferPointer(all))
+    weights.packSigns(parameters, slice: slice)
+  }
+
+  /// Makes the matrices of the products from `signBytes`, once that is complete.
+  public func arrangeSigns() { weights.arrangeSigns() }
+}

@@ -1,0 +1,42 @@
+import Foundation
+
+/// Memory that is zero at first, aligned to 64 bytes. Large blocks are pages of their own, which take no physical memory
+/// until they are written.
+struct ZeroMemory {
+  /// Blocks from this many bytes on are pages of their own.
+  private static let pageThreshold = 1 << 18
+
+  let base: UnsafeMutableRawPointer
+  let byteCount: Int
+
+  /// At least 64 bytes.
+  init(byteCount: Int) {
+    precondition(byteCount >= 0, "a block of \(byteCount) bytes")
+    self.byteCount = max(64, byteCount)
+    if self.byteCount >= Self.pageThreshold {
+      let pages = mmap(
+        nil, self.byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+      guard let pages, pages != MAP_FAILED else {
+        fatalError("no address space for \(self.byteCount) bytes")
+      }
+      base = pages
+    } else {
+      base = .allocate(byteCount: self.byteCount, alignment: 64)
+      base.initializeMemory(as: UInt8.self, repeating: 0, count: self.byteCount)
+    }
+  }
+
+  func deallocate() {
+    if byteCount >= Self.pageThreshold { munmap(base, byteCount) } else { base.deallocate() }
+  }
+
+  /// Gives the whole pages within the bytes `range` back; they are zero when read again. Small blocks keep theirs.
+  func release(bytes range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "bytes \(range) of \(byteCount)")
+    guard byteCount >= Self.pageThreshold else { return }
+    let page = sysconf(Int32(_SC_PAGESIZE))
+    let first = (range.lowerBound + page - 1) / page * page
+    let last = range.upperBound / page * page
+    if first < last { madvise(base + first, last - first, Int32(MADV_DONTNEED)) }
+  }
+}

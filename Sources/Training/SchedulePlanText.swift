@@ -1,0 +1,28 @@
+import Collectives
+import Coordinator
+
+extension RunInputs {
+  /// The schedule in words: its numbers, and which lanes and shards each of `ranks` has in `epoch` (from 0), in the order
+  /// in which it comes to the shards.
+  ///
+  /// - Throws: `TrainingError.worldSize` if so many ranks cannot share the lanes.
+  public func schedulePlan(ranks: Int, epoch: UInt32) throws(TrainingError) -> String {
+    try RunPlan.checkWorldSize(ranks, configuration)
+    let schedule = batches.schedule
+    let names = corpus.shards(.training).map(\.name)
+    var lines = [schedule.plan(steps: configuration.training.steps).description]
+    lines.append("epoch \(epoch), \(ranks) rank(s):")
+    for rank in 0..<ranks {
+      let lanes = tree.lanes(of: rank, size: ranks)
+      var shards: [Int] = []
+      for lane in lanes {
+        for shard in schedule.shards(lane: lane, epoch: epoch) where !shards.contains(shard) {
+          shards.append(shard)
+        }
+      }
+      let run = lanes.count == 1 ? "lane \(lanes.lowerBound)" : "lanes \(lanes.lowerBound) to \(lanes.last!)"
+      lines.append("  rank \(rank): \(run); \(shards.map { names[$0] }.joined(separator: ", "))")
+    }
+    return lines.joined(separator: "\n")
+  }
+}

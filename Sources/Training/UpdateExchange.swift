@@ -1,0 +1,87 @@
+import BinaryModel
+import Collectives
+
+/// What the ranks send each other in an update: which parts, in which form, and how many bytes that makes. The update
+/// goes by it, and the plan of a run counts with it.
+///
+/// Legend: W ranks, E elements of the flat vector.
+struct UpdateExchange: Sendable {
+  let synchronisation: Synchronisation
+  let format: WireFormat
+  let tree: LaneTree
+  let partition: SlicePartition
+  let packed: PackedLayout
+  /// Of each rank, in bytes: the sums of its pieces, its part of the stream of signs, and its real-valued parameters in the
+  /// flat vector. Nothing where the state is replicated.
+  let sumParts: [[Range<Int>]]
+  let signParts: [[Range<Int>]]
+  let realParts: [[Range<Int>]]
+
+  init(
+    layout: ParameterLayout, tree: LaneTree, size: Int, synchronisation: Synchronisation, format: WireFormat
+  ) {
+    self.synchronisation = synchronisation
+    self.format = format
+    self.tree = tree
+    let packed = PackedLayout(layout)
+    self.packed = packed
+    partition = SlicePartition(count: layout.elementCount, size: size)
+    let slices = synchronisation == .sharded ? partition.slices : []
+    sumParts = slices.map {
+      let pieces = packed.pieces(in: $0)
+      let width = PretrainingModel.pieceSumBytes
+      return [pieces.lowerBound * width..<pieces.upperBound * width]
+    }
+    signParts = slices.map { packed.signRanges(in: $0) }
+    realParts = slices.map { packed.realRanges(in: $0).map { $0.lowerBound * 4..<$0.upperBound * 4 } }
+  }
+
+  // MARK: What a rank holds
+
+  /// The elements that `rank` updates, and has the moments of.
+  func updated(by rank: Int) -> Range<Int> {
+    synchronisation == .sharded ? partition.slice(of: rank) : 0..<partition.count
+  }
+
+  /// The elements of the flat vector that `rank` ever reads or writes.
+  func heldWeights(of rank: Int) -> Int {
+    func latent(_ slice: Range<Int>) -> Int { packed.latentRanges(in: slice).reduce(0) { $0 + $1.count } }
+    return partition.count - latent(0..<partition.count) + latent(updated(by: rank))
+  }
+
+  /// Gradients of the whole vector that `rank` holds at once.
+  func gradientBuffers(of rank: Int) -> Int {
+    TreeAccumulator(tree: tree, lanes: tree.lanes(of: rank, size: partition.size), count: 1).bufferCount
+  }
+
+  /// Bytes of what is on its way.
+  func bufferBytes(of rank: Int) -> Int {
+    TreeReduction(tree: tree, slices: partition.slices, rank: rank, format: format).byteCount
+      + packed.pieces.count * PretrainingModel.pieceSumBytes
+  }
+
+  // MARK: What a rank sends
+
+  /// Bytes that `rank` sends in an update.
+  func traffic(of rank: Int) -> RunPlan.Traffic {
+    let size = partition.size
+    let nodes = tree.maximalNodes(of: tree.lanes(of: rank, size: size)).count
+    var traffic = RunPlan.Traffic()
+    traffic.gradients = nodes * (partition.count - partition.slice(of: rank).count) * format.width
+    // In a ring a rank passes on all parts but the next rank's.
+    func ring(_ own: (Int) -> Int) -> Int {
+      (0..<size).reduce(0) { $0 + own($1) } - own((rank + 1) % size)
+    }
+    func bytes(_ parts: [[Range<Int>]]) -> Int { ring { parts[$0].reduce(0) { $0 + $1.count } } }
+    traffic.sums = ring { partition.chunkIndices(of: $0).count * MemoryLayout<Double>.size }
+    switch synchronisation {
+    case .sharded:
+      traffic.sums += bytes(sumParts)
+      traffic.signs = bytes(signParts)
+      traffic.values = bytes(realParts)
+    case .replicated:
+      traffic.values = ring { partition.slice(of: $0).count * MemoryLayout<Float>.size }
+    }
+    return traffic
+  }
+}
