@@ -10,8 +10,8 @@ import Testing
     #expect(try check.shortage(checkpoints: 2, bytes: 1 << 20) == nil)
     // More than any disk has.
     let shortage = try check.shortage(checkpoints: 2, bytes: 1 << 60)
-    #expect(
-      shortage?.description.hasPrefix("\(folder.path): no room of 2305843009214 MB for 2 checkpoints: ") == true)
+    let text = "\(folder.path): no room of 2305843009214 MB for 2 checkpoints: "
+    #expect(shortage?.description.hasPrefix(text) == true)
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [])
   }
 
