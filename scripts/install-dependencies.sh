@@ -2,6 +2,9 @@
 # Installs what the build needs from the system and is missing: Open MPI, OpenBLAS and pkg-config, on Debian and its
 # relatives with apt. Asks nothing, and says nothing when all is there. As an ordinary user it needs sudo without a
 # password; where that does not work it prints the command for an administrator and exits with 1.
+#
+#   scripts/install-dependencies.sh          # what the build needs
+#   scripts/install-dependencies.sh slurm    # also what cluster/test needs: SLURM, munge, iproute2; none is started
 set -euo pipefail
 
 missing=()
@@ -10,6 +13,15 @@ command -v mpirun >/dev/null || missing+=(openmpi-bin)
 # Without pkg-config the libraries cannot be looked for; installing them again does no harm.
 pkg-config --exists ompi-c 2>/dev/null || missing+=(libopenmpi-dev)
 pkg-config --exists openblas 2>/dev/null || missing+=(libopenblas-dev)
+if [ "${1:-}" = slurm ]; then
+  # SLURM's daemons lie in /usr/sbin, which is not on every user's path.
+  PATH=$PATH:/usr/sbin:/sbin
+  if ! command -v slurmctld >/dev/null || ! command -v slurmd >/dev/null || ! command -v sbatch >/dev/null; then
+    missing+=(slurm-wlm)
+  fi
+  command -v munged >/dev/null || missing+=(munge)
+  command -v ip >/dev/null || missing+=(iproute2)
+fi
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
@@ -29,6 +41,13 @@ fi
 echo "installing ${missing[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+# Debian starts the services that it installs, unless this file forbids it.
+policy=/usr/sbin/policy-rc.d
+if [ "${1:-}" = slurm ] && [ ! -e "$policy" ]; then
+  trap 'rm -f "$log"; "${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+fi
 apt() {
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -q "$@" </dev/null >>"$log" 2>&1
 }

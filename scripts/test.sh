@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 scripts=(.ci/run)
-while IFS= read -r script; do scripts+=("$script"); done < <(find scripts -name '*.sh' | sort)
+while IFS= read -r script; do scripts+=("$script"); done < <(find scripts cluster -name '*.sh' -o -name '*.sbatch' | sort)
 
 echo "== Scripts"
 for script in "${scripts[@]}"; do bash -n "$script"; done
@@ -37,5 +37,8 @@ swift test -c release --disable-testable-imports --disable-xctest \
 
 echo "== Tests under mpirun"
 scripts/mpi-tests.sh release
+
+echo "== Tests in a SLURM of two nodes, and over a network of hosts"
+cluster/test/all.sh "$(swift build -c release --show-bin-path)"
 
 echo "== All passed"

@@ -38,6 +38,15 @@ int cmpi_processors(void) {
   return CPU_COUNT(&set);
 }
 
+int cmpi_processor_list(int *numbers, int capacity) {
+  cpu_set_t set;
+  own_processors(&set);
+  int count = 0;
+  for (int i = 0; i < CPU_SETSIZE && count < capacity; i++)
+    if (CPU_ISSET(i, &set)) numbers[count++] = i;
+  return count;
+}
+
 // Where MPI itself waits (starting, ending), it must not keep other ranks from working. The user's setting wins.
 static void yield_if_crowded(void) {
   const char *local = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");

@@ -71,6 +71,14 @@ public struct World: ~Copyable {
   /// Processors that this rank may run on; ranks on one host may share them.
   public var processorCount: Int { Int(cmpi_processors()) }
 
+  /// Their numbers, ascending.
+  public var processors: [Int] {
+    let count = processorCount
+    return [Int32](unsafeUninitializedCapacity: count) { numbers, filled in
+      filled = Int(cmpi_processor_list(numbers.baseAddress, Int32(count)))
+    }.map(Int.init)
+  }
+
   /// Payload bytes that this rank has sent to other ranks. A broadcast counts `size - 1` copies, at its root.
   public var bytesSent: Int { WorldOperation.allCases.reduce(0) { $0 + bytesSent(by: $1) } }
 

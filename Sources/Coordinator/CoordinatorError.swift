@@ -31,6 +31,12 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case otherSizes(checkpoint: String, differences: String)
   /// Something that defines the run is not what it was when the checkpoint was written.
   case changed(checkpoint: String, field: String, stored: String, current: String)
+  /// Ranks that cannot compute the same bits; at least one line.
+  case preflight([String])
+  /// The run's folder on a rank's host is not the one that rank 0 has.
+  case notShared(path: String, rank: Int, host: String)
+  /// A disk too full to save on.
+  case noRoom(path: String, checkpoints: Int, bytes: Int, reason: String)
   /// The ranks lost each other.
   case world(WorldError)
   /// A checkpoint was not written; older ones are untouched.
@@ -74,6 +80,15 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
     case .changed(let checkpoint, let field, let stored, let current):
       return "checkpoint \(checkpoint) was written with \(field) = \(stored), now it is \(current); "
         + "set it back, or pass --allow-change \(field)"
+    case .preflight(let problems): return problems.joined(separator: "\n")
+    case .notShared(let path, let rank, let host):
+      return
+        "rank \(rank) (\(host)): \(path) is not the folder that rank 0 has there; put the run on a file system that "
+        + "all hosts share, under the same path (--run-dir)"
+    case .noRoom(let path, let checkpoints, let bytes, let reason):
+      let room =
+        "\(bytes / 1_000_000 + 1) MB for \(checkpoints == 1 ? "a checkpoint" : "\(checkpoints) checkpoints")"
+      return "\(path): no room of \(room): \(reason); free some, or choose another --run-dir"
     case .world(let error): return error.description
     case .notWritten(let step, let reason):
       return "the checkpoint of step \(step) was not written, older ones stay: \(reason)"

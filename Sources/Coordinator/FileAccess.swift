@@ -40,6 +40,15 @@ struct FileAccess: ~Copyable {
     try files { () throws(TensorFileError) in try writeAll(bytes, to: descriptor, at: offset, path: path) }
   }
 
+  func write(_ bytes: [UInt8], at offset: Int) throws(CoordinatorError) {
+    let (descriptor, path) = (descriptor, path)
+    try files { () throws(TensorFileError) in
+      try bytes.span.bytes.withUnsafeBytes { bytes throws(TensorFileError) in
+        try writeAll(bytes, to: descriptor, at: offset, path: path)
+      }
+    }
+  }
+
   func truncate(_ size: Int) throws(CoordinatorError) {
     if ftruncate(descriptor, off_t(size)) != 0 { throw failure("truncate") }
   }

@@ -18,7 +18,15 @@ func encodeJSON(_ value: some Encodable) -> [UInt8] {
 ///
 /// - Throws: `CoordinatorError.file` or `unreadable`.
 func decodeJSON<Value: Decodable>(_: Value.Type, path: String) throws(CoordinatorError) -> Value {
-  let bytes = try files { () throws(TensorFileError) in try readFile(path) }
+  try decodeJSON(Value.self, try files { () throws(TensorFileError) in try readFile(path) }, path: path)
+}
+
+/// Reads a `Value` from JSON that came from `path`.
+///
+/// - Throws: `CoordinatorError.unreadable`.
+func decodeJSON<Value: Decodable>(
+  _: Value.Type, _ bytes: [UInt8], path: String
+) throws(CoordinatorError) -> Value {
   let decoder = JSONDecoder()
   decoder.keyDecodingStrategy = .convertFromSnakeCase
   do { return try decoder.decode(Value.self, from: Data(bytes)) } catch {

@@ -81,3 +81,9 @@ public func denseProduct(
 
 /// Keeps OpenBLAS on the calling thread: this module's own loops are the only parallelism. Call once at start.
 public func useSingleThreadedBLAS() { openblas_set_num_threads(1) }
+
+/// OpenBLAS with its version and the kind of core that its kernels are for. Where it differs, sums may.
+public var linearAlgebraName: String {
+  let version = String(cString: openblas_get_config()).split(separator: " ").prefix(2).joined(separator: " ")
+  return "\(version) \(String(cString: openblas_get_corename()))"
+}

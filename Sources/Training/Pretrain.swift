@@ -9,6 +9,8 @@ import Kernels
 /// - Returns: how the program is to end.
 /// - Throws: `TrainingError`, whose `exitCode` says the same of a failure; when several ranks run, the same on all.
 public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode {
+  // From the first moment: a signal that comes while the ranks gather must not kill one.
+  if !options.isDryRun { StopSignals.install() }
   let exitCode: @Sendable (any Error) -> Int32 = { TrainingError.exitCode(of: $0).rawValue }
   do {
     return try World.run(exitCode: exitCode) { world in try run(options, world: world) }
@@ -40,7 +42,7 @@ private func run(_ options: PretrainOptions, world: borrowing World) throws -> E
   }
   useSingleThreadedBLAS()
   startThreads(configuration.threads ?? world.fairThreads)
-  StopSignals.install()
+  var notes = try compareRanks(options, inputs, world: world)
   MappedFileFaults.report(
     speaker: "bipft-pretrain: rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
 
@@ -55,9 +57,10 @@ private func run(_ options: PretrainOptions, world: borrowing World) throws -> E
   defer { watchdog?.stop() }
   var step = 0
   do {
+    notes += try checkRunFolder(options, inputs, world: world)
     return try train(
-      inputs, options: options, journal: &journal, step: &step, start: start, progress: progress, world: world
-    )
+      inputs, options: options, notes: notes, journal: &journal, step: &step, start: start,
+      progress: progress, world: world)
   } catch {
     journal?.fail(step: step, error)
     throw error
@@ -88,7 +91,7 @@ private func shareConfiguration(
 }
 
 private func train(
-  _ inputs: RunInputs, options: PretrainOptions, journal: inout RunJournal?, step: inout Int,
+  _ inputs: RunInputs, options: PretrainOptions, notes: [String], journal: inout RunJournal?, step: inout Int,
   start: ContinuousClock.Instant, progress: RankProgress, world: borrowing World
 ) throws -> ExitCode {
   let configuration = inputs.configuration
@@ -111,6 +114,7 @@ private func train(
     try journal?.begin(
       step: step, isResumed: checkpoint != nil, ranks: world.size, configuration: configuration.canonicalText)
   }
+  for note in notes { journal?.message(note) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
   // A checkpoint of another run does not save this one.
   let isOwn = checkpoint.map { $0.hasPrefix(options.runDirectory + "/checkpoints/") } ?? false

@@ -76,7 +76,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
     case is ModelError, is KernelError: .doNotRestart
     case let error as CoordinatorError:
       switch error {
-      case .file, .world, .notWritten, .replicasDiffer: .failed
+      case .file, .world, .notWritten, .replicasDiffer, .noRoom: .failed
       default: .doNotRestart
       }
     case let error as WorldError:

@@ -3,10 +3,10 @@ import Testing
 
 /// What is wrong gets one clear line and exit code 78, from one rank or many, and leaves nothing half-written.
 @Suite(.serialized) struct BadInputTests {
-  /// Our error lines: progress may come before them, and mpirun adds its own notice after them.
+  /// Our error lines: the greeting and progress may come before them, and mpirun adds its own notice after them.
   private func lines(_ outcome: Program.Outcome) -> [String] {
     outcome.errors.split(separator: "\n").map(String.init).filter {
-      $0.hasPrefix("bipft") && !$0.contains(": starting: ")
+      $0.hasPrefix("bipft") && !$0.contains(": starting: ") && !$0.contains(": preflight: ")
     }
   }
 

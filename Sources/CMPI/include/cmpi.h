@@ -45,3 +45,6 @@ _Noreturn void cmpi_abort(int code);
 
 // The number of processors that this process may run on.
 int cmpi_processors(void);
+
+// Writes the numbers of the first `capacity` of them, ascending, and returns how many these are.
+int cmpi_processor_list(int *numbers, int capacity);

@@ -1,5 +1,5 @@
 // The files that this process has mapped into memory, so that one which is cut off or becomes unreadable under it
-// (SIGBUS) ends the process with a line that names it instead of a bare signal. Thread-safe.
+// (SIGBUS) ends the process with a line that names it instead of a bare signal. Callable from any thread.
 #pragma once
 #include <stddef.h>
 

@@ -1,0 +1,92 @@
+import Collectives
+import Foundation
+import TensorFiles
+
+/// Looks whether the folder of a run can do what checkpoints ask of it, by doing it. What it writes is gone afterwards.
+public struct RunFolderCheck: Sendable {
+  private let path: String
+  private var probe: String { path + "/.preflight" }
+  private var renamed: String { path + "/.preflight-renamed" }
+  private var ballast: String { path + "/.preflight-room" }
+
+  /// - Parameter path: the folder of a run that rank 0 has opened.
+  public init(_ path: String) { self.path = path }
+
+  /// All ranks write into one file, which is synced and renamed, and read it: one folder on all hosts. Collective.
+  ///
+  /// - Throws: `CoordinatorError.notShared`, or `.file` for what the file system refuses; the same on all ranks.
+  public func checkShared(world: borrowing World) throws {
+    // What an earlier start has left must not pass for this one's.
+    let own = world.rank == 0 ? Array(UUID().uuidString.utf8) : []
+    let token = try world.broadcast(own, from: 0)
+    let (rank, size, host) = (world.rank, world.size, world.hostName)
+    defer { if rank == 0 { clean() } }
+    try world.together { if rank == 0 { try begin(size: size * token.count) } }
+    try world.together {
+      if try !write(token, at: rank * token.count) { throw notShared(rank, host) }
+    }
+    try world.together { if rank == 0 { try renameProbe() } }
+    // The file that rank 0 has renamed, then all that is in it.
+    try world.together { if try !renamedBytes().starts(with: token) { throw notShared(rank, host) } }
+    let whole = Array(repeatElement(token, count: size).joined())
+    try world.together { if try renamedBytes() != whole { throw lostWrites } }
+  }
+
+  private func clean() {
+    unlink(probe)
+    unlink(renamed)
+  }
+
+  private func begin(size: Int) throws(CoordinatorError) {
+    clean()
+    _ = try FileAccess(creating: probe, size: size)
+  }
+
+  /// False if there is no such file here.
+  private func write(_ token: [UInt8], at place: Int) throws(CoordinatorError) -> Bool {
+    if access(probe, F_OK) != 0 { return false }
+    let file = try FileAccess(updating: probe)
+    try file.write(token, at: place)
+    try file.sync()
+    return true
+  }
+
+  private func renameProbe() throws(CoordinatorError) {
+    try files { () throws(TensorFileError) in
+      if rename(probe, renamed) != 0 { throw .system(operation: "rename to", path: renamed, code: errno) }
+      try syncFolder(path)
+    }
+  }
+
+  /// Nothing if there is no such file here.
+  private func renamedBytes() throws(CoordinatorError) -> [UInt8] {
+    if access(renamed, F_OK) != 0 { return [] }
+    return try files { () throws(TensorFileError) in try readFile(renamed) }
+  }
+
+  private var lostWrites: CoordinatorError {
+    .unreadable(
+      path: path,
+      problem: "its file system loses what several ranks write into one file; choose another --run-dir")
+  }
+
+  private func notShared(_ rank: Int, _ host: String) -> CoordinatorError {
+    .notShared(path: path, rank: rank, host: host)
+  }
+
+  /// Reserves room for `count` checkpoints of `bytes` each, and gives it back. One rank.
+  ///
+  /// - Returns: `CoordinatorError.noRoom` if there is none.
+  public func shortage(checkpoints count: Int, bytes: Int) throws(CoordinatorError) -> CoordinatorError? {
+    let descriptor = open(ballast, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    if descriptor < 0 { throw .file(.system(operation: "create", path: ballast, code: errno)) }
+    defer {
+      close(descriptor)
+      unlink(ballast)
+    }
+    let code = reserveRoom(count * bytes, descriptor: descriptor)
+    if code == 0 { return nil }
+    return .noRoom(
+      path: path, checkpoints: count, bytes: count * bytes, reason: String(cString: strerror(code)))
+  }
+}

@@ -1,0 +1,55 @@
+import Collectives
+import Coordinator
+import Foundation
+import Kernels
+
+/// Compares what the ranks are and where they run. Collective.
+///
+/// - Returns: what to tell the user.
+/// - Throws: what keeps them from computing the same bits, the same on all ranks.
+func compareRanks(_ options: PretrainOptions, _ inputs: RunInputs, world: borrowing World) throws -> [String]
+{
+  let facts = try world.together {
+    RankFacts(
+      rank: world.rank, host: world.hostName, threads: threadCount, cores: world.processors,
+      hostCores: ProcessInfo.processInfo.processorCount, executable: try digestOfProgram(),
+      arguments: "\(options)",
+      inputs: inputs.digest, kernels: InstructionSet.name, linearAlgebra: linearAlgebraName)
+  }
+  let preflight = try Preflight.compare(facts, world: world)
+  return ["preflight: \(preflight.summary)"] + preflight.warnings.map { "warning: \($0)" }
+}
+
+/// Looks at the run's folder before a run starts. Collective.
+///
+/// - Returns: what to tell the user.
+/// - Throws: what keeps the run from saving there, the same on all ranks.
+func checkRunFolder(_ options: PretrainOptions, _ inputs: RunInputs, world: borrowing World) throws
+  -> [String]
+{
+  let folder = RunFolderCheck(options.runDirectory)
+  try folder.checkShared(world: world)
+  return try world.together { () throws -> [String] in
+    guard world.rank == 0 else { return [] }
+    return try checkRoom(folder, options, inputs).map { "warning: \($0)" }
+  }
+}
+
+/// A run that has a checkpoint goes on without room for another: with room again it saves as ever.
+private func checkRoom(
+  _ folder: RunFolderCheck, _ options: PretrainOptions, _ inputs: RunInputs
+) throws -> [String] {
+  let isFresh = try CheckpointStore(path: options.runDirectory + "/checkpoints").list().isEmpty
+  // Weights and two moments.
+  let bytes = 12 * inputs.layout.parameterCount
+  guard let shortage = try folder.shortage(checkpoints: isFresh ? 2 : 1, bytes: bytes) else { return [] }
+  if isFresh { throw shortage }
+  return ["\(shortage)"]
+}
+
+extension RunInputs {
+  /// What this rank reads: corpus, vocabulary and the order of the samples.
+  fileprivate var digest: String {
+    [corpus.digest, corpus.vocabulary.digest, batches.schedule.digest].joined(separator: " ")
+  }
+}
