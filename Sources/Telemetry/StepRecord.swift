@@ -40,6 +40,9 @@ public struct StepRecord: Equatable, Sendable {
   public var mlmAccuracy: Float?
   public var nspAccuracy: Float?
   public var extras: [Extra]
+  /// What was measured on the way and depends on the machines or the number of ranks; it stays out of the record, which
+  /// is the same for every number of ranks but for `tokens_per_second`.
+  public var measured: [Extra] = []
 
   public static func train(
     step: Int, loss: Float, mlmLoss: Float, nspLoss: Float, learningRate: Float, gradientNorm: Float,
@@ -76,13 +79,25 @@ public struct StepRecord: Equatable, Sendable {
     for extra in extras {
       precondition(
         !Self.ownKeys.contains(extra.key), "an extra called \(extra.key), which a record has anyway")
-      switch extra.value {
-      case .integer(let value): fields.append((extra.key, "\(value)"))
-      case .number(let value): fields.append((extra.key, JSONText.number(value)))
-      case .text(let value): fields.append((extra.key, JSONText.quoted(value)))
-      }
     }
-    return "{" + fields.map { "\(JSONText.quoted($0)): \($1)" }.joined(separator: ", ") + "}"
+    return Self.object(fields + extras.map(Self.field))
+  }
+
+  /// What was measured, as one JSON object without a line end; nil if that is nothing.
+  public var measuredJSON: String? {
+    measured.isEmpty ? nil : Self.object([("step", "\(step)")] + measured.map(Self.field))
+  }
+
+  private static func field(_ extra: Extra) -> (String, String) {
+    switch extra.value {
+    case .integer(let value): (extra.key, "\(value)")
+    case .number(let value): (extra.key, JSONText.number(value))
+    case .text(let value): (extra.key, JSONText.quoted(value))
+    }
+  }
+
+  private static func object(_ fields: [(String, String)]) -> String {
+    "{" + fields.map { "\(JSONText.quoted($0)): \($1)" }.joined(separator: ", ") + "}"
   }
 }
 

@@ -199,17 +199,17 @@ struct PretrainingRun: ~Copyable {
       extras.append(StepRecord.Extra("nsp_distillation_loss", .number(total.nspDistillationLoss)))
     }
     extras.append(StepRecord.Extra("samples", .text(String(sampleHistory.prefix(16)))))
-    // Of all ranks, for gradients and weights.
-    extras.append(StepRecord.Extra("bytes_sent", .integer(bytesSent)))
     if let skipped {
       extras.append(StepRecord.Extra("skipped", .text(skipped)))
       extras.append(StepRecord.Extra("sample_ids", .text(sampleIDs(ofStep: step))))
     }
     let tokens = configuration.training.globalBatch * configuration.data.sequenceLength
-    let record = StepRecord.train(
+    var record = StepRecord.train(
       step: step, loss: Float(total.total), mlmLoss: Float(total.mlmLoss), nspLoss: Float(total.nspLoss),
       learningRate: rate, gradientNorm: norm, tokensPerSecond: Double(tokens) / start.secondsUntilNow,
       extras: extras)
+    // Of all ranks, for gradients and weights.
+    record.measured.append(StepRecord.Extra("bytes_sent", .integer(bytesSent)))
     return Update(record: record, notices: notices, skipped: skipped)
   }
 

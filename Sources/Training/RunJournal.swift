@@ -9,6 +9,7 @@ struct RunJournal: ~Copyable {
   /// What `state.json` says of starts without a new checkpoint; nil counts this one.
   private var startsWithoutCheckpoint: Int?
   private var metrics: MetricsFile?
+  private var measurements: MeasurementsFile?
   private var progress: ProgressLine
   /// Records that could not be written yet (a full disk): they are tried again with the next one.
   private var pending: [StepRecord] = []
@@ -36,6 +37,7 @@ struct RunJournal: ~Copyable {
     let reached = known.last { $0.kind == .train }?.step ?? 0
     try history.append(RunHistory.Event(.start, step: step, reached: max(step, reached), ranks: ranks))
     metrics = try MetricsFile(path: path, resumingAfter: isResumed ? step : nil)
+    measurements = try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed)
     record(.running, step: step)
   }
 
@@ -80,6 +82,7 @@ struct RunJournal: ~Copyable {
     case .train: progress.update(record, at: ProcessInfo.processInfo.systemUptime)
     case .eval: progress.evaluation(record)
     }
+    measurements?.append(record)
     pending.append(record)
     do {
       try flush()

@@ -61,7 +61,7 @@ public struct RunPlan: Equatable, Sendable {
   public let stepsPerEpoch: Int
   public let tailSamples: Int
   public let tokensPerStep: Int
-  /// Of all ranks together, as `bytes_sent` in the metrics.
+  /// Of all ranks together, as `bytes_sent` in measurements.jsonl.
   public let traffic: Traffic
   /// The most that one rank sends.
   public let mostSent: Int

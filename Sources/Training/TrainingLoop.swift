@@ -73,7 +73,7 @@ struct TrainingLoop: ~Copyable {
     let update = try run.update(world: world) { ownNotice(isSpeaker: world.rank == 0) }
     notices = update.notices
     var record = update.record
-    if let stall { record.extras.append(StepRecord.Extra("checkpoint_stall_seconds", .number(stall))) }
+    if let stall { record.measured.append(StepRecord.Extra("checkpoint_stall_seconds", .number(stall))) }
     journal?.record(record)
     if let reason = update.skipped {
       journal?.skipped(step: run.step, reason: reason)

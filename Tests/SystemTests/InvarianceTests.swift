@@ -80,7 +80,8 @@ import Training
     ] {
       let name = ([String(ranks)] + more).joined(separator: "-")
       _ = try Self.run(tiny, name, ranks: ranks, more)
-      let sent = try tiny.scratch.text(name + "/metrics.jsonl").split(separator: "\n").compactMap { line in
+      let sent = try tiny.scratch.text(name + "/measurements.jsonl").split(separator: "\n").compactMap {
+        line in
         line.split(separator: ", ").first { $0.hasPrefix("\"bytes_sent\": ") }
           .flatMap { Int($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }
       }

@@ -27,7 +27,7 @@ struct TinyRun {
     try scratch.text(run + "/metrics.jsonl").split(separator: "\n").map { line in
       let fields = line.dropFirst().dropLast().split(separator: ", ")
       return fields.filter {
-        !$0.contains("_per_second") && !$0.contains("_seconds") && !$0.contains("bytes")
+        !$0.contains("tokens_per_second")
       }
       .joined(separator: ", ")
     }
