@@ -101,7 +101,10 @@ final class FaultScene: Sendable {
     #expect(try state(name)?.status == .finished, sourceLocation: location)
     let left = try FileManager.default.contentsOfDirectory(atPath: path(name))
     #expect(
-      Set(left) == ["checkpoints", "config.yaml", "history.jsonl", "lock", "metrics.jsonl", "state.json"],
+      Set(left) == [
+        "checkpoints", "config.yaml", "history.jsonl", "lock", "measurements.jsonl", "metrics.jsonl",
+        "state.json",
+      ],
       sourceLocation: location)
     let audit = try Program.bipft(["schedule", "--audit", path(name)])
     #expect(audit.code == 0, "\(audit.output)\(audit.errors)", sourceLocation: location)
