@@ -80,12 +80,12 @@ struct Attention {
     query.forward(x, parameters: parameters, weights: weights, fit: fit, into: scratch.query)
     key.forward(x, parameters: parameters, weights: weights, fit: fit, into: scratch.key)
     value.forward(x, parameters: parameters, weights: weights, fit: fit, into: scratch.value)
-    estimators?.forward(x, parameters: parameters)
+    estimators?.forward(x, parameters: parameters, scratch: scratch.estimators)
     if let fit {
       for (projection, place) in [
         (scratch.query, places.queryStep), (scratch.key, places.keyStep), (scratch.value, places.valueStep),
       ] {
-        let all = FloatView(base: projection.base, count: projection.rows * projection.columns)
+        let all = projection.dense
         parameters[place] = Float(fit.signedFactor * all.sumOfAbsolutes() / Double(all.count))
       }
     }
@@ -94,7 +94,7 @@ struct Attention {
         b, batch: batch, mode: mode, parameters: parameters, scratch: scratch, worker: worker)
     }
     if let fit {
-      let all = FloatView(base: probabilities.base, count: probabilities.rows * length)
+      let all = probabilities.dense
       parameters[places.probabilityStep] = Float(fit.unsignedFactor * all.sum() / Double(all.count))
     }
     parallelFor(sequences) { b, worker in
@@ -110,7 +110,7 @@ struct Attention {
     let keyStep = stepSize(parameters, places.keyStep)
     let valueStep = stepSize(parameters, places.valueStep)
     estimators?.scores(of: b, into: own.estimate)
-    let estimate = estimators == nil ? nil : FloatView(base: own.estimate.base, count: length * length)
+    let estimate = estimators == nil ? nil : own.estimate.dense
     for head in 0..<heads {
       let rows = headRows(b, head)
       packSerial(
@@ -177,7 +177,7 @@ struct Attention {
       var sum = 0.0
       for index in 0..<sequences * heads { sum += scratch.stepSums[index * 4 + kind] }
       let count = kind == 3 ? probabilities.rows * length : dContext.rows * dContext.columns
-      gradients[place] += Float(sum / Double(count).squareRoot())
+      gradients[place] += Float(sum / Double(shared.slices * count).squareRoot())
     }
     // The projections' gradients stand where their values stood.
     for (linear, d) in [(query, scratch.query), (key, scratch.key), (value, scratch.value)] {
@@ -185,7 +185,7 @@ struct Attention {
         d, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx, scratch: shared)
     }
     estimators?.backward(
-      scratch.estimatorGradients, x: x, parameters: parameters, gradients: gradients, addingTo: dx)
+      x: x, parameters: parameters, gradients: gradients, scratch: scratch.estimators, addingTo: dx)
   }
 
   /// All heads of one sequence: gradients of Q, K and V into the scratch, of the estimates, and step size sums.
@@ -200,7 +200,7 @@ struct Attention {
     let keyStep = stepSize(parameters, places.keyStep)
     let valueStep = stepSize(parameters, places.valueStep)
     let dScores = own.scores
-    let dEstimate = FloatView(base: own.estimate.base, count: length * length)
+    let dEstimate = own.estimate.dense
     dEstimate.fill(0)
     own.valueGradient.fill(0)
     for head in 0..<heads {
@@ -226,7 +226,7 @@ struct Attention {
       sums[3] = probabilitiesBackwardSerial(
         probabilities[rows: rows], keep: dropped, dropoutFactor: dropout?.factor ?? 1, step: step,
         scoreFactor: scoreFactor, gradient: dScores)
-      if estimators != nil { dEstimate.addSerial(FloatView(base: dScores.base, count: length * length)) }
+      if estimators != nil { dEstimate.addSerial(dScores.dense) }
 
       keySigns[rows: rows].unpack(high: keyStep, low: -keyStep, into: own.operand)
       denseProductSerial(.plain(dScores), .plain(own.operand), into: own.operandGradient)
@@ -242,6 +242,6 @@ struct Attention {
         add: false, dx: part(scratch.key, b, head), shiftGradient: nil)
     }
     estimators?.backward(
-      sequence: b, scores: own.estimate, values: own.valueGradient, into: scratch.estimatorGradients)
+      sequence: b, scores: own.estimate, values: own.valueGradient, scratch: scratch.estimators)
   }
 }

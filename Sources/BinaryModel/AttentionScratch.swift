@@ -6,7 +6,7 @@ struct AttentionScratch {
   let query: MatrixView
   let key: MatrixView
   let value: MatrixView
-  let estimatorGradients: EstimatorGradients
+  let estimators: EstimatorScratch
   /// 4 sums for each head of each sequence: query, key, value, probability.
   let stepSums: UnsafeMutablePointer<Double>
   /// One for each thread.
@@ -40,7 +40,8 @@ struct AttentionScratch {
     query = matrix(rows, hidden, &arena)
     key = matrix(rows, hidden, &arena)
     value = matrix(rows, hidden, &arena)
-    estimatorGradients = EstimatorGradients(rows: rows, rank: max(1, configuration.estimatorRank), in: &arena)
+    estimators = EstimatorScratch(
+      rows: rows, rank: max(1, configuration.estimatorRank), hidden: hidden, in: &arena)
     let sums = arena.floats(sequences * configuration.heads * 4 * 2)
     stepSums = UnsafeMutableRawPointer(sums.base).bindMemory(
       to: Double.self, capacity: sequences * configuration.heads * 4)

@@ -44,6 +44,27 @@ public struct Batch: Equatable, Sendable {
     self.epoch = epoch
   }
 
+  /// How many sequences of a micro-batch of `sequences` one forward and backward handles: the largest divisor that keeps
+  /// the tokens at 1,024 or less, at least one sequence. A function of the shapes alone, so the same on every machine.
+  public static func sliceSequences(of sequences: Int, length: Int) -> Int {
+    (1...max(1, sequences)).last { sequences % $0 == 0 && ($0 == 1 || $0 * length <= 1024) }!
+  }
+
+  /// The sequences in consecutive slices of `count`, which divides their number.
+  public func slices(of count: Int) -> [Batch] {
+    if count == sequences { return [self] }
+    precondition(sequences % count == 0, "slices of \(count) of \(sequences) sequences")
+    return stride(from: 0, to: sequences, by: count).map { first in
+      let own = first..<first + count
+      let tokens = first * length..<(first + count) * length
+      return Batch(
+        sequences: count, length: length, inputIDs: Array(inputIDs[tokens]),
+        tokenTypeIDs: Array(tokenTypeIDs[tokens]), lengths: Array(lengths[own]),
+        labels: Array(labels[tokens]), nextSentenceLabels: Array(nextSentenceLabels[own]),
+        sampleIDs: Array(sampleIDs[own]), epoch: epoch)
+    }
+  }
+
   /// The number of tokens to predict.
   public var maskedTokens: Int { labels.count { $0 >= 0 } }
 }

@@ -27,10 +27,17 @@ struct BinaryLinear {
       let mean = x.sumOfAbsolutes(shift: shift) / Double(x.rows * x.columns)
       parameters[places.step] = Float(fit.signedFactor * mean)
     }
-    let step = stepSize(parameters, places.step)
-    pack(x, shift: shift, step: step, signs: signs, within: within)
+    pack(x, shift: shift, step: stepSize(parameters, places.step), signs: signs, within: within)
+    product(parameters: parameters, weights: weights, into: y)
+  }
+
+  /// The product with the input last packed: y again, N×O.
+  ///
+  /// - Cost: N·I·O / 64 word operations.
+  func product(parameters: FloatView, weights: borrowing PackedWeights, into y: MatrixView) {
     xnorProduct(
-      signs, weights.interleaved[places.index], scale: step * weights.scales[places.index],
+      signs, weights.interleaved[places.index],
+      scale: stepSize(parameters, places.step) * weights.scales[places.index],
       bias: parameters[places.bias], into: y)
   }
 
@@ -69,12 +76,14 @@ struct BinaryLinear {
       sum = signBackward(
         input, signs: signs, within: within, add: add, dx: dx, shiftGradient: gradients[places.shift])
     }
-    gradients[places.step] += Float(sum / Double(dy.rows * places.inputs).squareRoot())
+    gradients[places.step] += Float(sum / Double(scratch.slices * dy.rows * places.inputs).squareRoot())
   }
 }
 
 /// Memory that the backward passes of all layers share.
 struct BackwardScratch {
+  /// Slices of a micro-batch: gradients of step sizes are divided by √numel over all of it.
+  let slices: Int
   /// N × max(H, F), and the largest binary matrix; empty where gradients are rounded.
   let input: FloatView
   let weight: FloatView
@@ -82,8 +91,10 @@ struct BackwardScratch {
   var rounding: GradientRounding?
 
   init(
-    _ c: ModelConfiguration, rows: Int, precision: BackwardPrecision, seed: UInt64, in arena: inout Arena
+    _ c: ModelConfiguration, rows: Int, slices: Int, precision: BackwardPrecision, seed: UInt64,
+    in arena: inout Arena
   ) {
+    self.slices = slices
     let widest = max(c.hiddenSize, c.intermediateSize)
     let isExact = precision == .float32
     input = arena.floats(isExact ? rows * widest : 0)

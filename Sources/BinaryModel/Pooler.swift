@@ -17,17 +17,15 @@ struct Pooler {
     pooled = MatrixView(arena.floats(sequences * hidden), rows: sequences, columns: hidden)
   }
 
-  private func view(_ m: MatrixView) -> FloatView { FloatView(base: m.base, count: m.rows * m.columns) }
-
   /// x: (B·T)×H → `pooled`.
   func forward(_ x: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, fit: StepSizeFit?) {
     for b in 0..<first.rows {
       (first.base + b * first.stride).update(from: x.base + b * length * x.stride, count: x.columns)
     }
     dense.forward(first, parameters: parameters, weights: weights, fit: fit, into: pooled)
-    normalisation.forward(pooled, parameters: parameters, into: view(pooled))
-    view(pooled).add(view(first))
-    view(pooled).tanh()
+    normalisation.forward(pooled, parameters: parameters, into: pooled.dense)
+    pooled.dense.add(first.dense)
+    pooled.dense.tanh()
   }
 
   /// d: B×H, the gradient to `pooled`, is used up; adds to dx: (B·T)×H.
@@ -35,10 +33,10 @@ struct Pooler {
     _ d: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, gradients: FloatView,
     scratch: BackwardScratch, addingTo dx: MatrixView
   ) {
-    view(d).tanhBackward(view(pooled))
-    let dFirst = view(first)  // x₀ itself is no longer needed
-    dFirst.copy(from: view(d))
-    normalisation.backward(d, parameters: parameters, gradients: gradients, into: view(d))
+    d.dense.tanhBackward(pooled.dense)
+    let dFirst = first.dense  // x₀ itself is no longer needed
+    dFirst.copy(from: d.dense)
+    normalisation.backward(d, parameters: parameters, gradients: gradients, into: d.dense)
     dense.backward(
       d, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: first,
       scratch: scratch)

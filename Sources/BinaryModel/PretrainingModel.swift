@@ -1,7 +1,10 @@
 import Kernels
 
-/// BiPFT with its pretraining heads: forward, backward and the fit of step sizes for micro-batches of one shape
+/// BiPFT with its pretraining heads: forward, backward and the fit of step sizes for batches of one shape
 /// (METHOD, "The network" and "Objective"). Parameters and gradients are flat buffers of a `ParameterLayout`.
+///
+/// A batch is a micro-batch or a slice of one: memory grows with the slice, and the gradients of the slices of a micro-batch
+/// add up to its own.
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, L layers.
 ///
@@ -19,18 +22,29 @@ public struct PretrainingModel: ~Copyable {
   private let predictionHead: PredictionHead
   private let sequenceHead: SequenceHead
   private let scratch: LayerScratch
-  /// L + 1 of N×H: the embeddings' output and each layer's.
+  /// L + 1 of N×H: the embeddings' output and each layer's. Two that alternate where nothing is kept for backward.
   private let hidden: [FloatView]
   /// N×H: the gradient on its way back.
   private let gradient: FloatView
   /// B×H
   private let pooledGradient: MatrixView
 
-  /// - Parameter seed: of the run, for the random rounding of gradients.
+  /// - Parameters:
+  ///   - slices: batches that a micro-batch is cut into (`Batch.slices`).
+  ///   - seed: of the run, for the random rounding of gradients.
   /// - Precondition: `length` is at most the configuration's maximum length.
   public init(
-    _ layout: ParameterLayout, sequences: Int, length: Int, backwardPrecision: BackwardPrecision = .float32,
-    seed: UInt64 = 0
+    _ layout: ParameterLayout, sequences: Int, length: Int, slices: Int = 1,
+    backwardPrecision: BackwardPrecision = .float32, seed: UInt64 = 0
+  ) {
+    self.init(
+      layout, sequences: sequences, length: length, slices: slices, keepsActivations: true,
+      backwardPrecision: backwardPrecision, seed: seed)
+  }
+
+  private init(
+    _ layout: ParameterLayout, sequences: Int, length: Int, slices: Int, keepsActivations: Bool,
+    backwardPrecision: BackwardPrecision, seed: UInt64
   ) {
     let c = layout.configuration
     precondition(length <= c.maximumLength, "\(length) tokens for a model of at most \(c.maximumLength)")
@@ -44,11 +58,17 @@ public struct PretrainingModel: ~Copyable {
     embeddings = Embeddings(places, sequences: sequences, length: length, hidden: size, in: &arena)
     var layers: [TransformerLayer] = []
     var hidden = [arena.floats(rows * size)]
+    let firstLayer = arena.mark
     for (index, layerPlaces) in places.layers.enumerated() {
+      if !keepsActivations { arena.reuse(from: firstLayer) }
       layers.append(
         TransformerLayer(
           layerPlaces, index: index, configuration: c, sequences: sequences, length: length, in: &arena))
-      hidden.append(arena.floats(rows * size))
+      if keepsActivations { hidden.append(arena.floats(rows * size)) }
+    }
+    if !keepsActivations {
+      let other = arena.floats(rows * size)
+      for index in 1...c.layers { hidden.append(index % 2 == 0 ? hidden[0] : other) }
     }
     self.layers = layers
     self.hidden = hidden
@@ -56,7 +76,8 @@ public struct PretrainingModel: ~Copyable {
     predictionHead = PredictionHead(places, configuration: c, rows: rows, in: &arena)
     sequenceHead = SequenceHead(places, sequences: sequences, in: &arena)
     scratch = LayerScratch(
-      c, sequences: sequences, length: length, precision: backwardPrecision, seed: seed, in: &arena)
+      c, sequences: sequences, length: length, slices: slices, precision: backwardPrecision, seed: seed,
+      in: &arena)
     gradient = arena.floats(rows * size)
     pooledGradient = MatrixView(arena.floats(sequences * size), rows: sequences, columns: size)
   }
@@ -74,14 +95,20 @@ public struct PretrainingModel: ~Copyable {
   /// Turns one sign over, as failing memory would; for tests.
   public func corruptOneSign() { weights.signs.first?.base[0] ^= 1 }
 
-  /// Sets every step size in `parameters` from one micro-batch, in network order.
+  /// Sets every step size in `parameters` from one whole micro-batch, in network order.
   ///
-  /// - Cost: one forward pass.
-  public func fitStepSizes(_ parameters: FloatView, batch: Batch, rule: StepSizeFit) {
-    forward(parameters, batch: batch, mode: .fit(rule))
+  /// - Cost: one forward pass, and memory for one layer's activations of the micro-batch meanwhile.
+  public static func fitStepSizes(
+    _ parameters: FloatView, layout: ParameterLayout, batch: Batch, rule: StepSizeFit
+  ) {
+    var model = PretrainingModel(
+      layout, sequences: batch.sequences, length: batch.length, slices: 1, keepsActivations: false,
+      backwardPrecision: .float32, seed: 0)
+    model.binarise(parameters)
+    model.forward(parameters, batch: batch, mode: .fit(rule))
   }
 
-  /// Losses of one micro-batch without dropout or gradients.
+  /// Losses of one batch without dropout or gradients.
   public func evaluate(_ parameters: FloatView, batch: Batch) -> LossSums {
     forward(parameters, batch: batch, mode: .evaluation)
     let divisors = LossDivisors(maskedTokens: max(1, batch.maskedTokens), sequences: batch.sequences)
@@ -92,12 +119,12 @@ public struct PretrainingModel: ~Copyable {
     return sums
   }
 
-  /// Forward and backward of one micro-batch: adds to `gradients` those of its share of the global loss.
+  /// Forward and backward of one batch: adds to `gradients` those of its share of the global loss.
   ///
   /// - Parameters:
   ///   - divisors: counts over the global batch.
   ///   - dropout: nil for none.
-  ///   - teacher: what the teacher makes of the same micro-batch, for distillation.
+  ///   - teacher: what the teacher makes of the same batch, for distillation.
   public func train(
     _ parameters: FloatView, gradients: FloatView, batch: Batch, divisors: LossDivisors, dropout: Dropout?,
     teacher: TeacherOutput? = nil

@@ -4,110 +4,120 @@ import Kernels
 ///
 ///     S_est = q_m k_pᵀ + q_p k_mᵀ + q_p k_pᵀ = (q_m + q_p) k_pᵀ + q_p k_mᵀ      (T×T, the same for every head)
 ///
+/// The five linear maps q_m, q_p, k_m, k_p (rank r each) and v_p (rank 1) are computed as one of R = 4r + 1 outputs.
+///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, r rank.
 struct ResidualEstimators {
-  let places: EstimatorPlaces
+  /// In the order of the rows of `estimates`.
+  let maps: [LinearPlaces]
   let length: Int
-  /// N×r: q_m + q_p, q_p, k_m and k_p; N×1: v_p. And their gradients.
-  let querySum: MatrixView
-  let queryResidual: MatrixView
-  let keyMain: MatrixView
-  let keyResidual: MatrixView
-  let valueResidual: MatrixView
+  /// R×N: q_m + q_p, q_p, k_m, k_p (r rows each) and v_p.
+  let estimates: MatrixView
 
   init(_ places: EstimatorPlaces, sequences: Int, length: Int, in arena: inout Arena) {
-    self.places = places
+    maps = [
+      places.queryMain, places.queryResidual, places.keyMain, places.keyResidual, places.valueResidual,
+    ]
     self.length = length
-    let rows = sequences * length
-    let rank = places.queryMain.outputs
-    func matrix(_ columns: Int, _ arena: inout Arena) -> MatrixView {
-      MatrixView(arena.floats(rows * columns), rows: rows, columns: columns)
-    }
-    querySum = matrix(rank, &arena)
-    queryResidual = matrix(rank, &arena)
-    keyMain = matrix(rank, &arena)
-    keyResidual = matrix(rank, &arena)
-    valueResidual = matrix(1, &arena)
+    let (rows, outputs) = (sequences * length, 4 * places.queryMain.outputs + 1)
+    estimates = MatrixView(arena.floats(outputs * rows), rows: outputs, columns: rows)
   }
 
-  private var rank: Int { places.queryMain.outputs }
-  private func view(_ m: MatrixView) -> FloatView { FloatView(base: m.base, count: m.rows * m.columns) }
+  private var rank: Int { maps[0].outputs }
   private func tokens(of sequence: Int) -> Range<Int> { sequence * length..<(sequence + 1) * length }
 
+  /// Rows of map `index` of an R×N matrix.
+  private func rows(_ index: Int, of matrix: MatrixView) -> MatrixView {
+    matrix[rows: index * rank..<min((index + 1) * rank, matrix.rows)]
+  }
+
+  /// Copies the weights of the five maps together: R×H.
+  private func gatherWeights(_ parameters: FloatView, scratch: EstimatorScratch) {
+    var row = 0
+    for map in maps {
+      let count = map.outputs * map.inputs
+      FloatView(base: scratch.weight.base + row * map.inputs, count: count).copy(from: parameters[map.weight])
+      row += map.outputs
+    }
+  }
+
   /// x: N×H. Computes the five estimates.
-  func forward(_ x: MatrixView, parameters: FloatView) {
-    Linear.forward(x, places.queryMain, parameters: parameters, into: querySum)
-    Linear.forward(x, places.queryResidual, parameters: parameters, into: queryResidual)
-    Linear.forward(x, places.keyMain, parameters: parameters, into: keyMain)
-    Linear.forward(x, places.keyResidual, parameters: parameters, into: keyResidual)
-    Linear.forward(x, places.valueResidual, parameters: parameters, into: valueResidual)
-    view(querySum).add(view(queryResidual))
+  ///
+  /// - Cost: one product of 2·N·H·R operations.
+  func forward(_ x: MatrixView, parameters: FloatView, scratch: EstimatorScratch) {
+    gatherWeights(parameters, scratch: scratch)
+    denseProduct(.plain(scratch.weight), .transposed(x), into: estimates)
+    var row = 0
+    for map in maps {
+      for output in 0..<map.outputs {
+        estimates[rows: row..<row + 1].addToColumns(parameters[map.bias][output..<output + 1])
+        row += 1
+      }
+    }
+    rows(0, of: estimates).dense.add(rows(1, of: estimates).dense)
   }
 
   /// S_est of one sequence: T×T.
   func scores(of sequence: Int, into out: MatrixView) {
-    let rows = tokens(of: sequence)
-    denseProductSerial(.plain(querySum[rows: rows]), .transposed(keyResidual[rows: rows]), into: out)
+    let own = estimates[columns: tokens(of: sequence)]
+    denseProductSerial(.transposed(rows(0, of: own)), .plain(rows(3, of: own)), into: out)
     denseProductSerial(
-      .plain(queryResidual[rows: rows]), .transposed(keyMain[rows: rows]), accumulate: true, into: out)
+      .transposed(rows(1, of: own)), .plain(rows(2, of: own)), accumulate: true, into: out)
   }
 
   /// v_p of one sequence: T elements.
-  func values(of sequence: Int) -> FloatView { view(valueResidual)[tokens(of: sequence)] }
+  func values(of sequence: Int) -> FloatView {
+    rows(4, of: estimates).dense[tokens(of: sequence)]
+  }
 
-  /// Gradients of the estimates, laid out as the estimates: from dS_est of one sequence (T×T) and dv_p (T).
-  func backward(
-    sequence: Int, scores d: MatrixView, values dValues: FloatView, into gradient: EstimatorGradients
-  ) {
-    let rows = tokens(of: sequence)
-    denseProductSerial(.plain(d), .plain(keyResidual[rows: rows]), into: gradient.queryMain[rows: rows])
-    gradient.queryResidual.copyRows(rows, from: gradient.queryMain)
+  /// Gradients of the estimates q_m, q_p, k_m, k_p and v_p of one sequence, from dS_est (T×T) and dv_p (T).
+  func backward(sequence: Int, scores d: MatrixView, values dValues: FloatView, scratch: EstimatorScratch) {
+    let own = estimates[columns: tokens(of: sequence)]
+    let gradient = scratch.gradient[columns: tokens(of: sequence)]
+    denseProductSerial(.plain(rows(3, of: own)), .transposed(d), into: rows(0, of: gradient))
+    for row in 0..<rank {
+      let main = FloatView(base: gradient.base + row * gradient.stride, count: length)
+      FloatView(base: rows(1, of: gradient).base + row * gradient.stride, count: length).copy(from: main)
+    }
     denseProductSerial(
-      .plain(d), .plain(keyMain[rows: rows]), accumulate: true, into: gradient.queryResidual[rows: rows])
-    denseProductSerial(.transposed(d), .plain(querySum[rows: rows]), into: gradient.keyResidual[rows: rows])
-    denseProductSerial(.transposed(d), .plain(queryResidual[rows: rows]), into: gradient.keyMain[rows: rows])
-    FloatView(base: gradient.valueResidual.base + rows.lowerBound, count: rows.count).copy(from: dValues)
+      .plain(rows(2, of: own)), .transposed(d), accumulate: true, into: rows(1, of: gradient))
+    denseProductSerial(.plain(rows(1, of: own)), .plain(d), into: rows(2, of: gradient))
+    denseProductSerial(.plain(rows(0, of: own)), .plain(d), into: rows(3, of: gradient))
+    FloatView(base: rows(4, of: gradient).base, count: length).copy(from: dValues)
   }
 
   /// From the estimates' gradients to those of the parameters, and of x (N×H), all added to.
+  ///
+  /// - Cost: two products of 2·N·H·R operations.
   func backward(
-    _ gradient: EstimatorGradients, x: MatrixView, parameters: FloatView, gradients: FloatView,
+    x: MatrixView, parameters: FloatView, gradients: FloatView, scratch: EstimatorScratch,
     addingTo dx: MatrixView
   ) {
-    for (d, linear) in [
-      (gradient.queryMain, places.queryMain), (gradient.queryResidual, places.queryResidual),
-      (gradient.keyMain, places.keyMain), (gradient.keyResidual, places.keyResidual),
-      (gradient.valueResidual, places.valueResidual),
-    ] {
-      Linear.backward(d, x: x, linear, parameters: parameters, gradients: gradients, addingTo: dx)
+    gatherWeights(parameters, scratch: scratch)
+    denseProduct(.transposed(scratch.gradient), .plain(scratch.weight), accumulate: true, into: dx)
+    denseProduct(.plain(scratch.gradient), .plain(x), into: scratch.weightGradient)
+    var row = 0
+    for map in maps {
+      let own = row..<row + map.outputs
+      gradients[map.weight].addSerial(scratch.weightGradient[rows: own].dense)
+      scratch.gradient[rows: own].addRowSums(to: gradients[map.bias])
+      row += map.outputs
     }
   }
 }
 
-/// Gradients of the five estimates, one set for all layers: N×r each, N×1 for the value's.
-struct EstimatorGradients {
-  let queryMain: MatrixView
-  let queryResidual: MatrixView
-  let keyMain: MatrixView
-  let keyResidual: MatrixView
-  let valueResidual: MatrixView
+/// Memory that the estimators of all layers share. Legend: as `ResidualEstimators`.
+struct EstimatorScratch {
+  /// R×H
+  let weight: MatrixView
+  let weightGradient: MatrixView
+  /// R×N: gradients of q_m, q_p, k_m, k_p and v_p.
+  let gradient: MatrixView
 
-  init(rows: Int, rank: Int, in arena: inout Arena) {
-    func matrix(_ columns: Int, _ arena: inout Arena) -> MatrixView {
-      MatrixView(arena.floats(rows * columns), rows: rows, columns: columns)
-    }
-    queryMain = matrix(rank, &arena)
-    queryResidual = matrix(rank, &arena)
-    keyMain = matrix(rank, &arena)
-    keyResidual = matrix(rank, &arena)
-    valueResidual = matrix(1, &arena)
-  }
-}
-
-extension MatrixView {
-  /// Copies the rows `range` of a dense matrix of the same shape.
-  fileprivate func copyRows(_ range: Range<Int>, from source: MatrixView) {
-    (base + range.lowerBound * stride).update(
-      from: source.base + range.lowerBound * stride, count: range.count * stride)
+  init(rows: Int, rank: Int, hidden: Int, in arena: inout Arena) {
+    let outputs = 4 * rank + 1
+    weight = MatrixView(arena.floats(outputs * hidden), rows: outputs, columns: hidden)
+    weightGradient = MatrixView(arena.floats(outputs * hidden), rows: outputs, columns: hidden)
+    gradient = MatrixView(arena.floats(outputs * rows), rows: outputs, columns: rows)
   }
 }

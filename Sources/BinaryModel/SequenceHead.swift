@@ -62,7 +62,7 @@ struct SequenceHead {
 
   /// From `gradient` to dPooled: B×H, written; the gradients of weight and bias are added to.
   func backward(pooled: MatrixView, parameters: FloatView, gradients: FloatView, into dPooled: MatrixView) {
-    FloatView(base: dPooled.base, count: dPooled.rows * dPooled.columns).fill(0)
+    dPooled.dense.fill(0)
     Linear.backward(
       gradient, x: pooled, places, parameters: parameters, gradients: gradients, addingTo: dPooled)
   }

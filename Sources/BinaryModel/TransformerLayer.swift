@@ -11,8 +11,6 @@ struct TransformerLayer {
   let attentionDropout: OutputDropout
   let attentionNormalisation: LayerNormalisation
   let intermediate: BinaryLinear
-  /// N×F before GELU.
-  let inner: FloatView
   let output: BinaryLinear
   let outputDropout: OutputDropout
   let outputNormalisation: LayerNormalisation
@@ -31,7 +29,6 @@ struct TransformerLayer {
       place: firstPlace + 1, sequences: sequences, length: length, width: c.hiddenSize, in: &arena)
     attentionNormalisation = LayerNormalisation(places.attentionNormalisation, rows: rows, in: &arena)
     intermediate = BinaryLinear(places.intermediate, rows: rows, in: &arena)
-    inner = arena.floats(rows * c.intermediateSize)
     output = BinaryLinear(places.output, rows: rows, in: &arena)
     outputDropout = OutputDropout(
       place: firstPlace + 2, sequences: sequences, length: length, width: c.hiddenSize, in: &arena)
@@ -55,10 +52,9 @@ struct TransformerLayer {
     scratch.middle.add(FloatView(base: x.base, count: rows * hidden))
     attentionNormalisation.forward(middle, parameters: parameters, into: scratch.middle)
 
-    let inner = MatrixView(self.inner, rows: rows, columns: intermediate.places.outputs)
-    intermediate.forward(middle, parameters: parameters, weights: weights, fit: fit, into: inner)
-    scratch.activated.gelu(of: self.inner)
-    let activated = MatrixView(scratch.activated, rows: rows, columns: inner.columns)
+    let activated = MatrixView(scratch.activated, rows: rows, columns: intermediate.places.outputs)
+    intermediate.forward(middle, parameters: parameters, weights: weights, fit: fit, into: activated)
+    scratch.activated.gelu(of: scratch.activated)
     let out = MatrixView(y, rows: rows, columns: hidden)
     output.forward(activated, parameters: parameters, weights: weights, fit: fit, into: out)
     outputDropout.forward(y, batch: batch, dropout: mode.dropout)
@@ -82,7 +78,11 @@ struct TransformerLayer {
     output.backward(
       branch, parameters: parameters, weights: weights, gradients: gradients, add: false, dx: dInner,
       scratch: scratch.backward)
-    scratch.activated.multiplyByGELUDerivative(at: inner)
+    // What went into GELU is computed again from its bits: one product, against N×F numbers kept for each layer.
+    intermediate.product(
+      parameters: parameters, weights: weights,
+      into: MatrixView(scratch.inner, rows: rows, columns: dInner.columns))
+    scratch.activated.multiplyByGELUDerivative(at: scratch.inner)
     intermediate.backward(
       dInner, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dy,
       scratch: scratch.backward)
@@ -109,16 +109,18 @@ struct LayerScratch {
   let middle: FloatView
   /// N×F
   let activated: FloatView
+  let inner: FloatView
 
   init(
-    _ c: ModelConfiguration, sequences: Int, length: Int, precision: BackwardPrecision, seed: UInt64,
-    in arena: inout Arena
+    _ c: ModelConfiguration, sequences: Int, length: Int, slices: Int, precision: BackwardPrecision,
+    seed: UInt64, in arena: inout Arena
   ) {
     let rows = sequences * length
     attention = AttentionScratch(c, sequences: sequences, length: length, in: &arena)
-    backward = BackwardScratch(c, rows: rows, precision: precision, seed: seed, in: &arena)
+    backward = BackwardScratch(c, rows: rows, slices: slices, precision: precision, seed: seed, in: &arena)
     context = arena.floats(rows * c.hiddenSize)
     middle = arena.floats(rows * c.hiddenSize)
     activated = arena.floats(rows * c.intermediateSize)
+    inner = arena.floats(rows * c.intermediateSize)
   }
 }

@@ -2,6 +2,8 @@
 /// take physical memory once they are written.
 public struct Arena: ~Copyable {
   private var blocks: [ZeroMemory] = []
+  /// How many of `blocks` are handed out.
+  private var used = 0
   /// Bytes handed out.
   public private(set) var byteCount = 0
 
@@ -52,12 +54,27 @@ public struct Arena: ~Copyable {
     return allocate(count, of: type)
   }
 
+  /// The blocks handed out so far, to go back to with `reuse(from:)`.
+  public var mark: Int { used }
+
+  /// Hands the blocks given out since `mark` out again, in the same order, to tensors of the same sizes that are needed at
+  /// other times. They then are not zero at first.
+  public mutating func reuse(from mark: Int) {
+    precondition(mark >= 0 && mark <= used, "a mark of \(mark) of \(used) blocks")
+    used = mark
+  }
+
   private mutating func allocate<Element: BitwiseCopyable>(
     _ count: Int, of type: Element.Type
   ) -> UnsafeMutablePointer<Element> {
-    let block = ZeroMemory(byteCount: count * MemoryLayout<Element>.stride)
-    blocks.append(block)
-    byteCount += block.byteCount
+    let size = max(64, count * MemoryLayout<Element>.stride)
+    if used == blocks.count {
+      blocks.append(ZeroMemory(byteCount: size))
+      byteCount += size
+    }
+    let block = blocks[used]
+    precondition(block.byteCount == size, "\(size) bytes in place of \(block.byteCount)")
+    used += 1
     return block.base.assumingMemoryBound(to: Element.self)
   }
 }

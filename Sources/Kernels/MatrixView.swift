@@ -20,6 +20,12 @@ public struct MatrixView {
     self.init(base: view.base, rows: rows, columns: columns, stride: columns)
   }
 
+  /// All elements of a matrix without gaps between its rows.
+  public var dense: FloatView {
+    precondition(stride == columns || rows <= 1, "rows of \(columns), \(stride) apart")
+    return FloatView(base: base, count: rows * columns)
+  }
+
   public subscript(rows range: Range<Int>) -> MatrixView {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
     return MatrixView(

@@ -6,6 +6,9 @@ struct ZeroMemory {
   /// Blocks from this many bytes on are pages of their own.
   private static let pageThreshold = 1 << 18
 
+  /// Blocks from this many bytes on ask for large pages.
+  private static let largePageThreshold = 1 << 22
+
   let base: UnsafeMutableRawPointer
   let byteCount: Int
 
@@ -19,6 +22,10 @@ struct ZeroMemory {
       guard let pages, pages != MAP_FAILED else {
         fatalError("no address space for \(self.byteCount) bytes")
       }
+      // Large pages where the system has them: fewer faults and fewer misses of the address translation.
+      #if os(Linux)
+        if self.byteCount >= Self.largePageThreshold { madvise(pages, self.byteCount, Int32(MADV_HUGEPAGE)) }
+      #endif
       base = pages
     } else {
       base = .allocate(byteCount: self.byteCount, alignment: 64)

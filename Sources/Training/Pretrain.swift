@@ -133,7 +133,7 @@ private func loadTeacher(_ inputs: RunInputs) throws(TrainingError) -> Teacher? 
     throw .module(error)
   }
   return Teacher(
-    weights, configuration: inputs.layout.configuration, sequences: inputs.configuration.training.microBatch,
+    weights, configuration: inputs.layout.configuration, sequences: inputs.configuration.sliceSequences,
     length: inputs.configuration.data.sequenceLength)
 }
 

@@ -42,7 +42,8 @@ struct PretrainingRun: ~Copyable {
     parameters = FloatBuffer(count: inputs.layout.elementCount)
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     model = PretrainingModel(
-      inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength,
+      inputs.layout, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
+      slices: configuration.training.microBatch / configuration.sliceSequences,
       backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
     batches = BatchReadAhead(inputs.batches, lanes: lanes, lastStep: configuration.training.steps)
     accumulator = TreeAccumulator(
@@ -78,9 +79,8 @@ struct PretrainingRun: ~Copyable {
             + "\(report.missing.count) at their defaults")
       }
       if !hasStepSizes {
-        model.binarise(parameters.view)
-        model.fitStepSizes(
-          parameters.view, batch: try inputs.batches.batch(step: 1, lane: 0),
+        PretrainingModel.fitStepSizes(
+          parameters.view, layout: inputs.layout, batch: try inputs.batches.batch(step: 1, lane: 0),
           rule: configuration.model.stepSizeFit)
       }
     }
@@ -159,13 +159,13 @@ struct PretrainingRun: ~Copyable {
     for (lane, batch) in zip(lanes, batches) {
       progress.enter(.computing, detail: "lane \(lane)")
       let gradients = accumulator.begin()
-      losses.append(
-        (
-          lane,
-          model.train(
-            parameters.view, gradients: gradients, batch: batch, divisors: divisors, dropout: dropout,
-            teacher: teacher?.forward(batch))
-        ))
+      var sums = LossSums()
+      for slice in batch.slices(of: model.sequences) {
+        sums += model.train(
+          parameters.view, gradients: gradients, batch: slice, divisors: divisors, dropout: dropout,
+          teacher: teacher?.forward(slice))
+      }
+      losses.append((lane, sums))
       accumulator.end()
     }
     progress.enter(.exchange, detail: "losses")
@@ -254,7 +254,11 @@ struct PretrainingRun: ~Copyable {
     var losses: [(index: Int, losses: LossSums)] = []
     for (index, batch) in batches {
       progress.enter(.evaluation, detail: "batch \(index)")
-      losses.append((index, model.evaluate(parameters.view, batch: batch)))
+      var sums = LossSums()
+      for slice in batch.slices(of: model.sequences) {
+        sums += model.evaluate(parameters.view, batch: slice)
+      }
+      losses.append((index, sums))
     }
     progress.enter(.exchange, detail: "evaluation")
     let (total, notices) = try world.addInOrder(losses, notice: notice)

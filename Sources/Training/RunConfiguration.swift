@@ -100,6 +100,11 @@ public struct RunConfiguration: Equatable, Sendable {
   /// V: the micro-batches of a step.
   public var lanes: Int { training.globalBatch / training.microBatch }
 
+  /// Sequences of a micro-batch that are computed at a time (`Batch.sliceSequences`): its activations take memory.
+  public var sliceSequences: Int {
+    Batch.sliceSequences(of: training.microBatch, length: data.sequenceLength)
+  }
+
   /// The model of this run over a corpus with `vocabularySize` tokens.
   public func modelConfiguration(vocabularySize: Int) -> ModelConfiguration {
     ModelConfiguration(

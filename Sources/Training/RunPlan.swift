@@ -19,7 +19,7 @@ public struct RunPlan: Equatable, Sendable {
     public let exchange: Int
     /// The copy of the rank's slice of weights and moments that a checkpoint is written from: 12·E / W.
     public let checkpoint: Int
-    /// What backward needs of one micro-batch, and scratch memory, with one thread.
+    /// What backward needs of one slice of a micro-batch, and scratch memory, with one thread.
     public let activations: Int
     /// The latent weights of a teacher, taken to be of the model's own shape; 0 without.
     public let teacher: Int
@@ -92,7 +92,9 @@ public struct RunPlan: Equatable, Sendable {
     gradientFormat = configuration.gradientFormat
     // Takes no memory: pages that are never written are never there.
     let network = PretrainingModel(
-      layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength)
+      layout, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
+      slices: configuration.training.microBatch / configuration.sliceSequences,
+      backwardPrecision: configuration.training.backwardPrecision)
     func exchange(_ synchronisation: Synchronisation) -> UpdateExchange {
       UpdateExchange(
         layout: layout, tree: LaneTree(laneCount: lanes), size: ranks, synchronisation: synchronisation,

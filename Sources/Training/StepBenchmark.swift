@@ -62,7 +62,7 @@ public struct StepBenchmark: Sendable {
       layout, sequences: microBatch, length: length, backwardPrecision: precision, seed: 1)
     let batches = (0..<lanes).map { batch(seed: UInt32($0)) }
     network.binarise(parameters.view)
-    network.fitStepSizes(parameters.view, batch: batches[0], rule: .published)
+    PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batches[0], rule: .published)
     var teacher: Teacher?
     if let path = self.teacher {
       let weights: TeacherWeights

@@ -95,7 +95,7 @@ import Testing
     let parameters = FloatBuffer(count: tiny.layout.elementCount)
     parameters.view.copy(tiny.values)
     model.binarise(parameters.view)
-    model.fitStepSizes(parameters.view, batch: tiny.batch, rule: rule)
+    PretrainingModel.fitStepSizes(parameters.view, layout: tiny.layout, batch: tiny.batch, rule: rule)
     for parameter in tiny.layout.parameters {
       guard parameter.kind == .stepSize else {
         #expect(parameters.view[parameter.range].array == Array(tiny.values[parameter.range]))

@@ -15,7 +15,7 @@ import Testing
     var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
     model.binarise(parameters.view)
 
-    model.fitStepSizes(parameters.view, batch: batch, rule: .published)
+    PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batch, rule: .published)
     for step in layout.parameters where step.kind == .stepSize {
       let expected = try golden.tensors.floats("fitted/" + step.name)[0]
       let found = parameters.view[step.offset]
