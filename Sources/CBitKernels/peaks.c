@@ -21,11 +21,10 @@ __attribute__((target("avx512f,avx512vpopcntdq"))) static void popcount_loop(voi
 #pragma clang loop unroll(full)
   for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_si512();
   for (int k = 0; k < ROUNDS; k++) {
-    __asm__ volatile("" : "+v"(a), "+v"(b));
 #pragma clang loop unroll(full)
     for (int i = 0; i < CHAINS; i++) {
-      __m512i x = _mm512_xor_si512(a, b);
-      __asm__ volatile("" : "+v"(x));  // each product has its own xor
+      __m512i x;
+      __asm__ volatile("vpxorq %1, %2, %0" : "=v"(x) : "v"(a), "v"(b));  // as an intrinsic it would be shared
       sums[i] = _mm512_add_epi64(sums[i], _mm512_popcnt_epi64(x));
     }
   }
