@@ -27,6 +27,9 @@ scripts/build.sh
 echo "== Format"
 swift format lint --strict --recursive Sources Tests Package.swift
 
+echo "== Kernels on arm64"
+scripts/test-arm64.sh
+
 # shellcheck source=scripts/mpi-environment.sh
 . scripts/mpi-environment.sh 8
 

@@ -1,6 +1,7 @@
 // Choice of the instruction set at run time.
 #include <string.h>
 
+#include "bfloat16_native.h"
 #include "bit_kernels.h"
 
 extern const bk_kernels bk_portable;
@@ -27,6 +28,15 @@ size_t bk_available(const bk_kernels *tables[4]) {
 #endif
   tables[count++] = &bk_portable;
   return count;
+}
+
+bool bk_multiplies_bfloat16(const bk_kernels *table) {
+#if defined(__x86_64__)
+  return table == &bk_avx512 && bk_has_bfloat16();
+#else
+  (void)table;
+  return false;
+#endif
 }
 
 const bk_kernels *bk_choose(const char *name) {

@@ -3,6 +3,7 @@
 #define NAME "avx2"
 #define COUNTS "rounded_counts_avx2.h"
 #define TABLE bk_avx2
+#define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
 enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
 #include <immintrin.h>
 #include <math.h>

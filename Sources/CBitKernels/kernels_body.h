@@ -1,4 +1,5 @@
-// All kernels for one instruction set. The including file sets the target attributes, NAME, TABLE and the tile.
+// All kernels for one instruction set. The including file sets the target attributes, NAME, TABLE, the tile, and how an
+// exact product is added: fused where that is one instruction, else apart, with the same result.
 #include "bit_kernels.h"
 #include "vector_types.h"
 #include "product_body.h"
@@ -6,6 +7,7 @@
 #include "elementwise_body.h"
 #include COUNTS
 #include "rounded_body.h"
+#include "bfloat16_body.h"
 
 const bk_kernels TABLE = {
     .name = NAME,
@@ -20,6 +22,12 @@ const bk_kernels TABLE = {
     .panel_sums = panel_sums,
     .expand_bits = expand_bits,
     .rounded_product = rounded_product,
+    .bfloat16_rows = bfloat16_rows,
+    .bfloat16_columns = bfloat16_columns,
+    .bfloat16_right = bfloat16_right,
+    .bfloat16_signs = bfloat16_signs,
+    .bfloat16_product = bfloat16_product,
+    .bfloat16_linear = bfloat16_linear,
     .sum = sum,
     .sum_absolute = sum_absolute,
     .sum_squares = sum_squares,

@@ -3,6 +3,7 @@
 #define NAME "neon"
 #define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_neon
+#define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
 enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
 #include "kernels_body.h"
 #endif

@@ -2,5 +2,6 @@
 #define NAME "portable"
 #define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_portable
+#define ADD_EXACT_PRODUCT(a, b, sum) ((a) * (b) + (sum))
 enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
 #include "kernels_body.h"

@@ -14,18 +14,17 @@ double bk_thread_seconds(void) {
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-enum { CHAINS = 20, ROUNDS = 400000, REPEATS = 5 };
+enum { CHAINS = 20, ROUNDS = 420000, REPEATS = 5 };
 
 __attribute__((target("avx512f,avx512vpopcntdq"))) static void popcount_loop(void) {
   __m512i sums[CHAINS], a = _mm512_set1_epi32(5), b = _mm512_set1_epi32(9);
 #pragma clang loop unroll(full)
   for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_si512();
   for (int k = 0; k < ROUNDS; k++) {
-    __asm__ volatile("" : "+v"(a), "+v"(b));
 #pragma clang loop unroll(full)
     for (int i = 0; i < CHAINS; i++) {
-      __m512i x = _mm512_xor_si512(a, b);
-      __asm__ volatile("" : "+v"(x));  // each product has its own xor
+      __m512i x;
+      __asm__ volatile("vpxorq %1, %2, %0" : "=v"(x) : "v"(a), "v"(b));  // as an intrinsic it would be shared
       sums[i] = _mm512_add_epi64(sums[i], _mm512_popcnt_epi64(x));
     }
   }
@@ -46,6 +45,62 @@ __attribute__((target("avx512f,avx512vnni"))) static void byte_loop(void) {
   for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
 }
 
+__attribute__((target("avx512f,avx512bf16"))) static void bfloat16_loop(void) {
+  __m512 sums[CHAINS];
+  __m512i a = _mm512_set1_epi32(0x3F803F80), b = _mm512_set1_epi32(0x3F803F80);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_ps();
+  for (int k = 0; k < ROUNDS; k++) {
+    __asm__ volatile("" : "+v"(a), "+v"(b));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_dpbf16_ps(sums[i], (__m512bh)a, (__m512bh)b);
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
+}
+
+// AVX2 has no popcount of vectors: bits are counted four at a time in a table, and bytes summed.
+__attribute__((target("avx2"))) static void popcount_loop_avx2(void) {
+  enum { SUMS = 6 };
+  const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2,
+                                         2, 3, 2, 3, 3, 4);
+  const __m256i four = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
+  __m256i sums[SUMS], a = _mm256_set1_epi32(5), b = _mm256_set1_epi32(9);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < SUMS; i++) sums[i] = zero;
+  for (int k = 0; k < ROUNDS * CHAINS / SUMS; k++) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < SUMS; i++) {
+      __m256i x;
+      __asm__ volatile("vpxor %1, %2, %0" : "=x"(x) : "x"(a), "x"(b));
+      __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, four));
+      __m256i high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), four));
+      sums[i] = _mm256_add_epi64(sums[i], _mm256_sad_epu8(_mm256_add_epi8(low, high), zero));
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "x"(sums[i]));
+}
+
+__attribute__((target("avx2"))) static void byte_loop_avx2(void) {
+  enum { SUMS = 10 };
+  const __m256i ones = _mm256_set1_epi16(1);
+  __m256i sums[SUMS], a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(2);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < SUMS; i++) sums[i] = _mm256_setzero_si256();
+  for (int k = 0; k < ROUNDS * CHAINS / SUMS; k++) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < SUMS; i++) {
+      __m256i x;
+      __asm__ volatile("vpmaddubsw %1, %2, %0" : "=x"(x) : "x"(a), "x"(b));
+      sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(x, ones));
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "x"(sums[i]));
+}
+
+// `operations` of one product; a loop does CHAINS * ROUNDS of them.
 static double best_rate(void (*loop)(void), double operations) {
   double best = 0;
   for (int repeat = 0; repeat < REPEATS; repeat++) {
@@ -57,12 +112,20 @@ static double best_rate(void (*loop)(void), double operations) {
   return best;
 }
 
+static bool is(const bk_kernels *table, const char *name) { return strcmp(table->name, name) == 0; }
+
 double bk_peak_popcount(const bk_kernels *table) {
-  return strcmp(table->name, "avx512") == 0 ? best_rate(popcount_loop, 2 * 512) : 0;
+  if (is(table, "avx512")) return best_rate(popcount_loop, 2 * 512);
+  return is(table, "avx2") ? best_rate(popcount_loop_avx2, 2 * 256) : 0;
 }
 
 double bk_peak_bytes(const bk_kernels *table) {
-  return strcmp(table->name, "avx512") == 0 ? best_rate(byte_loop, 2 * 64) : 0;
+  if (is(table, "avx512")) return best_rate(byte_loop, 2 * 64);
+  return is(table, "avx2") ? best_rate(byte_loop_avx2, 2 * 32) : 0;
+}
+
+double bk_peak_bfloat16(const bk_kernels *table) {
+  return bk_multiplies_bfloat16(table) ? best_rate(bfloat16_loop, 2 * 32) : 0;
 }
 #else
 double bk_peak_popcount(const bk_kernels *table) {
@@ -71,6 +134,11 @@ double bk_peak_popcount(const bk_kernels *table) {
 }
 
 double bk_peak_bytes(const bk_kernels *table) {
+  (void)table;
+  return 0;
+}
+
+double bk_peak_bfloat16(const bk_kernels *table) {
   (void)table;
   return 0;
 }

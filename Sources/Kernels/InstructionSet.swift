@@ -26,6 +26,10 @@ public enum InstructionSet {
     }
   }
 
+  /// Whether the kernels in use multiply bfloat16 numbers in one instruction: without it those products are right, but
+  /// slower than float32.
+  public static var multipliesBfloat16: Bool { bk_multiplies_bfloat16(table) }
+
   /// Changes to the kernels called `name`. Not while kernels run.
   public static func select(_ name: String) throws(KernelError) {
     guard let chosen = bk_choose(name) else {

@@ -37,18 +37,17 @@ public struct RoundedGradient {
   private let columnMaxima: UnsafeMutablePointer<Float>
   private let rowSums: UnsafeMutablePointer<Int32>
   private let columnSums: UnsafeMutablePointer<Int32>
-  private let stepSums: UnsafeMutablePointer<Double>
-  /// For each thread: an expanded panel of the bits, and M×48 floats.
+  /// For each thread: an expanded panel of the bits.
   private let expanded: [UnsafeMutablePointer<UInt8>]
-  private let tiles: [UnsafeMutablePointer<Float>]
-  private let capacity: (rows: Int, columns: Int, outputs: Int)
+  private let panels: BackwardPanels
+  private let capacity: (rows: Int, columns: Int)
 
   /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
   /// before.
   ///
   /// - Cost: 2·M·K bytes and, for each thread, 48·max(M, K) + 192·M.
   public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
-    capacity = (rows, columns, outputs)
+    capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
     byRows = arena.elements(paddedRows * paddedColumns, of: Int8.self)
     byColumns = arena.elements(paddedRows * paddedColumns, of: Int8.self)
@@ -56,15 +55,12 @@ public struct RoundedGradient {
     columnMaxima = arena.elements(paddedColumns, of: Float.self)
     rowSums = arena.elements(paddedRows, of: Int32.self)
     columnSums = arena.elements(paddedColumns, of: Int32.self)
-    stepSums = arena.elements(padded(outputs, to: panelColumns) / panelColumns, of: Double.self)
     var expanded: [UnsafeMutablePointer<UInt8>] = []
-    var tiles: [UnsafeMutablePointer<Float>] = []
     for _ in 0..<threadCount {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) * panelColumns, of: UInt8.self))
-      tiles.append(arena.elements(paddedRows * panelColumns, of: Float.self))
     }
     self.expanded = expanded
-    self.tiles = tiles
+    panels = BackwardPanels(rows: rows, outputs: outputs, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `columnSums` (K).
@@ -122,41 +118,27 @@ public struct RoundedGradient {
     _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
     weightGradient: MatrixView, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
-    let (rows, columns, outputs) = (gradient.rows, gradient.columns, weight.columns)
-    precondition(
-      weight.rows == columns && signs.rows == rows && signs.columns == outputs
-        && weightGradient.rows == columns && weightGradient.columns == outputs && dx.rows == rows
-        && dx.columns == outputs && shiftGradient.count == outputs && outputs <= capacity.outputs,
-      "rounded products of \(rows)×\(columns) by \(weight.rows)×\(outputs)")
+    checkBackwardShapes(
+      gradient, weight: weight, signs: signs, within: within, weightGradient: weightGradient, dx: dx,
+      shiftGradient: shiftGradient)
+    let (rows, columns) = (gradient.rows, gradient.columns)
     let table = InstructionSet.table.pointee
-    let panels = padded(outputs, to: panelColumns) / panelColumns
-    parallelFor(2 * panels) { index, worker in
-      let first = index % panels * panelColumns
-      let last = min(outputs, first + panelColumns)
-      let right = expanded[worker]
-      if index < panels {
-        let tile = tiles[worker]
-        table.expand_bits(weight.base, columns, weight.words, first, right)
-        table.rounded_product(
-          byRows, rows, columns, right, rowSums, rowMaxima, weightScale, true, false, last - first, tile,
-          panelColumns)
-        stepSums[index] = table.sign_backward(
-          tile - first, panelColumns, signs.base, within.base, rows, signs.words, first, last, add, dx.base,
-          dx.stride, shiftGradient.base)
-      } else {
-        table.expand_bits(signs.base, rows, signs.words, first, right)
-        table.rounded_product(
-          byColumns, columns, rows, right, columnSums, columnMaxima, step, true, true, last - first,
-          weightGradient.base + first, weightGradient.stride)
-      }
+    return panels.run(
+      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient
+    ) { range, worker, tile in
+      table.expand_bits(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
+      table.rounded_product(
+        byRows, rows, columns, expanded[worker], rowSums, rowMaxima, weightScale, true, false, range.count,
+        tile,
+        panelColumns)
+    } weightPanel: { range, worker in
+      table.expand_bits(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
+      table.rounded_product(
+        byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, step, true, true, range.count,
+        weightGradient.base + range.lowerBound, weightGradient.stride)
     }
-    return (0..<panels).reduce(0) { $0 + stepSums[$1] }
   }
 }
-
-private let panelColumns = Int(BK_PANEL_COLUMNS)
-
-private func padded(_ count: Int, to multiple: Int) -> Int { (count + multiple - 1) / multiple * multiple }
 
 /// Groups of four along the summed dimension.
 private func groups(_ depth: Int) -> Int { (depth + 3) / 4 }

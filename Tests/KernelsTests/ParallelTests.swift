@@ -124,6 +124,10 @@ private func parallelResults() -> [[UInt32]] {
     denseProduct(a, b, into: out)
     results.append(bitPatterns(out.array))
   }
+  let packed = Bfloat16Matrix(rows: rows, columns: columns, in: &arena)
+  packed.pack(dx)
+  bfloat16Product(x, packed, bias: nil, into: product)
+  results.append(bitPatterns(product.array))
   return results
 }
 

@@ -2,7 +2,8 @@ import Kernels
 import Testing
 
 extension KernelSuites {
-  /// Products on packed bits against plain loops: the sums are integers, so all must be equal.
+  /// Products on packed bits against plain loops: the sums are integers, scale and bias one fused multiply-add, so all must be
+  /// equal.
   @Suite struct Products {
     static let columnCounts = [1, 7, 8, 63, 64, 65, 127, 130, 200, 768]
     /// Rows of the left operand: below, at and above every tile.
@@ -55,7 +56,7 @@ extension KernelSuites {
             let gap = (m + n) % 4
             let out = arena.strided(rows: m, columns: n, gap: gap, value: 99)
             xnorProduct(a[rows: 0..<m], right, scale: scale, bias: bias[0..<n], into: out)
-            let withBias = holds(out, sentinel: 99) { scale * Float(table[$0][$1]) + bias[$1] }
+            let withBias = holds(out, sentinel: 99) { bias[$1].addingProduct(scale, Float(table[$0][$1])) }
             xnorProduct(a[rows: 0..<m], right, scale: scale, bias: nil, into: out)
             let without = holds(out, sentinel: 99) { scale * Float(table[$0][$1]) }
             xnorProductSerial(a[rows: 0..<m], right, scale: -1, into: out)
@@ -95,7 +96,7 @@ extension KernelSuites {
             let gap = (m + n) % 4
             let out = arena.strided(rows: m, columns: n, gap: gap, value: 99)
             andProductSerial(a[rows: 0..<m], right, scale: scale, rowBias: bias[0..<m], into: out)
-            let withBias = holds(out, sentinel: 99) { scale * Float(table[$0][$1]) + bias[$0] }
+            let withBias = holds(out, sentinel: 99) { bias[$0].addingProduct(scale, Float(table[$0][$1])) }
             andProductSerial(a[rows: 0..<m], right, scale: scale, rowBias: nil, into: out)
             let without = holds(out, sentinel: 99) { scale * Float(table[$0][$1]) }
             #expect(withBias && without, "\(m)×\(columns) by \(n)×\(columns), gap \(gap)")

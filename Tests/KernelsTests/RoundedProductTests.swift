@@ -2,7 +2,7 @@ import Kernels
 import Testing
 
 extension KernelSuites {
-  /// Backward products of gradients rounded to 8 bits.
+  /// Backward products of gradients rounded to 8 bits, or to bfloat16.
   @Suite struct RoundedProducts {
     /// Rows, columns of the gradient, and outputs: around panels of 8 and 48, groups of 4, draws of 256.
     static let shapes = [
@@ -38,19 +38,31 @@ extension KernelSuites {
         within = draws.bits(rows, outputs)
       }
 
-      func run(sample: UInt64) -> Outcome {
+      /// One draw of rounding to 8 bits; with no `sample`, rounding to bfloat16.
+      func run(sample: UInt64?) -> Outcome {
         var arena = Arena()
         let g = arena.matrix(gradient, rows: rows, columns: columns)
-        let rounded = RoundedGradient(rows: rows, columns: columns, outputs: outputs, in: &arena)
         let (bias, shift) = (arena.floats(columns), arena.floats(outputs))
         let dx = MatrixView(arena.floats(rows * outputs), rows: rows, columns: outputs)
         let dWeight = MatrixView(arena.floats(columns * outputs), rows: columns, columns: outputs)
-        let draw = BackwardRounding(seed: 7).draw(place: 2, epoch: 1, sample: sample)
-        rounded.round(g, draw: draw, addingColumnSumsTo: bias)
-        let step = rounded.products(
-          g, weight: arena.bits(weight), weightScale: 0.5, signs: arena.bits(signs),
-          within: arena.bits(within), step: 2, weightGradient: dWeight, add: false, dx: dx,
-          shiftGradient: shift)
+        let (weight, signs, within) = (arena.bits(weight), arena.bits(signs), arena.bits(within))
+        let step: Double
+        if let sample {
+          let rounded = RoundedGradient(rows: rows, columns: columns, outputs: outputs, in: &arena)
+          let draw = BackwardRounding(seed: 7).draw(place: 2, epoch: 1, sample: sample)
+          rounded.round(g, draw: draw, addingColumnSumsTo: bias)
+          step = rounded.products(
+            g, weight: weight, weightScale: 0.5, signs: signs, within: within, step: 2,
+            weightGradient: dWeight,
+            add: false, dx: dx, shiftGradient: shift)
+        } else {
+          let rounded = Bfloat16Gradient(rows: rows, columns: columns, outputs: outputs, in: &arena)
+          rounded.round(g, addingColumnSumsTo: bias)
+          step = rounded.products(
+            g, weight: weight, weightScale: 0.5, signs: signs, within: within, step: 2,
+            weightGradient: dWeight,
+            add: false, dx: dx, shiftGradient: shift)
+        }
         return withExtendedLifetime(arena) {
           Outcome(dx: dx.array, weight: dWeight.array, shift: shift.array, bias: bias.array, step: step)
         }
@@ -118,13 +130,49 @@ extension KernelSuites {
       }
     }
 
-    @Test func sameBitsOnEveryInstructionSet() throws {
+    /// Rounded to bfloat16, to nearest: what is left is the error of sums in float32.
+    @Test(arguments: InstructionSet.available) func bfloat16EqualsPlainLoops(set: String) throws {
+      try InstructionSet.select(set)
+      for shape in Self.shapes {
+        var operands = Operands(shape)
+        let found = operands.run(sample: nil)
+        for k in 0..<operands.columns {
+          let column = (0..<operands.rows).map { Double(operands.gradient[$0 * operands.columns + k]) }
+          let bound = 1e-6 * column.reduce(0) { $0 + abs($1) }
+          #expect(abs(Double(found.bias[k]) - column.reduce(0, +)) <= bound, "\(shape), bias \(k)")
+        }
+        operands.gradient = operands.gradient.map(roundedToBfloat16)
+        let (dx, dw, dxBound, dwBound) = operands.exact()
+        // The bounds are those of a step of 1/127.
+        let precision = 127 * 1e-6
+        var (shift, step, stepBound) = ([Double](repeating: 0, count: operands.outputs), 0.0, 0.0)
+        for i in dx.indices {
+          let (row, column) = (i / operands.outputs, i % operands.outputs)
+          let passed = operands.within[row][column] ? dx[i] : 0
+          #expect(abs(Double(found.dx[i]) - passed) <= dxBound[row] * precision, "\(shape), dx \(i)")
+          shift[column] += Double(found.dx[i])
+          step += operands.signs[row][column] ? dx[i] : -dx[i]
+          stepBound += dxBound[row] * precision
+        }
+        #expect(abs(found.step - step) <= stepBound, "\(shape), step")
+        for j in shift.indices {
+          #expect(abs(Double(found.shift[j]) - shift[j]) <= stepBound, "\(shape), shift \(j)")
+        }
+        for i in dw.indices {
+          let bound = dwBound[i / operands.outputs] * precision
+          #expect(abs(Double(found.weight[i]) - dw[i]) <= bound, "\(shape), weight \(i)")
+        }
+      }
+    }
+
+    /// A draw of rounding to 8 bits, and rounding to bfloat16.
+    @Test(arguments: [9, nil] as [UInt64?]) func sameBitsOnEveryInstructionSet(sample: UInt64?) throws {
       for shape in Self.shapes {
         let operands = Operands(shape)
         var first: Outcome?
         for set in InstructionSet.available {
           try InstructionSet.select(set)
-          let found = operands.run(sample: 9)
+          let found = operands.run(sample: sample)
           if let first {
             #expect(
               found.dx == first.dx && found.weight == first.weight && found.shift == first.shift

@@ -14,6 +14,11 @@
 // one in panels of 48 columns, expanded[(row / 4 * 48 + column) * 4 + row % 4].
 enum { BK_PANEL_ROWS = 8, BK_PANEL_COLUMNS = 48 };
 
+// Operands of bfloat16 products lie in the same panels, a word holding the elements 2k (its lower half) and 2k + 1 of the
+// summed dimension: left[(row / 8 * pairs + k) * 8 + row % 8], right[(column / 48 * pairs + k) * 48 + column % 48], zero
+// beyond the matrix. Linear layers sum so many pairs before they add to the result.
+enum { BK_BLOCK_PAIRS = 384 };
+
 // Settings of one AdamW step: corrections are 1 - beta1^t and sqrt(1 - beta2^t); gradients are multiplied by
 // gradient_factor first.
 typedef struct {
@@ -70,6 +75,23 @@ typedef struct {
   void (*rounded_product)(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
                           const int32_t *sums, const float *maxima, float factor, bool signs, bool add,
                           size_t columns, float *out, size_t ld);
+
+  // ---- products of operands rounded to bfloat16, summed in float32 ----
+
+  // A left operand from the rows of x.
+  void (*bfloat16_rows)(const float *x, size_t rows, size_t columns, size_t ld, uint32_t *panels);
+  // A left operand from the columns of x, first (a multiple of 8) ..< last; panels is that of column 0.
+  void (*bfloat16_columns)(const float *x, size_t rows, size_t ld, size_t first, size_t last, uint32_t *panels);
+  // A right operand from the rows of w.
+  void (*bfloat16_right)(const float *w, size_t rows, size_t columns, size_t ld, uint32_t *packed);
+  // One panel of a right operand from the 48 columns from `first` (a multiple of 16) of a bit matrix, as +-1.
+  void (*bfloat16_signs)(const uint64_t *bits, size_t rows, size_t words, size_t first, uint32_t *expanded);
+  // out[i*ld + j] = factor * sum, added or written, for the first `columns` of one panel of a right operand.
+  void (*bfloat16_product)(const uint32_t *panels, size_t rows, size_t depth, const uint32_t *right, float factor,
+                           bool add, size_t columns, float *out, size_t ld);
+  // out[i*ld_out + j] = sum over k of x[i*ld + k] w[j, k] + bias[j], w a right operand; bias may be NULL.
+  void (*bfloat16_linear)(const float *x, size_t rows, size_t depth, size_t ld, const uint32_t *packed, size_t outputs,
+                          const float *bias, float *out, size_t ld_out);
 
   // ---- sums, in fixed order ----
 
@@ -142,10 +164,14 @@ const bk_kernels *bk_choose(const char *name);
 // All instruction sets of this processor, fastest first; returns their number.
 size_t bk_available(const bk_kernels *tables[4]);
 
+// Whether bfloat16 products of these kernels are instructions of this processor.
+bool bk_multiplies_bfloat16(const bk_kernels *table);
+
 // Operations a second of one core in a loop on registers alone, for comparison with the kernels: word products counted
-// as 2 x 64 operations each (xor, popcount, add), and byte products. 0 where this instruction set has no such loop.
+// as 2 x 64 operations each (xor, popcount, add), byte products, and products of bfloat16. 0 where this instruction set has no such loop.
 double bk_peak_popcount(const bk_kernels *table);
 double bk_peak_bytes(const bk_kernels *table);
+double bk_peak_bfloat16(const bk_kernels *table);
 // Processor time of the calling thread: what other work on the machine takes does not count.
 double bk_thread_seconds(void);
 
