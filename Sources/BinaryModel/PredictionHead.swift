@@ -6,7 +6,7 @@ import Kernels
 /// Legend: M tokens to predict, H hidden, V vocabulary.
 struct PredictionHead {
   /// Tokens whose logits are held at once: fixed, so that sums over tokens keep their order.
-  static let block = 128
+  static let block = 192
   let places: ModelPlaces
   let normalisation: LayerNormalisation
   let hidden: Int
@@ -18,6 +18,11 @@ struct PredictionHead {
   let rectified: FloatView
   /// block×V
   let logits: FloatView
+  /// N: the numbers of the tokens to predict.
+  let tokens: UnsafeMutablePointer<Int>
+  /// block: the loss of each row of logits, and its likeliest word.
+  let rowLosses: UnsafeMutablePointer<Double>
+  let likeliest: UnsafeMutablePointer<Int>
 
   init(_ places: ModelPlaces, configuration c: ModelConfiguration, rows: Int, in arena: inout Arena) {
     self.places = places
@@ -29,6 +34,9 @@ struct PredictionHead {
     gradient = arena.floats(rows * hidden)
     rectified = arena.floats(rows * hidden)
     logits = arena.floats(min(rows, Self.block) * vocabularySize)
+    tokens = arena.elements(rows, of: Int.self)
+    rowLosses = arena.elements(min(rows, Self.block), of: Double.self)
+    likeliest = arena.elements(min(rows, Self.block), of: Int.self)
   }
 
   private func matrix(_ view: FloatView, _ rows: Range<Int>) -> MatrixView {
@@ -54,9 +62,10 @@ struct PredictionHead {
     return out
   }
 
-  private func gather(_ x: MatrixView, _ tokens: [Int]) {
-    for (i, token) in tokens.enumerated() {
-      (gathered.base + i * hidden).update(from: x.base + token * x.stride, count: hidden)
+  /// Copies the rows of x that `tokens` names first.
+  private func gather(_ x: MatrixView, count: Int) {
+    for i in 0..<count {
+      (gathered.base + i * hidden).update(from: x.base + tokens[i] * x.stride, count: hidden)
     }
   }
 
@@ -72,19 +81,29 @@ struct PredictionHead {
     addingTo dx: MatrixView?
   ) -> LossSums {
     var sums = LossSums()
-    let tokens = batch.labels.indices.filter { batch.labels[$0] >= 0 }
-    sums.maskedTokens = tokens.count
-    guard !tokens.isEmpty else { return sums }
-    gather(x, tokens)
-    transform(tokens.count, parameters: parameters)
+    var count = 0
+    for token in batch.labels.indices where batch.labels[token] >= 0 {
+      tokens[count] = token
+      count += 1
+    }
+    sums.maskedTokens = count
+    guard count > 0 else { return sums }
+    gather(x, count: count)
+    transform(count, parameters: parameters)
     let factor = 1 / Float(divisor)
-    for start in stride(from: 0, to: tokens.count, by: Self.block) {
-      let rows = start..<min(tokens.count, start + Self.block)
+    for start in stride(from: 0, to: count, by: Self.block) {
+      let rows = start..<min(count, start + Self.block)
       let logits = computeLogits(rows, parameters: parameters)
-      let results = rowLosses(logits, labels: rows.map { Int(batch.labels[tokens[$0]]) }, factor: factor)
-      for (row, result) in results.enumerated() {
-        sums.mlm += result.loss
-        if result.best == Int(batch.labels[tokens[rows.lowerBound + row]]) { sums.mlmCorrect += 1 }
+      parallelFor(rows.count) { row, _ in
+        let result = crossEntropy(
+          FloatView(base: logits.base + row * logits.stride, count: logits.columns),
+          label: Int(batch.labels[tokens[start + row]]), factor: factor)
+        rowLosses[row] = result.loss
+        likeliest[row] = result.best
+      }
+      for row in 0..<rows.count {
+        sums.mlm += rowLosses[row]
+        if likeliest[row] == Int(batch.labels[tokens[start + row]]) { sums.mlmCorrect += 1 }
       }
       if let gradients {
         logits.addColumnSums(to: gradients[places.predictionBias])
@@ -95,26 +114,12 @@ struct PredictionHead {
       }
     }
     if let gradients, let dx {
-      backward(tokens, parameters: parameters, gradients: gradients, addingTo: dx)
+      backward(count: count, parameters: parameters, gradients: gradients, addingTo: dx)
     }
     return sums
   }
 
-  private func rowLosses(_ logits: MatrixView, labels: [Int], factor: Float) -> [(loss: Double, best: Int)] {
-    var results = [(loss: Double, best: Int)](repeating: (0, 0), count: logits.rows)
-    results.withUnsafeMutableBufferPointer { out in
-      let out = out.baseAddress!
-      parallelFor(logits.rows) { row, _ in
-        let view = FloatView(base: logits.base + row * logits.stride, count: logits.columns)
-        out[row] = crossEntropy(view, label: labels[row], factor: factor)
-      }
-    }
-    return results
-  }
-
-  private func backward(_ tokens: [Int], parameters: FloatView, gradients: FloatView, addingTo dx: MatrixView)
-  {
-    let count = tokens.count
+  private func backward(count: Int, parameters: FloatView, gradients: FloatView, addingTo dx: MatrixView) {
     let d = matrix(gradient, 0..<count)
     normalisation.backward(d, parameters: parameters, gradients: gradients, into: gradient)
     gradient[0..<count * hidden].rectifyBackward(rectified[0..<count * hidden])
@@ -125,15 +130,16 @@ struct PredictionHead {
       d, x: matrix(gathered, 0..<count), places.predictionTransform, parameters: parameters,
       gradients: gradients,
       addingTo: dGathered)
-    for (i, token) in tokens.enumerated() {
-      FloatView(base: dx.base + token * dx.stride, count: hidden)
+    for i in 0..<count {
+      FloatView(base: dx.base + tokens[i] * dx.stride, count: hidden)
         .addSerial(transformed[i * hidden..<(i + 1) * hidden])
     }
   }
 
   /// The logits of one token of x, for inspection: V elements, overwritten by the next call.
   func logits(_ x: MatrixView, token: Int, parameters: FloatView) -> FloatView {
-    gather(x, [token])
+    tokens[0] = token
+    gather(x, count: 1)
     transform(1, parameters: parameters)
     _ = computeLogits(0..<1, parameters: parameters)
     return logits[0..<vocabularySize]

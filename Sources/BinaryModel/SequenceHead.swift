@@ -30,7 +30,7 @@ struct SequenceHead {
   /// - Parameters:
   ///   - divisor: the global number of sequences.
   ///   - teacher: B×2 logits of the teacher, or nil.
-  func losses(batch: Batch, divisor: Int, teacher: [Float]?) -> LossSums {
+  func losses(batch: Batch, divisor: Int, teacher: FloatView?) -> LossSums {
     var sums = LossSums()
     for b in 0..<batch.sequences {
       guard batch.nextSentenceLabels[b] >= 0 else { continue }
@@ -46,7 +46,8 @@ struct SequenceHead {
       guard let teacher else { continue }
       // Σ −t log s, t = softmax(teacher): the gradient is softmax(s) − t, over 2·sequences elements.
       for target in 0..<2 {
-        let weight = 1 / (1 + exp(Double(teacher[2 * b + 1 - target]) - Double(teacher[2 * b + target])))
+        let (own, other) = (teacher.base[2 * b + target], teacher.base[2 * b + 1 - target])
+        let weight = 1 / (1 + exp(Double(other) - Double(own)))
         withUnsafeTemporaryAllocation(of: Float.self, capacity: 2) { copy in
           let copy = FloatView(base: copy.baseAddress!, count: 2)
           copy.base[0] = student.0

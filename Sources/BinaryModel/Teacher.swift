@@ -5,15 +5,16 @@ public struct TeacherOutput {
   /// L + 1 of (B·T)×H
   public let hidden: [FloatView]
   /// B×2, or nil where the teacher has no NSP head.
-  public let nspLogits: [Float]?
+  public let nspLogits: FloatView?
 
-  public init(hidden: [FloatView], nspLogits: [Float]?) {
+  public init(hidden: [FloatView], nspLogits: FloatView?) {
     self.hidden = hidden
     self.nspLogits = nspLogits
   }
 }
 
-/// A full-precision BERT in evaluation mode (Devlin et al. 2019): the source of hidden states for distillation.
+/// A full-precision BERT in evaluation mode (Devlin et al. 2019): the source of hidden states for distillation. Its linear
+/// layers multiply in bfloat16 and add in float32; all else is float32.
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, F intermediate, D head width.
 public struct Teacher: ~Copyable {
@@ -29,10 +30,11 @@ public struct Teacher: ~Copyable {
   private let context: MatrixView
   private let middle: FloatView
   private let inner: FloatView
-  private let activated: FloatView
   private let normalised: FloatView
   private let inverseDeviation: FloatView
   private let pooled: MatrixView
+  /// B×2
+  private let logits: MatrixView
   /// T×T for each thread.
   private let scores: [MatrixView]
 
@@ -56,10 +58,10 @@ public struct Teacher: ~Copyable {
     context = matrix(rows, c.hiddenSize, &arena)
     middle = arena.floats(rows * c.hiddenSize)
     inner = arena.floats(rows * c.intermediateSize)
-    activated = arena.floats(rows * c.intermediateSize)
     normalised = arena.floats(rows * c.hiddenSize)
     inverseDeviation = arena.floats(rows)
     pooled = matrix(sequences, c.hiddenSize, &arena)
+    logits = matrix(sequences, 2, &arena)
     var perThread: [MatrixView] = []
     for _ in 0..<threadCount { perThread.append(matrix(length, length, &arena)) }
     scores = perThread
@@ -68,50 +70,45 @@ public struct Teacher: ~Copyable {
   /// - Cost: 2·N·(4·H² + 2·H·F) + 4·N·T·H operations a layer.
   public func forward(_ batch: Batch) -> TeacherOutput {
     embed(batch)
-    for index in 0..<configuration.layers { layer(index, batch: batch) }
-    return TeacherOutput(hidden: hidden, nspLogits: nspLogits())
+    for index in 0..<configuration.layers { forwardLayer(index, batch: batch) }
+    if let head = weights.tensors.sequenceHead { computeSequenceLogits(head) }
+    return TeacherOutput(hidden: hidden, nspLogits: weights.hasSequenceHead ? logits.dense : nil)
   }
 
   private func matrix(_ view: FloatView, _ columns: Int) -> MatrixView {
     MatrixView(view, rows: sequences * length, columns: columns)
   }
 
-  private func normalise(_ x: FloatView, _ name: String, into y: FloatView) {
+  private func normalise(_ x: FloatView, _ places: TeacherWeights.Normalisation, into y: FloatView) {
     Kernels.normalise(
-      matrix(x, configuration.hiddenSize), epsilon: LayerNormalisation.epsilon,
-      weight: weights[name + ".weight"],
-      bias: weights[name + ".bias"], normalised: normalised, inverseDeviation: inverseDeviation, into: y)
+      matrix(x, configuration.hiddenSize), epsilon: LayerNormalisation.epsilon, weight: places.weight,
+      bias: places.bias, normalised: normalised, inverseDeviation: inverseDeviation, into: y)
   }
 
-  private func linear(_ x: MatrixView, _ name: String, into y: MatrixView) {
-    let weight = MatrixView(weights[name + ".weight"], rows: y.columns, columns: x.columns)
-    denseProduct(.plain(x), .transposed(weight), into: y)
-    y.addToRows(weights[name + ".bias"])
+  private func linear(_ x: MatrixView, _ places: TeacherWeights.Linear, into y: MatrixView) {
+    bfloat16Product(x, places.weight, bias: places.bias, into: y)
   }
 
   private func embed(_ batch: Batch) {
     let size = configuration.hiddenSize
-    let words = weights["embeddings.word_embeddings.weight"]
-    let positions = weights["embeddings.position_embeddings.weight"]
-    let types = weights["embeddings.token_type_embeddings.weight"]
     for token in 0..<sequences * length {
       let out = hidden[0][token * size..<(token + 1) * size]
       let id = Int(batch.inputIDs[token])
       let type = Int(batch.tokenTypeIDs[token])
-      out.copy(from: words[id * size..<(id + 1) * size])
-      out.addSerial(positions[token % length * size..<(token % length + 1) * size])
-      out.addSerial(types[type * size..<(type + 1) * size])
+      out.copy(from: weights.tensors.words[id * size..<(id + 1) * size])
+      out.addSerial(weights.tensors.positions[token % length * size..<(token % length + 1) * size])
+      out.addSerial(weights.tensors.types[type * size..<(type + 1) * size])
     }
-    normalise(hidden[0], "embeddings.LayerNorm", into: hidden[0])
+    normalise(hidden[0], weights.tensors.embeddingNormalisation, into: hidden[0])
   }
 
-  private func layer(_ index: Int, batch: Batch) {
-    let name = "encoder.layer.\(index)."
+  private func forwardLayer(_ index: Int, batch: Batch) {
+    let layer = weights.tensors.layers[index]
     let size = configuration.hiddenSize
     let x = matrix(hidden[index], size)
-    linear(x, name + "attention.self.query", into: query)
-    linear(x, name + "attention.self.key", into: key)
-    linear(x, name + "attention.self.value", into: value)
+    linear(x, layer.query, into: query)
+    linear(x, layer.key, into: key)
+    linear(x, layer.value, into: value)
     let headSize = configuration.headSize
     parallelFor(sequences) { b, worker in
       let rows = b * length..<(b + 1) * length
@@ -128,31 +125,23 @@ public struct Teacher: ~Copyable {
           into: context[rows: rows][columns: columns])
       }
     }
-    linear(context, name + "attention.output.dense", into: matrix(middle, size))
+    linear(context, layer.attentionOutput, into: matrix(middle, size))
     middle.add(hidden[index])
-    normalise(middle, name + "attention.output.LayerNorm", into: middle)
-    linear(
-      matrix(middle, size), name + "intermediate.dense", into: matrix(inner, configuration.intermediateSize))
-    activated.gelu(of: inner)
+    normalise(middle, layer.attentionNormalisation, into: middle)
+    linear(matrix(middle, size), layer.intermediate, into: matrix(inner, configuration.intermediateSize))
+    inner.gelu(of: inner)
     let out = hidden[index + 1]
-    linear(matrix(activated, configuration.intermediateSize), name + "output.dense", into: matrix(out, size))
+    linear(matrix(inner, configuration.intermediateSize), layer.output, into: matrix(out, size))
     out.add(middle)
-    normalise(out, name + "output.LayerNorm", into: out)
+    normalise(out, layer.outputNormalisation, into: out)
   }
 
-  private func nspLogits() -> [Float]? {
-    guard weights.hasSequenceHead else { return nil }
+  private func computeSequenceLogits(_ head: TeacherWeights.SequenceHead) {
     let size = configuration.hiddenSize
     let last = hidden[configuration.layers]
     let first = MatrixView(base: last.base, rows: sequences, columns: size, stride: length * size)
-    linear(first, "pooler.dense", into: pooled)
-    FloatView(base: pooled.base, count: sequences * size).tanh()
-    var logits = [Float](repeating: 0, count: sequences * 2)
-    logits.withUnsafeMutableBufferPointer {
-      linear(
-        pooled, "cls.seq_relationship",
-        into: MatrixView(base: $0.baseAddress!, rows: sequences, columns: 2, stride: 2))
-    }
-    return logits
+    linear(first, head.pooler, into: pooled)
+    pooled.dense.tanh()
+    linear(pooled, head.relationship, into: logits)
   }
 }

@@ -21,7 +21,7 @@ public struct RunPlan: Equatable, Sendable {
     public let checkpoint: Int
     /// What backward needs of one slice of a micro-batch, and scratch memory, with one thread.
     public let activations: Int
-    /// The latent weights of a teacher, taken to be of the model's own shape; 0 without.
+    /// The weights of a teacher of the model's shape, matrices in bfloat16; 0 without.
     public let teacher: Int
 
     /// What the rank keeps of the model and the optimizer between steps.
@@ -110,7 +110,7 @@ public struct RunPlan: Equatable, Sendable {
           exchange: exchange.bufferBytes(of: rank),
           checkpoint: 3 * 4 * exchange.partition.slice(of: rank).count,
           activations: network.activationBytes,
-          teacher: configuration.teacher == nil ? 0 : 4 * layout.elementCount)
+          teacher: configuration.teacher == nil ? 0 : TeacherWeights.byteCount(model))
       }.max { $0.total < $1.total }!
     }
     let own = exchange(configuration.synchronisation)

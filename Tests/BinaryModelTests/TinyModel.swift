@@ -137,7 +137,9 @@ struct TinyModel {
       view.copy(values)
       return view
     }
-    let output = TeacherOutput(hidden: hidden, nspLogits: teacherLogits)
+    let logits = arena.floats(teacherLogits.count)
+    logits.copy(teacherLogits)
+    let output = TeacherOutput(hidden: hidden, nspLogits: logits)
     return withExtendedLifetime(arena) { body(output) }
   }
 }

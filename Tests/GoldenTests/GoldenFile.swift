@@ -78,7 +78,9 @@ struct GoldenFile: CustomStringConvertible {
       buffers.append(box)
       hidden.append(box.buffer.view)
     }
-    return TeacherOutput(hidden: hidden, nspLogits: try tensors.floats("teacher_nsp_logits"))
+    let logits = FloatBufferBox(try tensors.floats("teacher_nsp_logits"))
+    buffers.append(logits)
+    return TeacherOutput(hidden: hidden, nspLogits: logits.buffer.view)
   }
 }
 

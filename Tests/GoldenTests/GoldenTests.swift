@@ -130,15 +130,20 @@ import Testing
     let teacher = Teacher(
       weights, configuration: configuration, sequences: batch.sequences, length: batch.length)
     let output = teacher.forward(batch)
+    // Against float32: bfloat16 keeps 8 bits, so elements of unit variance are off by a few thousandths.
     for index in output.hidden.indices {
       let expected = try golden.tensors.floats("teacher_hidden/\(index)")
       let found = output.hidden[index].array
-      let worst = zip(found, expected).map { abs($0 - $1) }.max() ?? 0
+      try #require(found.count == expected.count)
+      let differences = zip(found, expected).map { abs($0 - $1) }
+      let worst = differences.max() ?? 0
+      let meanSquare = differences.reduce(0) { $0 + $1 * $1 } / Float(differences.count)
       #expect(
-        found.count == expected.count && worst < 1e-4, "teacher's hidden state \(index): off by \(worst)")
+        worst < 0.04 && meanSquare.squareRoot() < 0.008,
+        "teacher's hidden state \(index): off by \(worst), \(meanSquare.squareRoot()) in the mean")
     }
     let nsp = try golden.tensors.floats("teacher_nsp_logits")
-    let logits = try #require(output.nspLogits)
-    #expect(zip(logits, nsp).allSatisfy { abs($0 - $1) < 1e-4 })
+    let logits = try #require(output.nspLogits).array
+    #expect(zip(logits, nsp).allSatisfy { abs($0 - $1) < 0.01 }, "\(logits), expected \(nsp)")
   }
 }

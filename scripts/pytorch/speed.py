@@ -58,7 +58,7 @@ def main():
     parameters = initialise(c, 1)
     model = Reference(c, parameters)
     optimizer = torch.optim.AdamW(parameters.values(), lr=1e-4)
-    weights = {n.removeprefix('bert.'): t for n, t in teacher_weights(c).items()} if a.teacher else None
+    weights = teacher_weights(c) if a.teacher else None
     batches = [random_batch(c, seed, B=8, T=128) for seed in range(2)]
     autocast = lambda: torch.autocast('cpu', torch.bfloat16, enabled=a.precision == 'bfloat16')
     best, cpu = float('inf'), float('inf')
