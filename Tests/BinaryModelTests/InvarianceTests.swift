@@ -164,10 +164,33 @@ import Testing
     checkLanes([[0, 1], [2, 3]], of: tiny, tiny.batch)
     // More tokens to predict than the head holds logits of at once.
     let wide = Self.wide()
-    var batch = wide.batch
+    var batch = wide.batch.taking([0, 1, 2, 3, 4, 0, 1])
     batch.labels = batch.inputIDs
-    #expect(batch.maskedTokens > 128)
-    checkLanes([[0], [1], [2], [3], [4]], of: wide, batch)
+    #expect(batch.maskedTokens > 192)
+    checkLanes((0..<7).map { [$0] }, of: wide, batch)
+  }
+
+  /// A micro-batch computed in slices has the losses and gradients of the whole, those of step sizes too.
+  @Test(arguments: [2, 4]) func slicesAddUp(slices: Int) {
+    let tiny = TinyModel(TinyModel.configuration(rank: 1), sequences: 4, length: 9, seed: 22)
+    let dropout = Dropout(rate: 0.1, seed: 2)
+    let whole = tiny.train(dropout: dropout)
+    let sliced = tiny.train(dropout: dropout, slices: slices)
+    #expect(abs(sliced.sums.total - whole.sums.total) < 1e-6)
+    for parameter in tiny.layout.parameters {
+      let expected = Array(whole.gradients[parameter.range])
+      #expect(
+        distance(Array(sliced.gradients[parameter.range]), expected) <= 1e-5 * norm(expected) + 1e-7,
+        "\(parameter.name)")
+    }
+  }
+
+  @Test func sizesOfSlices() {
+    #expect(Batch.sliceSequences(of: 64, length: 128) == 8)
+    #expect(Batch.sliceSequences(of: 4, length: 64) == 4)
+    #expect(Batch.sliceSequences(of: 12, length: 128) == 6)
+    #expect(Batch.sliceSequences(of: 7, length: 512) == 1)
+    #expect(Batch.sliceSequences(of: 3, length: 2048) == 1)
   }
 
   private func checkLanes(_ lanes: [[Int]], of model: TinyModel, _ batch: Batch) {

@@ -110,20 +110,24 @@ struct TinyModel {
   /// Forward and backward by the model under test.
   func train(
     batch other: Batch? = nil, divisors: LossDivisors? = nil, dropout: Dropout? = nil,
-    isDistilled: Bool = false, precision: BackwardPrecision = .float32
+    isDistilled: Bool = false, precision: BackwardPrecision = .float32, slices: Int = 1
   ) -> Trained {
     let batch = other ?? self.batch
     var model = PretrainingModel(
-      layout, sequences: batch.sequences, length: batch.length, backwardPrecision: precision, seed: 3)
+      layout, sequences: batch.sequences / slices, length: batch.length, slices: slices,
+      backwardPrecision: precision, seed: 3)
     let parameters = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)
     parameters.view.copy(values)
     model.binarise(parameters.view)
     let own = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
     return withTeacher(isDistilled) { teacher in
-      let sums = model.train(
-        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors ?? own, dropout: dropout,
-        teacher: teacher)
+      var sums = LossSums()
+      for slice in batch.slices(of: model.sequences) {
+        sums += model.train(
+          parameters.view, gradients: gradients.view, batch: slice, divisors: divisors ?? own,
+          dropout: dropout, teacher: teacher)
+      }
       return Trained(sums: sums, gradients: gradients.view.array)
     }
   }
