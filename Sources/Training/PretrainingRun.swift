@@ -54,6 +54,11 @@ struct PretrainingRun: ~Copyable {
         layout: inputs.layout, tree: inputs.tree, size: world.size,
         synchronisation: configuration.synchronisation, format: configuration.gradientFormat),
       rank: world.rank)
+    // Latent weights of other owners lie between one's own.
+    let latent = optimizer.exchange.packed.latentRanges(in: 0..<parameters.count)
+    if optimizer.updated.elementCount < parameters.count, let first = latent.first, let last = latent.last {
+      parameters.useSmallPages(first.lowerBound..<last.upperBound)
+    }
     dropout =
       configuration.model.dropout > 0
       ? Dropout(rate: configuration.model.dropout, seed: configuration.seed) : nil
@@ -93,9 +98,11 @@ struct PretrainingRun: ~Copyable {
     switch inputs.configuration.synchronisation {
     case .replicated: try world.broadcast(parameters.view.bytes, from: 0)
     case .sharded:
-      try world.scatter(parameters.view, ranges: slices, from: 0)
+      try world.scatter(parameters.view, parts: slices, from: 0)
       for (rank, slice) in slices.enumerated() where rank != world.rank {
-        for range in optimizer.exchange.packed.latentRanges(in: slice) { parameters.release(range) }
+        for run in slice {
+          for range in optimizer.exchange.packed.latentRanges(in: run) { parameters.release(range) }
+        }
       }
     }
     try publishParameters(world: world)
@@ -110,13 +117,10 @@ struct PretrainingRun: ~Copyable {
   mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws {
     try checkpoint.check(inputs.layout)
     try checkpoint.state.check(against: identity, allowing: allowed, checkpoint: checkpoint.path)
-    let own = optimizer.updated
-    let moments = optimizer.moments(own)
-    for (vector, values) in [
-      (CheckpointVector.parameters, parameters.view[own]), (.firstMoments, moments.first),
-      (.secondMoments, moments.second),
-    ] {
-      checkpoint.load(vector, layout: inputs.layout, into: FlatPart(start: own.lowerBound, values: values))
+    for vector in CheckpointVector.allCases {
+      for part in parts(of: vector, optimizer.updated) {
+        checkpoint.load(vector, layout: inputs.layout, into: part)
+      }
     }
     step = checkpoint.state.step
     sampleHistory = checkpoint.state.sampleHistory
@@ -153,7 +157,7 @@ struct PretrainingRun: ~Copyable {
     }
     let configuration = inputs.configuration
     let divisors = LossDivisors(
-      maskedTokens: try world.sum(batches.reduce(0) { $0 + $1.maskedTokens }),
+      maskedTokens: try world.all(batches.reduce(0) { $0 + $1.maskedTokens }).reduce(0, +),
       sequences: configuration.training.globalBatch)
     var losses: [(index: Int, losses: LossSums)] = []
     for (lane, batch) in zip(lanes, batches) {
@@ -187,7 +191,7 @@ struct PretrainingRun: ~Copyable {
         skipped = "the \(what) is not finite"
       }
     }
-    let bytesSent = try world.sum(world.bytesSent - bytesBefore)
+    let bytesSent = try world.all(world.bytesSent - bytesBefore)
     skippedInARow = skipped == nil ? 0 : skippedInARow + 1
     sampleHistory = inputs.batches.schedule.history(after: sampleHistory, step: step)
     step = number
@@ -208,8 +212,11 @@ struct PretrainingRun: ~Copyable {
       step: step, loss: Float(total.total), mlmLoss: Float(total.mlmLoss), nspLoss: Float(total.nspLoss),
       learningRate: rate, gradientNorm: norm, tokensPerSecond: Double(tokens) / start.secondsUntilNow,
       extras: extras)
-    // Of all ranks, for gradients and weights.
-    record.measured.append(StepRecord.Extra("bytes_sent", .integer(bytesSent)))
+    // For gradients and weights.
+    record.measured += [
+      StepRecord.Extra("bytes_sent", .integer(bytesSent.reduce(0, +))),
+      StepRecord.Extra("bytes_sent_busiest_rank", .integer(bytesSent.max()!)),
+    ]
     return Update(record: record, notices: notices, skipped: skipped)
   }
 
@@ -271,7 +278,20 @@ struct PretrainingRun: ~Copyable {
 
   /// Memory for a checkpoint that is soon due; it gets ready while training goes on.
   func checkpointMemory() -> CheckpointMemory {
-    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.count, ahead: true)
+    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.elementCount, ahead: true)
+  }
+
+  /// What this rank has of `vector` in each of `runs`.
+  private func parts(of vector: CheckpointVector, _ runs: [Range<Int>]) -> [FlatPart] {
+    runs.map { run in
+      let values =
+        switch vector {
+        case .parameters: parameters.view[run]
+        case .firstMoments: optimizer.moments(run).first
+        case .secondMoments: optimizer.moments(run).second
+        }
+      return FlatPart(start: run.lowerBound, values: values)
+    }
   }
 
   /// Starts to write the checkpoint of this step; training can go on at once.
@@ -286,12 +306,10 @@ struct PretrainingRun: ~Copyable {
       step: step, worldSize: world.size, identity: identity, model: inputs.layout.configuration,
       configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory,
       values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
-    let slice = optimizer.slice
-    let moments = optimizer.moments(slice)
     return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).begin(
-      world, state: state, parameters: FlatPart(start: slice.lowerBound, values: parameters.view[slice]),
-      firstMoments: FlatPart(start: slice.lowerBound, values: moments.first),
-      secondMoments: FlatPart(start: slice.lowerBound, values: moments.second),
+      world, state: state, parameters: parts(of: .parameters, optimizer.slice),
+      firstMoments: parts(of: .firstMoments, optimizer.slice),
+      secondMoments: parts(of: .secondMoments, optimizer.slice),
       memory: memory, durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
   }
 }

@@ -80,13 +80,18 @@ import Training
     ] {
       let name = ([String(ranks)] + more).joined(separator: "-")
       _ = try Self.run(tiny, name, ranks: ranks, more)
-      let sent = try tiny.scratch.text(name + "/measurements.jsonl").split(separator: "\n").compactMap {
-        line in
-        line.split(separator: ", ").first { $0.hasPrefix("\"bytes_sent\": ") }
-          .flatMap { Int($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }
+      let lines = try tiny.scratch.text(name + "/measurements.jsonl").split(separator: "\n")
+      func values(_ key: String) -> [Int] {
+        lines.compactMap { line in
+          line.split(separator: ", ").first { $0.contains("\"\(key)\": ") }
+            .flatMap { Int($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }
+        }
       }
-      let expected = try plan(tiny, ranks: ranks, more).traffic.total
-      #expect(sent == Array(repeating: expected, count: Self.steps), "\(name)")
+      let plan = try plan(tiny, ranks: ranks, more)
+      #expect(
+        values("bytes_sent") == Array(repeating: plan.traffic.total, count: Self.steps), "\(name)")
+      #expect(
+        values("bytes_sent_busiest_rank") == Array(repeating: plan.mostSent, count: Self.steps), "\(name)")
     }
   }
 
