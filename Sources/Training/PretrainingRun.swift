@@ -110,7 +110,8 @@ struct PretrainingRun: ~Copyable {
 
   /// Gives all ranks what they need of each other's parameters.
   mutating func publishParameters(world: borrowing World) throws {
-    try optimizer.publish(parameters.view, model: &model, world: world)
+    var clock = StepClock()
+    try optimizer.publish(parameters.view, model: &model, clock: &clock, world: world)
   }
 
   /// Goes on from a checkpoint: the next update is the one after its last. `publishParameters` follows.
@@ -144,6 +145,7 @@ struct PretrainingRun: ~Copyable {
   /// - Cost: forward and backward of the lanes; the exchange of `UpdateExchange`.
   mutating func update(world: borrowing World, notice: () -> StepNotice) throws -> Update {
     let start = ContinuousClock.now
+    var clock = StepClock()
     let number = step + 1
     let (lanes, progress) = (lanes, progress)
     progress.enter(.reading, step: number)
@@ -153,6 +155,7 @@ struct PretrainingRun: ~Copyable {
       }
       let batches = try self.batches.take(step: number)
       progress.enter(.exchange, detail: "batches")
+      clock.enter(.exchange)
       return batches
     }
     let configuration = inputs.configuration
@@ -162,16 +165,19 @@ struct PretrainingRun: ~Copyable {
     var losses: [(index: Int, losses: LossSums)] = []
     for (lane, batch) in zip(lanes, batches) {
       progress.enter(.computing, detail: "lane \(lane)")
+      clock.enter(.backward)
       let gradients = accumulator.begin()
-      losses.append(
-        (
-          lane,
-          model.train(
-            parameters.view, gradients: gradients, batch: batch, divisors: divisors, dropout: dropout,
-            teacher: teacher?.forward(batch))
-        ))
+      clock.enter(.teacher)
+      let output = teacher?.forward(batch)
+      let sums = model.train(
+        parameters.view, gradients: gradients, batch: batch, divisors: divisors, dropout: dropout,
+        teacher: output
+      ) { clock.note($0) }
+      losses.append((lane, sums))
+      clock.enter(.update)
       accumulator.end()
     }
+    clock.enter(.exchange)
     progress.enter(.exchange, detail: "losses")
     if FaultInjection.isAsked("nan", rank: world.rank, step: number) { losses[0].losses.mlm = .nan }
     let (total, notices) = try world.addInOrder(losses, notice: notice())
@@ -185,13 +191,15 @@ struct PretrainingRun: ~Copyable {
         norm = try optimizer.update(
           parameters.view, model: &model, nodes: accumulator.nodes, step: number, learningRate: rate,
           clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay,
-          world: world)
+          clock: &clock, world: world)
         lossWindow.append(total.total)
       } catch TrainingError.notFinite(_, let what) {
         skipped = "the \(what) is not finite"
       }
     }
+    clock.enter(.exchange)
     let bytesSent = try world.all(world.bytesSent - bytesBefore)
+    clock.enter(.reading)
     skippedInARow = skipped == nil ? 0 : skippedInARow + 1
     sampleHistory = inputs.batches.schedule.history(after: sampleHistory, step: step)
     step = number
@@ -217,6 +225,8 @@ struct PretrainingRun: ~Copyable {
       StepRecord.Extra("bytes_sent", .integer(bytesSent.reduce(0, +))),
       StepRecord.Extra("bytes_sent_busiest_rank", .integer(bytesSent.max()!)),
     ]
+    // Of the rank that keeps the journal.
+    record.measured += clock.record(hasTeacher: teacher != nil)
     return Update(record: record, notices: notices, skipped: skipped)
   }
 

@@ -72,22 +72,25 @@ struct ShardedOptimizer: ~Copyable {
   ///   - model: gets the new binary weights.
   ///   - step: the number of the update, from 1.
   ///   - clip: the largest norm; 0 does not clip.
+  ///   - clock: told when the ranks exchange, and when this one works.
   /// - Returns: the global 2-norm of the gradient before clipping.
   /// - Throws: `TrainingError.notFinite` on all ranks alike, before anything is changed; `WorldError`.
   /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
   func update(
     _ parameters: FloatView, model: inout PretrainingModel,
     nodes: [(node: LaneTree.Node, view: FloatView)], step: Int, learningRate: Float, clip: Float,
-    weightDecay: Float, world: borrowing World
+    weightDecay: Float, clock: inout StepClock, world: borrowing World
   ) throws -> Float {
+    clock.enter(.exchange)
     // The total takes the place of this rank's first sum.
     let whole = nodes[0].view
     try world.reduceScatter(nodes, with: reduction, into: whole)
-    let norm = try norm(whole, world: world)
+    let norm = try norm(whole, clock: &clock, world: world)
     guard norm.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient norm") }
     if exchange.synchronisation == .replicated {
       try world.allGather(whole, parts: exchange.partition.slices)
     }
+    clock.enter(.update)
     let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
     let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
     for (range, moments, decays) in segments {
@@ -95,12 +98,15 @@ struct ShardedOptimizer: ~Copyable {
         parameters[range], gradients: whole[range], firstMoments: firstMoments.view[moments],
         secondMoments: secondMoments.view[moments], decay: decays ? weightDecay : 0)
     }
-    try publish(parameters, model: &model, world: world)
+    try publish(parameters, model: &model, clock: &clock, world: world)
     return Float(norm)
   }
 
   /// The global 2-norm of a vector, of which this rank has its slice.
-  private func norm(_ gradient: FloatView, world: borrowing World) throws(WorldError) -> Double {
+  private func norm(
+    _ gradient: FloatView, clock: inout StepClock, world: borrowing World
+  ) throws(WorldError) -> Double {
+    clock.enter(.update)
     let chunks = slice.flatMap { exchange.partition.chunks(in: $0) }
     var squares = [Double](repeating: 0, count: chunks.count)
     squares.withUnsafeMutableBufferPointer { squares in
@@ -109,14 +115,16 @@ struct ShardedOptimizer: ~Copyable {
         squares![index] = gradient[chunks[index]].sumOfSquares()
       }
     }
+    clock.enter(.exchange)
     return try world.sumOfChunks(squares, partition: exchange.partition).squareRoot()
   }
 
   /// Gives all ranks what the model needs of the parameters that each has for its slice: signs and scales of the binary
   /// matrices, and all else in float32. Of replicated state every rank has everything, and just packs it.
   func publish(
-    _ parameters: FloatView, model: inout PretrainingModel, world: borrowing World
+    _ parameters: FloatView, model: inout PretrainingModel, clock: inout StepClock, world: borrowing World
   ) throws(WorldError) {
+    clock.enter(.update)
     guard exchange.synchronisation == .sharded else { return model.binarise(parameters) }
     let all = sums.view.bytes
     for (run, own) in zip(slice, exchange.sumParts[world.rank]) {
@@ -124,10 +132,14 @@ struct ShardedOptimizer: ~Copyable {
         exchange.packed.pieces(in: run), of: parameters,
         into: UnsafeMutableRawBufferPointer(rebasing: all[own]))
     }
+    clock.enter(.exchange)
     try world.allGather(all, parts: exchange.sumParts)
+    clock.enter(.update)
     model.packSigns(of: slice, parameters, sums: all)
+    clock.enter(.exchange)
     try world.allGather(model.signBytes, parts: exchange.signParts)
     try world.allGather(parameters.bytes, parts: exchange.realParts)
+    clock.enter(.update)
     model.arrangeSigns()
   }
 }
