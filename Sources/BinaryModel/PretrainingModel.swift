@@ -62,7 +62,9 @@ public struct PretrainingModel: ~Copyable {
     gradient = arena.floats(rows * size)
     pooledGradient = MatrixView(arena.floats(sequences * size), rows: sequences, columns: size)
     starts =
-      (0..<c.layers).map { layout.start(of: "bert.encoder.layer.\($0).") } + [layout.start(of: "bert.pooler.")]
+      (0..<c.layers).map { layout.start(of: "bert.encoder.layer.\($0).") } + [
+        layout.start(of: "bert.pooler.")
+      ]
   }
 
   /// Bytes of activations and scratch memory.

@@ -128,7 +128,7 @@ extension World {
   func exchange(_ messages: UnsafeBufferPointer<cmpi_message>, _ operation: WorldOperation) throws(WorldError)
   {
     for message in messages where message.outgoing { traffic.add(message.count, by: operation) }
-    try check(cmpi_exchange(messages.baseAddress, messages.count), operation)
+    try check(cmpi_exchange(messages.baseAddress, messages.count, false), operation)
   }
 }
 

@@ -19,6 +19,8 @@ struct PretrainingRun: ~Copyable {
   private var batches: BatchReadAhead
   /// This rank's lanes of every step.
   private let lanes: Range<Int>
+  /// Whether gradients are exchanged while backward of the last lane still makes them.
+  private let overlaps: Bool
   /// Updates done.
   private(set) var step = 0
   /// `Schedule.history` after `step` updates.
@@ -41,6 +43,7 @@ struct PretrainingRun: ~Copyable {
     identity = try inputs.identity()
     parameters = FloatBuffer(count: inputs.layout.elementCount)
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
+    overlaps = configuration.overlapExchange && world.size > 1 && GradientExchange.isPossible
     model = PretrainingModel(
       inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength,
       backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
@@ -147,7 +150,7 @@ struct PretrainingRun: ~Copyable {
     let start = ContinuousClock.now
     var clock = StepClock()
     let number = step + 1
-    let (lanes, progress) = (lanes, progress)
+    let (lanes, progress, rank) = (lanes, progress, world.rank)
     progress.enter(.reading, step: number)
     let batches = try world.together { () throws -> [Batch] in
       if FaultInjection.isAsked("throw", rank: world.rank, step: number) {
@@ -163,19 +166,33 @@ struct PretrainingRun: ~Copyable {
       maskedTokens: try world.all(batches.reduce(0) { $0 + $1.maskedTokens }).reduce(0, +),
       sequences: configuration.training.globalBatch)
     var losses: [(index: Int, losses: LossSums)] = []
+    let bytesBefore = world.bytesSent
+    let buckets = optimizer.exchange.partition.bucketCount
+    func enter(bucket: Int) {
+      progress.enter(.exchange, detail: "gradients, bucket \(buckets - bucket) of \(buckets)")
+    }
     for (lane, batch) in zip(lanes, batches) {
       progress.enter(.computing, detail: "lane \(lane)")
       clock.enter(.backward)
       let gradients = accumulator.begin()
       clock.enter(.teacher)
       let output = teacher?.forward(batch)
+      let early = overlaps && lane == lanes.upperBound - 1 ? optimizer.gradients : nil
+      early?.begin(accumulator, into: accumulator.nodes[0].view)
       let sums = model.train(
         parameters.view, gradients: gradients, batch: batch, divisors: divisors, dropout: dropout,
         teacher: output
-      ) { clock.note($0) }
+      ) { moment in
+        clock.note(moment)
+        guard case .complete(let element) = moment, let early else { return }
+        if element == 0 { FaultInjection.stop("exchange", rank: rank, step: number) }
+        early.complete(from: element)
+      }
       losses.append((lane, sums))
       clock.enter(.update)
-      accumulator.end()
+      accumulator.end(addedFrom: early == nil ? nil : 0)
+      clock.enter(.exchange)
+      try early?.finish(world, waiting: enter)
     }
     clock.enter(.exchange)
     progress.enter(.exchange, detail: "losses")
@@ -184,12 +201,13 @@ struct PretrainingRun: ~Copyable {
     let rate = configuration.training.schedule.rate(step: number)
     var norm = Float.nan
     var skipped = reasonToSkip(total.total)
-    let bytesBefore = world.bytesSent
     if skipped == nil {
-      progress.enter(.exchange, detail: "gradients")
+      let nodes = accumulator.nodes
+      if !overlaps { try optimizer.reduce(nodes, world: world, begin: enter) }
+      progress.enter(.exchange, detail: "weights")
       do {
         norm = try optimizer.update(
-          parameters.view, model: &model, nodes: accumulator.nodes, step: number, learningRate: rate,
+          parameters.view, model: &model, gradient: nodes[0].view, step: number, learningRate: rate,
           clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay,
           clock: &clock, world: world)
         lossWindow.append(total.total)

@@ -19,7 +19,7 @@ struct ShardedOptimizer: ~Copyable {
   /// Of `updated`, one run after the other.
   private let firstMoments: FloatBuffer
   private let secondMoments: FloatBuffer
-  private let reduction: TreeReduction
+  let gradients: GradientExchange
   /// The sums of all pieces.
   private let sums: FloatBuffer
   /// The parameters' parts within `updated`, where the moments of each lie, and whether weight decay applies.
@@ -34,7 +34,7 @@ struct ShardedOptimizer: ~Copyable {
     self.updated = updated
     firstMoments = FloatBuffer(count: updated.elementCount)
     secondMoments = FloatBuffer(count: updated.elementCount)
-    reduction = exchange.reduction(of: rank)
+    gradients = GradientExchange(exchange.reduction(of: rank), partition: exchange.partition)
     sums = FloatBuffer(
       count: exchange.packed.pieces.count * PretrainingModel.pieceSumBytes / MemoryLayout<Float>.size)
     segments = layout.parameters.flatMap { parameter in
@@ -64,10 +64,21 @@ struct ShardedOptimizer: ~Copyable {
     return (firstMoments.view[own], secondMoments.view[own])
   }
 
-  /// Adds the lanes' gradients up, clips by the global norm, updates, and publishes.
+  /// Adds the lanes' gradients up, unless `gradients` has done so while they were made.
   ///
   /// - Parameters:
-  ///   - nodes: this rank's subtree sums of the gradient; overwritten.
+  ///   - nodes: this rank's subtree sums of the gradient. The total of its slice takes the place of the first.
+  ///   - begin: told the number of each bucket before it is exchanged.
+  func reduce(
+    _ nodes: [(node: LaneTree.Node, view: FloatView)], world: borrowing World, begin: (Int) -> Void
+  ) throws(WorldError) {
+    try world.reduceScatter(nodes, with: gradients.reduction, into: nodes[0].view, begin: begin)
+  }
+
+  /// Clips by the global norm, updates, and publishes.
+  ///
+  /// - Parameters:
+  ///   - gradient: of the whole vector, the total in this rank's slice; overwritten.
   ///   - parameters: the flat vector. Sharded, latent weights of other owners are never read or written.
   ///   - model: gets the new binary weights.
   ///   - step: the number of the update, from 1.
@@ -77,25 +88,20 @@ struct ShardedOptimizer: ~Copyable {
   /// - Throws: `TrainingError.notFinite` on all ranks alike, before anything is changed; `WorldError`.
   /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
   func update(
-    _ parameters: FloatView, model: inout PretrainingModel,
-    nodes: [(node: LaneTree.Node, view: FloatView)], step: Int, learningRate: Float, clip: Float,
-    weightDecay: Float, clock: inout StepClock, world: borrowing World
+    _ parameters: FloatView, model: inout PretrainingModel, gradient: FloatView, step: Int,
+    learningRate: Float, clip: Float, weightDecay: Float, clock: inout StepClock, world: borrowing World
   ) throws -> Float {
-    clock.enter(.exchange)
-    // The total takes the place of this rank's first sum.
-    let whole = nodes[0].view
-    try world.reduceScatter(nodes, with: reduction, into: whole)
-    let norm = try norm(whole, clock: &clock, world: world)
+    let norm = try norm(gradient, clock: &clock, world: world)
     guard norm.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient norm") }
     if exchange.synchronisation == .replicated {
-      try world.allGather(whole, parts: exchange.partition.slices)
+      try world.allGather(gradient, parts: exchange.partition.slices)
     }
     clock.enter(.update)
     let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
     let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
     for (range, moments, decays) in segments {
       step.update(
-        parameters[range], gradients: whole[range], firstMoments: firstMoments.view[moments],
+        parameters[range], gradients: gradient[range], firstMoments: firstMoments.view[moments],
         secondMoments: secondMoments.view[moments], decay: decays ? weightDecay : 0)
     }
     try publish(parameters, model: &model, clock: &clock, world: world)

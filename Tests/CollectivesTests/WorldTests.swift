@@ -219,6 +219,58 @@ import Testing
     }
   }
 
+  /// Buckets that travel while the gradient is still being made give the same bits, in this step and the next.
+  @Test(arguments: [0, 1, 5, 8]) func exchangeDuringBackwardChangesNothing(more: Int) throws {
+    try inWorld { world in
+      let (rank, size) = (world.rank, world.size)
+      let tree = LaneTree(laneCount: size + more)
+      let count = 2 * SlicePartition.bucketSize + 77
+      let partition = SlicePartition(count: count, size: size)
+      let lanes = tree.lanes(of: rank, size: size)
+      let slice = partition.slice(of: rank).flatMap { Array($0) }
+      for format in WireFormat.allCases {
+        func reduction() -> TreeReduction {
+          TreeReduction(
+            tree: tree, size: size, buckets: partition.buckets, rank: rank, format: format)
+        }
+        var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count, format: format)
+        func fill(_ view: FloatView, lane: Int, _ range: Range<Int>) {
+          let values = gradient(lane: lane, count: 1021)
+          for i in range { view[i] = values[i % 1021] }
+        }
+        for lane in lanes {
+          fill(accumulator.begin(), lane: lane, 0..<count)
+          accumulator.end()
+        }
+        let expected = FloatBuffer(count: count)
+        try world.reduceScatter(accumulator.nodes, with: reduction(), into: expected.view)
+        let early = GradientExchange(reduction(), partition: partition)
+        for _ in 0..<2 {
+          for lane in lanes.dropLast() {
+            fill(accumulator.begin(), lane: lane, 0..<count)
+            accumulator.end()
+          }
+          let view = accumulator.begin()
+          let total = accumulator.nodes[0].view
+          early.begin(accumulator, into: total)
+          var end = count
+          for start in [count - 5, SlicePartition.bucketSize + 1, SlicePartition.bucketSize, 3, 0] {
+            fill(view, lane: lanes.upperBound - 1, start..<end)
+            early.complete(from: start)
+            end = start
+          }
+          accumulator.end(addedFrom: 0)
+          let before = world.bytesSent(by: .reduceScatter)
+          try early.finish(world)
+          #expect(slice.allSatisfy { total[$0].bitPattern == expected.view[$0].bitPattern }, "\(format)")
+          let ownNodes = accumulator.nodes.count
+          let sent = world.bytesSent(by: .reduceScatter) - before
+          #expect(sent == ownNodes * (count - slice.count) * format.width)
+        }
+      }
+    }
+  }
+
   @Test func everySizeAgreesOnTheSameDigest() throws {
     // 16 lanes in any world: a number written down, so that worlds of different sizes are compared with each other.
     try inWorld { world in

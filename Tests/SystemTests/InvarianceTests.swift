@@ -59,6 +59,42 @@ import Training
     }
   }
 
+  /// With a model of several buckets of the flat vector, of which all but the last few become complete before the end.
+  @Test(.timeLimit(.minutes(4))) func exchangeDuringBackwardChangesNothing() throws {
+    let tiny = try TinyRun()
+    let larger = ["model.hidden_size=240", "model.intermediate_size=1200", "training.steps=\(Self.steps)"]
+    for format in ["float32", "bfloat16"] {
+      let settings = larger + ["gradient_format=\(format)"]
+      let expected = try Self.run(tiny, format, ranks: 1, settings)
+      for (ranks, more) in [
+        (1, ["overlap_exchange=true"]), (2, ["overlap_exchange=false"]), (2, ["overlap_exchange=true"]),
+        (3, ["overlap_exchange=true"]), (8, ["overlap_exchange=true"]),
+        (3, ["overlap_exchange=true", "synchronisation=replicated"]),
+        (8, ["overlap_exchange=true", "synchronisation=replicated"]),
+      ] {
+        let name = ([format, String(ranks)] + more).joined(separator: "-")
+        let run = try Self.run(tiny, name, ranks: ranks, settings + more)
+        #expect(run.metrics == expected.metrics, "\(name)")
+        #expect(run.weights == expected.weights, "\(name)")
+      }
+    }
+  }
+
+  /// Where a step is skipped, what has been exchanged is dropped.
+  @Test(.timeLimit(.minutes(1))) func aSkippedStepDropsWhatWasExchanged() throws {
+    let tiny = try TinyRun()
+    let results = try ["false", "true"].map { overlap in
+      let arguments = tiny.arguments(
+        overlap, Self.settings(["training.steps=\(Self.steps)", "overlap_exchange=\(overlap)"]))
+      let result = try Program.pretrain(
+        arguments, ranks: 3, environment: ["BIPFT_TEST_FAULTS": "nan:1:5,nan:0:9"])
+      try #require(result.code == 0, "\(result.errors)")
+      return (try tiny.metrics(overlap), try tiny.weights(overlap, step: Self.steps))
+    }
+    #expect(results[0].0.count { $0.contains("\"skipped\"") } == 2)
+    #expect(results[0].0 == results[1].0 && results[0].1 == results[1].1)
+  }
+
   // MARK: Bytes
 
   private func plan(_ tiny: TinyRun, ranks: Int, _ more: [String]) throws -> RunPlan {
@@ -76,6 +112,7 @@ import Training
     let formats = ["gradient_format=float32", "gradient_format=bfloat16"]
     for (ranks, more) in [
       (2, [formats[0]]), (3, [formats[0]]), (8, [formats[0]]), (3, [formats[1]]),
+      (3, [formats[1], "overlap_exchange=true"]),
       (3, [formats[1], "synchronisation=replicated"]), (8, [formats[0], "synchronisation=replicated"]),
     ] {
       let name = ([String(ranks)] + more).joined(separator: "-")
