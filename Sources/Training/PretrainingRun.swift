@@ -166,7 +166,7 @@ struct PretrainingRun: ~Copyable {
       maskedTokens: try world.all(batches.reduce(0) { $0 + $1.maskedTokens }).reduce(0, +),
       sequences: configuration.training.globalBatch)
     var losses: [(index: Int, losses: LossSums)] = []
-    let bytesBefore = world.bytesSent
+    var bytesBefore = world.bytesSent
     let buckets = optimizer.exchange.partition.bucketCount
     func enter(bucket: Int) {
       progress.enter(.exchange, detail: "gradients, bucket \(buckets - bucket) of \(buckets)")
@@ -194,6 +194,7 @@ struct PretrainingRun: ~Copyable {
       clock.enter(.exchange)
       try early?.finish(world, waiting: enter)
     }
+    let bytesDuringBackward = world.bytesSent - bytesBefore
     clock.enter(.exchange)
     progress.enter(.exchange, detail: "losses")
     if FaultInjection.isAsked("nan", rank: world.rank, step: number) { losses[0].losses.mlm = .nan }
@@ -201,6 +202,7 @@ struct PretrainingRun: ~Copyable {
     let rate = configuration.training.schedule.rate(step: number)
     var norm = Float.nan
     var skipped = reasonToSkip(total.total)
+    bytesBefore = world.bytesSent - bytesDuringBackward
     if skipped == nil {
       let nodes = accumulator.nodes
       if !overlaps { try optimizer.reduce(nodes, world: world, begin: enter) }
