@@ -52,6 +52,14 @@ public struct ParameterLayout: Sendable {
   /// The parameter called `name`, or nil.
   public func find(_ name: String) -> Parameter? { indices[name].map { parameters[$0] } }
 
+  /// The first element of the first parameter whose name begins with `prefix`; there is one.
+  func start(of prefix: String) -> Int {
+    guard let first = parameters.first(where: { $0.name.hasPrefix(prefix) }) else {
+      preconditionFailure("no parameter \(prefix)… in this layout")
+    }
+    return first.offset
+  }
+
   /// The parameter called `name`, which exists.
   public subscript(_ name: String) -> Parameter {
     guard let index = indices[name] else { preconditionFailure("no parameter \(name) in this layout") }

@@ -28,6 +28,8 @@ public struct PretrainingModel: ~Copyable {
   private let gradient: FloatView
   /// B×H
   private let pooledGradient: MatrixView
+  /// The first element of each layer in the flat vector, and of what comes after the layers.
+  private let starts: [Int]
 
   /// - Parameters:
   ///   - slices: batches that a micro-batch is cut into (`Batch.slices`).
@@ -80,6 +82,10 @@ public struct PretrainingModel: ~Copyable {
       in: &arena)
     gradient = arena.floats(rows * size)
     pooledGradient = MatrixView(arena.floats(sequences * size), rows: sequences, columns: size)
+    starts =
+      (0..<c.layers).map { layout.start(of: "bert.encoder.layer.\($0).") } + [
+        layout.start(of: "bert.pooler.")
+      ]
   }
 
   /// Bytes of activations and scratch memory.
@@ -125,15 +131,18 @@ public struct PretrainingModel: ~Copyable {
   ///   - divisors: counts over the global batch.
   ///   - dropout: nil for none.
   ///   - teacher: what the teacher makes of the same batch, for distillation.
+  ///   - reached: told how far it has come.
   public func train(
     _ parameters: FloatView, gradients: FloatView, batch: Batch, divisors: LossDivisors, dropout: Dropout?,
-    teacher: TeacherOutput? = nil
+    teacher: TeacherOutput? = nil, reached: (LaneMoment) -> Void = { _ in }
   ) -> LossSums {
+    reached(.forward)
     let mode = ForwardMode.training(dropout)
     var scratch = scratch
     scratch.backward.rounding?.epoch = batch.epoch
     scratch.backward.rounding?.sample = batch.sampleIDs[0]
     forward(parameters, batch: batch, mode: mode)
+    reached(.backward)
     gradient.fill(0)
     let d = MatrixView(gradient, rows: sequences * length, columns: layout.configuration.hiddenSize)
     var sums = predictionHead.losses(
@@ -146,15 +155,18 @@ public struct PretrainingModel: ~Copyable {
       pooledGradient, parameters: parameters, weights: weights, gradients: gradients,
       scratch: scratch.backward,
       addingTo: d)
+    reached(.complete(from: starts[layers.count]))
     if teacher != nil { sums.hiddenElements = gradient.count }
     for index in layers.indices.reversed() {
       sums.hidden += distil(index + 1, teacher: teacher, divisors: divisors)
       layers[index].backward(
         gradient, x: state(index), mode: mode, parameters: parameters, weights: weights, gradients: gradients,
         scratch: scratch)
+      reached(.complete(from: starts[index]))
     }
     sums.hidden += distil(0, teacher: teacher, divisors: divisors)
     embeddings.backward(gradient, batch: batch, mode: mode, parameters: parameters, gradients: gradients)
+    reached(.complete(from: 0))
     return sums
   }
 

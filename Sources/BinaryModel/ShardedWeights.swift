@@ -29,16 +29,16 @@ extension PretrainingModel {
       of: pieces, parameters, into: bytes.bindMemory(to: PackedWeights.Sums.self).baseAddress!)
   }
 
-  /// Takes the means over from the sums of all pieces, and writes the signs of `slice` to `signBytes`.
+  /// Takes the means over from the sums of all pieces, and writes the signs of `slices` to `signBytes`.
   ///
-  /// - Cost: one pass over the latent weights of the slice.
+  /// - Cost: one pass over the latent weights of the slices.
   public mutating func packSigns(
-    of slice: Range<Int>, _ parameters: FloatView, sums: UnsafeMutableRawBufferPointer
+    of slices: [Range<Int>], _ parameters: FloatView, sums: UnsafeMutableRawBufferPointer
   ) {
     let all = sums.bindMemory(to: PackedWeights.Sums.self)
     precondition(all.count == weights.layout.pieces.count, "the sums of \(all.count) pieces")
     weights.setMeans(UnsafeBufferPointer(all))
-    weights.packSigns(parameters, slice: slice)
+    for slice in slices { weights.packSigns(parameters, slice: slice) }
   }
 
   /// Makes the matrices of the products from `signBytes`, once that is complete.

@@ -44,10 +44,11 @@ extension World {
     return ranges.map { Array(all[$0]) }
   }
 
-  /// Completes a vector of which rank r holds `ranges[r]`, in place; ranges may be empty.
-  public func allGather(_ view: FloatView, ranges: [Range<Int>]) throws(WorldError) {
+  /// Completes a vector of which rank r holds all the elements in `parts[r]`, in place; parts and ranges may be empty.
+  public func allGather(_ view: FloatView, parts: [[Range<Int>]]) throws(WorldError) {
     let stride = MemoryLayout<Float>.stride
-    try allGather(view.bytes, ranges: ranges.map { $0.lowerBound * stride..<$0.upperBound * stride })
+    try allGather(
+      view.bytes, parts: parts.map { $0.map { $0.lowerBound * stride..<$0.upperBound * stride } })
   }
 
   /// Completes memory of which rank r holds the bytes `ranges[r]`, in place; ranges may be empty.
@@ -90,36 +91,36 @@ extension World {
     }
   }
 
-  /// Gives each rank r the elements `ranges[r]` of `root`'s vector, in place; ranges may be empty.
-  public func scatter(_ view: FloatView, ranges: [Range<Int>], from root: Int) throws(WorldError) {
-    precondition(ranges.count == size, "\(ranges.count) ranges for \(size) ranks")
+  /// Gives each rank r the elements in `parts[r]` of `root`'s vector, in place; parts and ranges may be empty.
+  public func scatter(_ view: FloatView, parts: [[Range<Int>]], from root: Int) throws(WorldError) {
+    precondition(parts.count == size, "parts of \(parts.count) ranks for \(size)")
     precondition(root >= 0 && root < size, "scatter from rank \(root) of \(size)")
-    let messages = (rank == root ? ranges.indices.filter { $0 != root } : [rank]).map { other in
-      cmpi_message(
-        bytes: view[ranges[other]].base, count: ranges[other].count * MemoryLayout<Float>.stride,
-        peer: Int32(rank == root ? other : root), outgoing: rank == root)
+    let messages = (rank == root ? parts.indices.filter { $0 != root } : [rank]).flatMap { other in
+      parts[other].map { range in
+        cmpi_message(
+          bytes: view[range].base, count: range.count * MemoryLayout<Float>.stride,
+          peer: Int32(rank == root ? other : root), outgoing: rank == root)
+      }
     }
     try messages.withUnsafeBufferPointer { messages throws(WorldError) in
       try exchange(messages, .scatter)
     }
   }
 
-  /// The sum of all chunks' values, of which this rank has those of the chunks it owns: added in chunk order by everyone,
-  /// so the same bits on every rank and for every world size.
+  /// The sum of all chunks' values, of which this rank has those of the chunks it owns, in flat order: added in chunk order
+  /// by everyone, so the same bits on every rank and for every world size.
   ///
   /// - Cost: gathers 8 bytes a chunk.
   public func sumOfChunks(_ own: [Double], partition: SlicePartition) throws(WorldError) -> Double {
     precondition(partition.size == size, "a partition for \(partition.size) ranks in a world of \(size)")
-    let mine = partition.chunkIndices(of: rank)
+    let chunks = partition.slices.map { $0.map { partition.chunkIndices(in: $0) } }
+    let mine = chunks[rank].joined()
     precondition(own.count == mine.count, "\(own.count) sums for \(mine.count) chunks")
     var all = [Double](repeating: 0, count: partition.chunkCount)
-    all.replaceSubrange(mine, with: own)
+    for (chunk, sum) in zip(mine, own) { all[chunk] = sum }
     let stride = MemoryLayout<Double>.stride
-    let ranges = (0..<size).map { rank in
-      let chunks = partition.chunkIndices(of: rank)
-      return chunks.lowerBound * stride..<chunks.upperBound * stride
-    }
-    try withBytes(of: &all) { bytes throws(WorldError) in try allGather(bytes, ranges: ranges) }
+    let parts = chunks.map { $0.map { $0.lowerBound * stride..<$0.upperBound * stride } }
+    try withBytes(of: &all) { bytes throws(WorldError) in try allGather(bytes, parts: parts) }
     return all.reduce(0, +)
   }
 
@@ -127,7 +128,7 @@ extension World {
   func exchange(_ messages: UnsafeBufferPointer<cmpi_message>, _ operation: WorldOperation) throws(WorldError)
   {
     for message in messages where message.outgoing { traffic.add(message.count, by: operation) }
-    try check(cmpi_exchange(messages.baseAddress, messages.count), operation)
+    try check(cmpi_exchange(messages.baseAddress, messages.count, false), operation)
   }
 }
 

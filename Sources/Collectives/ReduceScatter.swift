@@ -4,7 +4,8 @@ import Kernels
 /// The plan and the memory of a reduce-scatter: everyone's subtree sums of a flat vector in, the total of one's own slice
 /// out, added in the order of the lane tree.
 ///
-/// The exchange goes piece by piece, so its memory is bounded whatever the vector's length: about `pieceBudget` floats.
+/// The exchange goes bucket by bucket, so its memory is bounded whatever the vector's length: for each sum that a rank sends,
+/// one bucket.
 ///
 /// - Cost: allocates once; no allocation in `World.reduceScatter`.
 public struct TreeReduction: ~Copyable {
@@ -29,19 +30,18 @@ public struct TreeReduction: ~Copyable {
     let rank: Int
   }
 
-  /// Floats received at once, about.
-  private static let pieceBudget = 1 << 21
   /// Floats that go through all additions while they are in the first-level cache.
   private static let block = 1024
 
   let rank: Int
-  let slices: [Range<Int>]
+  /// Of each bucket the elements that each rank owns, in rank order.
+  let buckets: [[Range<Int>]]
+  let size: Int
   let format: WireFormat
   let ownNodes: [LaneTree.Node]
   private let sources: [Source]
   private let additions: [Addition]
-  private let pieceSize: Int
-  /// What came for the piece at hand: one part of it after the other, in `format`.
+  /// What came for the bucket at hand: one part of it after the other, in `format`.
   private let received: FloatBuffer
   /// What goes out, if it is not sent from where it lies.
   private let outgoing: FloatBuffer
@@ -51,23 +51,26 @@ public struct TreeReduction: ~Copyable {
   private let messages: UnsafeMutableBufferPointer<cmpi_message>
   private let operands: UnsafeMutableBufferPointer<UnsafeMutablePointer<Float>>
 
-  /// For the ranks that own `slices` of the vector and rank `rank` among them.
-  public init(tree: LaneTree, slices: [Range<Int>], rank: Int, format: WireFormat = .float32) {
-    let size = slices.count
+  /// For rank `rank` of those that own the vector as `buckets` say: of each bucket the elements of each rank.
+  public init(
+    tree: LaneTree, size: Int, buckets: [[Range<Int>]], rank: Int, format: WireFormat = .float32
+  ) {
+    precondition(buckets.allSatisfy { $0.count == size }, "a bucket that \(size) ranks do not share")
     self.rank = rank
-    self.slices = slices
+    self.size = size
+    self.buckets = buckets
     self.format = format
     sources = (0..<size).flatMap { rank in
       tree.maximalNodes(of: tree.lanes(of: rank, size: size)).map { Source(node: $0, rank: rank) }
     }
     ownNodes = sources.filter { $0.rank == rank }.map(\.node)
     additions = Self.additions(tree: tree, sources: sources)
-    pieceSize = min(1 << 18, max(1 << 12, Self.pieceBudget / sources.count))
-    let largest = min(pieceSize, slices.map(\.count).max() ?? 0)
+    let own = buckets.map { $0[rank].count }.max() ?? 0
+    let others = buckets.map { $0.reduce(0) { $0 + $1.count } - $0[rank].count }.max() ?? 0
     let floatsPerNumber = { (count: Int) in (count * format.width + 3) / 4 }
-    received = FloatBuffer(count: size == 1 ? 0 : sources.count * floatsPerNumber(largest))
+    received = FloatBuffer(count: size == 1 ? 0 : sources.count * floatsPerNumber(own))
     let isNarrow = format == .bfloat16 && size > 1
-    outgoing = FloatBuffer(count: isNarrow ? floatsPerNumber(ownNodes.count * (size - 1) * largest) : 0)
+    outgoing = FloatBuffer(count: isNarrow ? floatsPerNumber(ownNodes.count * others) : 0)
     widened = FloatBuffer(count: isNarrow ? sources.count * Self.block : 0)
     partials = FloatBuffer(count: (tree.root.level + 1) * Self.block)
     messages = .allocate(capacity: sources.count + ownNodes.count * size)
@@ -101,27 +104,17 @@ public struct TreeReduction: ~Copyable {
     return additions
   }
 
-  /// Pieces of the longest slice; every rank takes part in as many exchanges.
-  var pieceCount: Int { ((slices.map(\.count).max() ?? 0) + pieceSize - 1) / pieceSize }
-
-  /// Piece `index` of the slice of `rank`, perhaps empty.
-  private func piece(_ index: Int, of rank: Int) -> Range<Int> {
-    let slice = slices[rank]
-    let first = min(slice.lowerBound + index * pieceSize, slice.upperBound)
-    return first..<min(first + pieceSize, slice.upperBound)
-  }
-
-  /// Where in `received` the part of source `position` begins, of a piece of `count` numbers.
+  /// Where in `received` the part of source `position` begins, of a run of `count` numbers.
   private func place(_ position: Int, _ count: Int) -> UnsafeMutableRawPointer {
     UnsafeMutableRawPointer(received.view.base) + position * ((count * format.width + 3) / 4 * 4)
   }
 
-  /// The messages by which everyone's part of piece `index` reaches its owner.
+  /// The messages by which everyone's part of a bucket reaches its owners.
   func exchange(
-    ofPiece index: Int, nodes: [(node: LaneTree.Node, view: FloatView)]
+    ofBucket bucket: Int, nodes: [(node: LaneTree.Node, view: FloatView)]
   ) -> UnsafeBufferPointer<cmpi_message> {
-    let size = slices.count
-    let own = piece(index, of: rank)
+    let runs = buckets[bucket]
+    let own = runs[rank]
     var count = 0
     func append(_ base: UnsafeMutableRawPointer, _ numbers: Int, peer: Int, outgoing: Bool) {
       messages.initializeElement(
@@ -137,7 +130,7 @@ public struct TreeReduction: ~Copyable {
     // Everyone begins with another peer, so that no rank is sent to by all at once.
     for distance in 1..<max(size, 1) {
       let peer = (rank + distance) % size
-      let theirs = piece(index, of: peer)
+      let theirs = runs[peer]
       for (_, view) in nodes where !theirs.isEmpty {
         let part = view.base + theirs.lowerBound
         switch format {
@@ -152,9 +145,9 @@ public struct TreeReduction: ~Copyable {
     return UnsafeBufferPointer(rebasing: messages[..<count])
   }
 
-  /// Adds piece `index` of everyone's sums into its place in `result`, the whole slice.
-  func add(piece index: Int, nodes: [(node: LaneTree.Node, view: FloatView)], into result: FloatView) {
-    let own = piece(index, of: rank)
+  /// Adds everyone's sums of a bucket, as far as this rank owns it, into their place in `result`, the whole vector.
+  func add(bucket: Int, nodes: [(node: LaneTree.Node, view: FloatView)], into result: FloatView) {
+    let own = buckets[bucket][rank]
     var ownPosition = 0
     for (position, source) in sources.enumerated() {
       if source.rank == rank {
@@ -164,12 +157,12 @@ public struct TreeReduction: ~Copyable {
         operands[position] = place(position, own.count).assumingMemoryBound(to: Float.self)
       }
     }
-    let target = result.base + (own.lowerBound - slices[rank].lowerBound)
+    let target = result.base + own.lowerBound
     if additions.isEmpty {
       if target != operands[0] { target.update(from: operands[0], count: own.count) }
       return
     }
-    let widens = format == .bfloat16 && slices.count > 1
+    let widens = format == .bfloat16 && size > 1
     var first = 0
     while first < own.count {
       let count = min(Self.block, own.count - first)
@@ -199,32 +192,31 @@ public struct TreeReduction: ~Copyable {
 }
 
 extension World {
-  /// Adds the gradients of all lanes of all ranks and leaves each rank the total of its own slice, in `result`: the
-  /// same bits for every world size.
+  /// Adds the gradients of all lanes of all ranks and leaves each rank the total of its own slice, in its place in
+  /// `result`: the same bits for every world size.
   ///
   /// Each owner receives its slice of the sums of all other ranks' maximal subtrees and adds them in the order of the
   /// lane tree; its own part it reads where it lies.
   ///
   /// - Parameters:
   ///   - nodes: this rank's maximal subtrees and their sums (`TreeAccumulator.nodes`), each of the whole vector.
-  ///   - result: as long as this rank's slice; may be that slice of one of `nodes`.
+  ///   - result: of the whole vector; only this rank's slice is written. May be one of `nodes`.
+  ///   - begin: told the number of each bucket before it is exchanged, last buckets first.
   /// - Cost: sends (number of own nodes) × (vector less own slice) numbers.
   public func reduceScatter(
     _ nodes: [(node: LaneTree.Node, view: FloatView)], with reduction: borrowing TreeReduction,
-    into result: FloatView
+    into result: FloatView, begin: (_ bucket: Int) -> Void = { _ in }
   ) throws(WorldError) {
     precondition(
-      reduction.rank == rank && reduction.slices.count == size,
-      "a reduction of rank \(reduction.rank) of \(reduction.slices.count) on rank \(rank) of \(size)")
+      reduction.rank == rank && reduction.size == size,
+      "a reduction of rank \(reduction.rank) of \(reduction.size) on rank \(rank) of \(size)")
     precondition(
       nodes.elementsEqual(reduction.ownNodes) { $0.node == $1 },
       "sums of \(nodes.map(\.node)) instead of \(reduction.ownNodes)")
-    precondition(
-      result.count == reduction.slices[rank].count,
-      "\(result.count) elements for a slice of \(reduction.slices[rank].count)")
-    for index in 0..<reduction.pieceCount {
-      try exchange(reduction.exchange(ofPiece: index, nodes: nodes), .reduceScatter)
-      reduction.add(piece: index, nodes: nodes, into: result)
+    for bucket in reduction.buckets.indices.reversed() {
+      begin(bucket)
+      try exchange(reduction.exchange(ofBucket: bucket, nodes: nodes), .reduceScatter)
+      reduction.add(bucket: bucket, nodes: nodes, into: result)
     }
   }
 }

@@ -1,11 +1,18 @@
 /// How a flat vector of `count` elements is shared among the owners of a world of `size` ranks.
 ///
-/// The vector is cut into fixed chunks of 65,536 elements (the last may be shorter), whatever the world size; rank r owns
-/// a run of consecutive chunks, as even as possible. Sums over the vector are made chunk by chunk, and the chunks'
-/// sums added in order, so they too are the same for every world size.
+/// The vector is cut into fixed chunks of 65,536 elements (the last may be shorter), and these into buckets of 16 chunks,
+/// whatever the world size. The ranks share each bucket in runs of whole chunks, as even as possible; from bucket to bucket
+/// they take turns, so that who has a chunk more, or a run at the edge of a tensor, changes. A rank's slice is what it owns
+/// of all buckets. So it has about 1/W of every large tensor, however that travels, and about 1/W of whatever part of
+/// the vector is on its way at a time.
+///
+/// Sums over the vector are made chunk by chunk, and the chunks' sums added in order, so they too are the same for every
+/// world size.
 public struct SlicePartition: Equatable, Sendable {
   /// Elements of a chunk.
   public static let chunkSize = 65_536
+  /// Elements of a bucket.
+  public static let bucketSize = 16 * chunkSize
 
   public let count: Int
   public let size: Int
@@ -18,34 +25,56 @@ public struct SlicePartition: Equatable, Sendable {
 
   public var chunkCount: Int { (count + Self.chunkSize - 1) / Self.chunkSize }
 
-  /// The chunks that `rank` owns, perhaps none.
-  public func chunkIndices(of rank: Int) -> Range<Int> { evenRun(rank, of: size, total: chunkCount) }
+  public var bucketCount: Int { (count + Self.bucketSize - 1) / Self.bucketSize }
 
-  /// The elements of a chunk.
-  public func elements(ofChunk chunk: Int) -> Range<Int> {
-    precondition(chunk >= 0 && chunk < chunkCount, "chunk \(chunk) of \(chunkCount)")
-    return chunk * Self.chunkSize..<min((chunk + 1) * Self.chunkSize, count)
+  /// The elements of a bucket.
+  public func elements(ofBucket bucket: Int) -> Range<Int> {
+    precondition(bucket >= 0 && bucket < bucketCount, "bucket \(bucket) of \(bucketCount)")
+    return bucket * Self.bucketSize..<min((bucket + 1) * Self.bucketSize, count)
   }
 
-  /// The elements that `rank` owns.
-  public func slice(of rank: Int) -> Range<Int> {
-    let chunks = chunkIndices(of: rank)
-    return min(chunks.lowerBound * Self.chunkSize, count)..<min(chunks.upperBound * Self.chunkSize, count)
+  /// The elements that `rank` owns in a bucket, perhaps none.
+  public func run(of rank: Int, inBucket bucket: Int) -> Range<Int> {
+    let whole = elements(ofBucket: bucket)
+    let chunks = evenRun(
+      (rank + bucket) % size, of: size, total: (whole.count + Self.chunkSize - 1) / Self.chunkSize)
+    func bound(_ chunk: Int) -> Int { min(whole.lowerBound + chunk * Self.chunkSize, whole.upperBound) }
+    return bound(chunks.lowerBound)..<bound(chunks.upperBound)
+  }
+
+  /// Of each bucket the runs of all ranks, in rank order.
+  public var buckets: [[Range<Int>]] {
+    (0..<bucketCount).map { bucket in (0..<size).map { run(of: $0, inBucket: bucket) } }
+  }
+
+  /// The elements that `rank` owns, as runs of whole chunks in flat order that do not touch.
+  public func slice(of rank: Int) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    for bucket in 0..<bucketCount {
+      let run = run(of: rank, inBucket: bucket)
+      if run.isEmpty { continue }
+      if let last = runs.last, last.upperBound == run.lowerBound {
+        runs[runs.count - 1] = last.lowerBound..<run.upperBound
+      } else {
+        runs.append(run)
+      }
+    }
+    return runs
   }
 
   /// The elements of each rank, in rank order; together they are 0 ..< count.
-  public var slices: [Range<Int>] { (0..<size).map { slice(of: $0) } }
+  public var slices: [[Range<Int>]] { (0..<size).map { slice(of: $0) } }
 
-  /// The element ranges of the chunks of `slice`, a run of whole chunks.
-  public func chunks(in slice: Range<Int>) -> [Range<Int>] {
-    precondition(
-      slice.lowerBound % Self.chunkSize == 0 || slice.lowerBound == count,
-      "slice \(slice) does not begin with a chunk")
-    precondition(
-      slice.upperBound % Self.chunkSize == 0 || slice.upperBound == count,
-      "slice \(slice) does not end with a chunk")
-    return stride(from: slice.lowerBound, to: slice.upperBound, by: Self.chunkSize).map {
-      $0..<min($0 + Self.chunkSize, slice.upperBound)
+  /// The numbers of the chunks of `run`, a run of whole chunks.
+  public func chunkIndices(in run: Range<Int>) -> Range<Int> {
+    for bound in [run.lowerBound, run.upperBound] {
+      precondition(bound % Self.chunkSize == 0 || bound == count, "\(run) is not a run of whole chunks")
     }
+    return run.lowerBound / Self.chunkSize..<(run.upperBound + Self.chunkSize - 1) / Self.chunkSize
+  }
+
+  /// The element ranges of the chunks of `run`, a run of whole chunks.
+  public func chunks(in run: Range<Int>) -> [Range<Int>] {
+    chunkIndices(in: run).map { $0 * Self.chunkSize..<min(($0 + 1) * Self.chunkSize, count) }
   }
 }

@@ -14,9 +14,6 @@ public struct TreeAccumulator: ~Copyable {
   /// Buffers held, each of `count` floats.
   public let bufferCount: Int
 
-  /// Elements that one step of a parallel addition handles.
-  private static let panel = 16_384
-
   private let format: WireFormat
   private let memory: FloatBuffer
   private let stride: Int
@@ -63,41 +60,77 @@ public struct TreeAccumulator: ~Copyable {
     return view
   }
 
-  /// The gradient of the lane that `begin()` opened is complete.
-  public mutating func end() {
+  /// What has to be added where once elements of the open lane are complete.
+  public var additions: LaneAdditions {
     precondition(laneIsOpen, "no lane has begun")
-    let root = open.tree.root
-    if format == .bfloat16 && root.level > 0 {
-      let leaf = buffer(open.nodes.count)
-      parallelPanels(count, Self.panel) { range, _ in
-        roundVector(leaf.base + range.lowerBound, count: range.count)
-      }
+    let leaf = buffer(open.nodes.count)
+    var after = open
+    after.append(nextLane)
+    var sums: [LaneAdditions.Sum] = []
+    after.settle { position, sum in
+      sums.append(
+        LaneAdditions.Sum(
+          left: buffer(position), right: buffer(position + 1),
+          format: sum == open.tree.root ? .float32 : format))
     }
+    let rounds = format == .bfloat16 && open.tree.root.level > 0
+    return LaneAdditions(leaf: rounds ? leaf : nil, sums: sums)
+  }
+
+  /// The gradient of the lane that `begin()` opened is complete.
+  ///
+  /// - Parameter mark: the elements from this one on have been added already, by `additions`; nil if none.
+  public mutating func end(addedFrom mark: Int? = nil) {
+    additions.add(0..<(mark ?? count))
     open.append(nextLane)
-    let memory = memory.view
-    let (stride, count, format) = (stride, count, format)
-    open.settle { position, sum in
-      let left = memory.base + position * stride
-      parallelPanels(count, Self.panel) { range, _ in
-        let part = left + range.lowerBound
-        addVectors(
-          part, part + stride, count: range.count, rounding: sum == root ? .float32 : format, into: part)
-      }
-    }
+    open.settle { _, _ in }
     nextLane += 1
     laneIsOpen = false
   }
 
   /// The maximal subtrees of the run and their sums, in lane order; valid after the last lane's `end()`, until the next
-  /// `begin()`.
+  /// `begin()`. While the last lane is open they are valid as far as its `additions` have been made.
   public var nodes: [(node: LaneTree.Node, view: FloatView)] {
     precondition(
-      nextLane == lanes.upperBound && !laneIsOpen, "lanes \(nextLane)..<\(lanes.upperBound) are missing")
+      nextLane == lanes.upperBound - (laneIsOpen ? 1 : 0),
+      "lanes \(nextLane)..<\(lanes.upperBound) are missing")
     return sums
   }
 
   private func buffer(_ position: Int) -> FloatView {
     memory.view[position * stride..<position * stride + count]
+  }
+}
+
+/// The additions that the end of a lane makes due: of the lane's gradient to its sibling in the tree, of their sum to its
+/// sibling, and so on. Each element goes its own way, so elements that are complete may go first.
+public struct LaneAdditions {
+  /// left + right, which takes the place of left.
+  struct Sum {
+    let left: FloatView
+    let right: FloatView
+    let format: WireFormat
+  }
+
+  /// Elements that one step of a parallel addition handles.
+  private static let panel = 16_384
+
+  /// The lane's gradient, where it has to be rounded.
+  let leaf: FloatView?
+  let sums: [Sum]
+
+  /// Makes the additions of the elements `range`; once for each element.
+  ///
+  /// - Cost: one pass over as many vectors as there are sums.
+  public func add(_ range: Range<Int>) {
+    parallelPanels(range.count, Self.panel) { panel, _ in
+      let first = range.lowerBound + panel.lowerBound
+      if let leaf { roundVector(leaf.base + first, count: panel.count) }
+      for sum in sums {
+        let left = sum.left.base + first
+        addVectors(left, sum.right.base + first, count: panel.count, rounding: sum.format, into: left)
+      }
+    }
   }
 }
 

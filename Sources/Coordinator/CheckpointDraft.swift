@@ -51,28 +51,29 @@ public struct CheckpointDraft: Sendable {
     try file.sync()
   }
 
-  /// Writes `part` of `vector`, makes it durable, and compares what the disk then holds with memory.
+  /// Writes `parts` of `vector`, makes them durable, and compares what the disk then holds with memory.
   ///
   /// - Parameter touch: called after each tensor.
   /// - Cost: writes and reads 4 bytes an element.
   public func write(
-    _ vector: CheckpointVector, _ part: FlatPart, touch: () -> Void = {}
+    _ vector: CheckpointVector, _ parts: [FlatPart], touch: () -> Void = {}
   ) throws(CoordinatorError) {
     FaultInjection.delay(before: "write")
     let file = try FileAccess(updating: hiddenPath + "/" + vector.fileName)
-    let places = tensors.places(of: vector, in: part.range)
-    func bytes(_ elements: Range<Int>) -> UnsafeRawBufferPointer {
-      let own = elements.lowerBound - part.start..<elements.upperBound - part.start
-      return UnsafeRawBufferPointer(part.values[own].bytes)
+    let pieces = parts.flatMap { part in
+      tensors.places(of: vector, in: part.range).map { elements, byte in
+        let own = elements.lowerBound - part.start..<elements.upperBound - part.start
+        return (bytes: UnsafeRawBufferPointer(part.values[own].bytes), byte: byte)
+      }
     }
-    for (elements, byte) in places {
-      try file.write(bytes(elements), at: byte)
+    for (bytes, byte) in pieces {
+      try file.write(bytes, at: byte)
       touch()
     }
     try file.sync()
-    for (elements, byte) in places {
+    for (bytes, byte) in pieces {
       touch()
-      if try file.holds(bytes(elements), at: byte) { continue }
+      if try file.holds(bytes, at: byte) { continue }
       throw .unreadable(
         path: file.path,
         problem: "reads back other bytes than were written at byte \(byte); the disk is failing")

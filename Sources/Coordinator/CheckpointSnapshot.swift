@@ -67,17 +67,18 @@ final class CheckpointSnapshot: @unchecked Sendable {
     let counts = live.map(\.part.values.count)
     let memory = given ?? CheckpointMemory(count: counts.reduce(0, +), ahead: false)
     self.memory = memory
-    parts = zip(live, memory.parts(counts)).map { live, copy in
-      Self.copy(live.part.values, to: copy)
-      return (live.vector, FlatPart(start: live.part.start, values: copy))
+    let copies = memory.parts(counts)
+    parts = zip(live, copies).map { live, copy in
+      (live.vector, FlatPart(start: live.part.start, values: copy))
     }
-  }
-
-  private static func copy(_ source: FloatView, to target: FloatView) {
     let panel = 1 << 20
-    parallelFor((source.count + panel - 1) / panel) { index, _ in
-      let range = index * panel..<min(source.count, (index + 1) * panel)
-      target[range].copy(from: source[range])
+    var panels: [(source: FloatView, target: FloatView)] = []
+    for (live, copy) in zip(live, copies) {
+      for start in stride(from: 0, to: copy.count, by: panel) {
+        let range = start..<min(copy.count, start + panel)
+        panels.append((live.part.values[range], copy[range]))
+      }
     }
+    parallelFor(panels.count) { index, _ in panels[index].target.copy(from: panels[index].source) }
   }
 }

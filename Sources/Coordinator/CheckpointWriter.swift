@@ -23,8 +23,8 @@ public struct CheckpointWriter {
   ///   one line); `world` if the ranks lost each other.
   /// - Cost: writes 12 bytes an element, reads them twice (comparison, SHA-256), all shared among the ranks.
   public func write(
-    _ world: borrowing World, state: CheckpointState, parameters: FlatPart, firstMoments: FlatPart,
-    secondMoments: FlatPart
+    _ world: borrowing World, state: CheckpointState, parameters: [FlatPart], firstMoments: [FlatPart],
+    secondMoments: [FlatPart]
   ) throws(CoordinatorError) -> String {
     let outcome: PendingCheckpoint.Outcome
     do throws(WorldError) {
@@ -49,36 +49,34 @@ public struct CheckpointWriter {
   ///   - touch: called on the way, on another thread, as a sign of life.
   /// - Cost: copies 12 bytes an element of the parts.
   public func begin(
-    _ world: borrowing World, state: CheckpointState, parameters: FlatPart, firstMoments: FlatPart,
-    secondMoments: FlatPart, memory: CheckpointMemory? = nil, durable: [String] = [],
+    _ world: borrowing World, state: CheckpointState, parameters: [FlatPart], firstMoments: [FlatPart],
+    secondMoments: [FlatPart], memory: CheckpointMemory? = nil, durable: [String] = [],
     afterCommit: @escaping @Sendable () -> [String] = { [] },
     touch: @escaping @Sendable () -> Void = {}
   ) throws(WorldError) -> PendingCheckpoint {
-    try checkTiling(world, [parameters.range, firstMoments.range, secondMoments.range])
+    try checkTiling(world, [parameters, firstMoments, secondMoments].map { $0.map(\.range) })
     return PendingCheckpoint(
       CheckpointDraft(checkpoints: checkpoints, layout: layout, state: state, durable: durable),
-      parts: [
-        (.parameters, parameters), (.firstMoments, firstMoments), (.secondMoments, secondMoments),
-      ],
+      parts: parameters.map { (.parameters, $0) } + firstMoments.map { (.firstMoments, $0) }
+        + secondMoments.map { (.secondMoments, $0) },
       rank: world.rank, size: world.size, memory: memory, afterCommit: afterCommit, touch: touch)
   }
 
-  /// The ranks' ranges of each vector follow one another from 0 to its end.
-  private func checkTiling(_ world: borrowing World, _ own: [Range<Int>]) throws(WorldError) {
-    let bounds = own.flatMap { [Int64($0.lowerBound), Int64($0.upperBound)] }
-    let gathered = try world.allGather(bounds.withUnsafeBytes { Array($0) })
-    let all = gathered.map { bytes in
-      bytes.withUnsafeBytes { raw in
-        own.indices.flatMap { vector in
-          [0, 1].map { Int(raw.loadUnaligned(fromByteOffset: (2 * vector + $0) * 8, as: Int64.self)) }
+  /// The ranks' ranges of each vector, put in order, follow one another from 0 to its end.
+  private func checkTiling(_ world: borrowing World, _ own: [[Range<Int>]]) throws(WorldError) {
+    for ranges in own {
+      let bounds = ranges.flatMap { [Int64($0.lowerBound), Int64($0.upperBound)] }
+      let gathered = try world.allGather(bounds.withUnsafeBytes { Array($0) })
+      let all = gathered.flatMap { bytes in
+        bytes.withUnsafeBytes { raw in
+          stride(from: 0, to: raw.count, by: 16).map { offset in
+            let bounds = [offset, offset + 8].map { raw.loadUnaligned(fromByteOffset: $0, as: Int64.self) }
+            return Int(bounds[0])..<Int(bounds[1])
+          }
         }
       }
-    }
-    for vector in own.indices {
-      let ranges = all.map { $0[2 * vector]..<$0[2 * vector + 1] }.filter { !$0.isEmpty }
-        .sorted { $0.lowerBound < $1.lowerBound }
       var end = 0
-      for range in ranges {
+      for range in all.filter({ !$0.isEmpty }).sorted(by: { $0.lowerBound < $1.lowerBound }) {
         precondition(
           range.lowerBound == end, "the ranks' parts of a vector leave or overlap at element \(end)")
         end = range.upperBound

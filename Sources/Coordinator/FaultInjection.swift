@@ -7,6 +7,8 @@ import Foundation
 ///   phases of writing a checkpoint, each before what its name says;
 /// - `nan:RANK:STEP`: the losses of that rank in that step are not a number;
 /// - `throw:RANK:STEP`: that rank fails in that step;
+/// - `kill-exchange:RANK:STEP`, `hang-exchange:RANK:STEP`: in that step, with some of its gradient exchanged and some not,
+///   that rank dies or stands still;
 /// - `corrupt:RANK:STEP`: after that step, that rank's copy of the weights has a wrong bit.
 public enum FaultInjection {
   private struct Fault {
@@ -29,6 +31,12 @@ public enum FaultInjection {
     for fault in faults where fault.kind == "delay" && fault.subject == place {
       usleep(UInt32((Double(fault.number) ?? 0) * 1e6))
     }
+  }
+
+  /// Dies or stands still here if a test asks for `kill-PLACE` or `hang-PLACE`.
+  public static func stop(_ place: String, rank: Int, step: Int) {
+    if isAsked("kill-" + place, rank: rank, step: step) { kill(getpid(), SIGKILL) }
+    while isAsked("hang-" + place, rank: rank, step: step) { sleep(1) }
   }
 
   /// Whether a test asks for a fault of this kind (`nan`, `throw`, `corrupt`) on this rank and step.

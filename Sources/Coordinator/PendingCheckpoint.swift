@@ -83,7 +83,10 @@ public struct PendingCheckpoint: ~Copyable {
     case .create:
       phase = .write
       task = BackgroundTask { () throws(CoordinatorError) in
-        for (vector, part) in snapshot.parts { try draft.write(vector, part, touch: touch) }
+        for vector in CheckpointVector.allCases {
+          let own = snapshot.parts.filter { $0.vector == vector }
+          try draft.write(vector, own.map(\.part), touch: touch)
+        }
         return []
       }
     case .write:

@@ -23,6 +23,12 @@ public struct FloatBuffer: ~Copyable {
     let stride = MemoryLayout<Float>.stride
     memory.release(bytes: range.lowerBound * stride..<range.upperBound * stride)
   }
+
+  /// For elements `range` of which only some, here and there, will ever be written: keeps memory to what these take.
+  public func useSmallPages(_ range: Range<Int>) {
+    let stride = MemoryLayout<Float>.stride
+    memory.useSmallPages(bytes: range.lowerBound * stride..<range.upperBound * stride)
+  }
 }
 
 /// A run of float32 elements that a `FloatBuffer` (or another owner) keeps alive; copying it copies no data.

@@ -46,4 +46,17 @@ struct ZeroMemory {
     let last = range.upperBound / page * page
     if first < last { madvise(base + first, last - first, Int32(MADV_DONTNEED)) }
   }
+
+  /// Keeps the system from backing the whole pages within the bytes `range` with large ones, of which one written byte
+  /// takes all. Small blocks have none.
+  func useSmallPages(bytes range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "bytes \(range) of \(byteCount)")
+    guard byteCount >= Self.pageThreshold else { return }
+    let page = sysconf(Int32(_SC_PAGESIZE))
+    let first = (range.lowerBound + page - 1) / page * page
+    let last = range.upperBound / page * page
+    #if os(Linux)
+      if first < last { madvise(base + first, last - first, Int32(MADV_NOHUGEPAGE)) }
+    #endif
+  }
 }

@@ -38,7 +38,8 @@ struct ConfigurationKey: Sendable {
 extension ConfigurationKey {
   /// Keys that say how a run is kept and watched; none changes a number of its result.
   static let operational: Set = [
-    "threads", "synchronisation", "stop_after", "hang_timeout", "training.maximum_skipped_steps",
+    "threads", "synchronisation", "overlap_exchange", "stop_after", "hang_timeout",
+    "training.maximum_skipped_steps",
     "training.replica_check_every",
     "checkpoint.every", "checkpoint.keep", "checkpoint.keep_every",
   ]
@@ -49,6 +50,7 @@ extension ConfigurationKey {
     threads,
     choice("synchronisation", \.synchronisation),
     choice("gradient_format", \.gradientFormat),
+    overlapExchange,
     stopAfter,
     integer("hang_timeout", \.hangTimeout, 0...1_000_000_000, isRequired: false),
     optionalPath("initial_weights", \.initialWeights),
@@ -176,6 +178,15 @@ extension ConfigurationKey {
         return true
       })
   }
+  private static let overlapExchange = ConfigurationKey(
+    name: "overlap_exchange", allowed: "true or false", isRequired: false,
+    text: { $0.overlapExchange ? "true" : "false" },
+    set: { configuration, scalar in
+      guard scalar.isPlain, let value = Bool(scalar.text) else { return false }
+      configuration.overlapExchange = value
+      return true
+    })
+
   private static let stopAfter = ConfigurationKey(
     name: "stop_after", allowed: "null, seconds, or a time such as 23h30m", isRequired: false,
     text: { $0.stopAfter.map { "\($0)" } ?? "null" },
@@ -248,7 +259,8 @@ extension ConfigurationKey {
 extension RunConfiguration {
   /// Before anything is read: the defaults of the keys that may be left out, and placeholders of the others.
   static let unset = RunConfiguration(
-    seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, stopAfter: nil,
+    seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, overlapExchange: false,
+    stopAfter: nil,
     hangTimeout: 600, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,

@@ -31,11 +31,10 @@ extension World {
     return (total, notices)
   }
 
-  /// The sum of a count over the ranks. Collective.
-  func sum(_ own: Int) throws(WorldError) -> Int {
-    let parts = try allGather(withUnsafeBytes(of: Int64(own)) { Array($0) })
-    return parts.reduce(0) { total, part in
-      total + Int(part.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) })
+  /// A count of every rank, in rank order. Collective.
+  func all(_ own: Int) throws(WorldError) -> [Int] {
+    try allGather(withUnsafeBytes(of: Int64(own)) { Array($0) }).map { part in
+      Int(part.withUnsafeBytes { $0.loadUnaligned(as: Int64.self) })
     }
   }
 }

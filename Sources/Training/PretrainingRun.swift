@@ -19,6 +19,8 @@ struct PretrainingRun: ~Copyable {
   private var batches: BatchReadAhead
   /// This rank's lanes of every step.
   private let lanes: Range<Int>
+  /// Whether gradients are exchanged while backward of the last lane still makes them.
+  private let overlaps: Bool
   /// Updates done.
   private(set) var step = 0
   /// `Schedule.history` after `step` updates.
@@ -41,6 +43,7 @@ struct PretrainingRun: ~Copyable {
     identity = try inputs.identity()
     parameters = FloatBuffer(count: inputs.layout.elementCount)
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
+    overlaps = configuration.overlapExchange && world.size > 1 && GradientExchange.isPossible
     model = PretrainingModel(
       inputs.layout, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
       slices: configuration.training.microBatch / configuration.sliceSequences,
@@ -55,6 +58,11 @@ struct PretrainingRun: ~Copyable {
         layout: inputs.layout, tree: inputs.tree, size: world.size,
         synchronisation: configuration.synchronisation, format: configuration.gradientFormat),
       rank: world.rank)
+    // Latent weights of other owners lie between one's own.
+    let latent = optimizer.exchange.packed.latentRanges(in: 0..<parameters.count)
+    if optimizer.updated.elementCount < parameters.count, let first = latent.first, let last = latent.last {
+      parameters.useSmallPages(first.lowerBound..<last.upperBound)
+    }
     dropout =
       configuration.model.dropout > 0
       ? Dropout(rate: configuration.model.dropout, seed: configuration.seed) : nil
@@ -93,9 +101,11 @@ struct PretrainingRun: ~Copyable {
     switch inputs.configuration.synchronisation {
     case .replicated: try world.broadcast(parameters.view.bytes, from: 0)
     case .sharded:
-      try world.scatter(parameters.view, ranges: slices, from: 0)
+      try world.scatter(parameters.view, parts: slices, from: 0)
       for (rank, slice) in slices.enumerated() where rank != world.rank {
-        for range in optimizer.exchange.packed.latentRanges(in: slice) { parameters.release(range) }
+        for run in slice {
+          for range in optimizer.exchange.packed.latentRanges(in: run) { parameters.release(range) }
+        }
       }
     }
     try publishParameters(world: world)
@@ -103,20 +113,18 @@ struct PretrainingRun: ~Copyable {
 
   /// Gives all ranks what they need of each other's parameters.
   mutating func publishParameters(world: borrowing World) throws {
-    try optimizer.publish(parameters.view, model: &model, world: world)
+    var clock = StepClock()
+    try optimizer.publish(parameters.view, model: &model, clock: &clock, world: world)
   }
 
   /// Goes on from a checkpoint: the next update is the one after its last. `publishParameters` follows.
   mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws {
     try checkpoint.check(inputs.layout)
     try checkpoint.state.check(against: identity, allowing: allowed, checkpoint: checkpoint.path)
-    let own = optimizer.updated
-    let moments = optimizer.moments(own)
-    for (vector, values) in [
-      (CheckpointVector.parameters, parameters.view[own]), (.firstMoments, moments.first),
-      (.secondMoments, moments.second),
-    ] {
-      checkpoint.load(vector, layout: inputs.layout, into: FlatPart(start: own.lowerBound, values: values))
+    for vector in CheckpointVector.allCases {
+      for part in parts(of: vector, optimizer.updated) {
+        checkpoint.load(vector, layout: inputs.layout, into: part)
+      }
     }
     step = checkpoint.state.step
     sampleHistory = checkpoint.state.sampleHistory
@@ -140,8 +148,9 @@ struct PretrainingRun: ~Copyable {
   /// - Cost: forward and backward of the lanes; the exchange of `UpdateExchange`.
   mutating func update(world: borrowing World, notice: () -> StepNotice) throws -> Update {
     let start = ContinuousClock.now
+    var clock = StepClock()
     let number = step + 1
-    let (lanes, progress) = (lanes, progress)
+    let (lanes, progress, rank) = (lanes, progress, world.rank)
     progress.enter(.reading, step: number)
     let batches = try world.together { () throws -> [Batch] in
       if FaultInjection.isAsked("throw", rank: world.rank, step: number) {
@@ -149,45 +158,74 @@ struct PretrainingRun: ~Copyable {
       }
       let batches = try self.batches.take(step: number)
       progress.enter(.exchange, detail: "batches")
+      clock.enter(.exchange)
       return batches
     }
     let configuration = inputs.configuration
     let divisors = LossDivisors(
-      maskedTokens: try world.sum(batches.reduce(0) { $0 + $1.maskedTokens }),
+      maskedTokens: try world.all(batches.reduce(0) { $0 + $1.maskedTokens }).reduce(0, +),
       sequences: configuration.training.globalBatch)
     var losses: [(index: Int, losses: LossSums)] = []
+    var bytesBefore = world.bytesSent
+    let buckets = optimizer.exchange.partition.bucketCount
+    func enter(bucket: Int) {
+      progress.enter(.exchange, detail: "gradients, bucket \(buckets - bucket) of \(buckets)")
+    }
     for (lane, batch) in zip(lanes, batches) {
       progress.enter(.computing, detail: "lane \(lane)")
+      clock.enter(.backward)
       let gradients = accumulator.begin()
       var sums = LossSums()
-      for slice in batch.slices(of: model.sequences) {
+      let slices = batch.slices(of: model.sequences)
+      for (index, slice) in slices.enumerated() {
+        clock.enter(.teacher)
+        let output = teacher?.forward(slice)
+        let isLast = lane == lanes.upperBound - 1 && index == slices.count - 1
+        let early = overlaps && isLast ? optimizer.gradients : nil
+        early?.begin(accumulator, into: accumulator.nodes[0].view)
         sums += model.train(
           parameters.view, gradients: gradients, batch: slice, divisors: divisors, dropout: dropout,
-          teacher: teacher?.forward(slice))
+          teacher: output
+        ) { moment in
+          clock.note(moment)
+          guard case .complete(let element) = moment, let early else { return }
+          if element == 0 { FaultInjection.stop("exchange", rank: rank, step: number) }
+          early.complete(from: element)
+        }
       }
       losses.append((lane, sums))
-      accumulator.end()
+      let early = overlaps && lane == lanes.upperBound - 1 ? optimizer.gradients : nil
+      clock.enter(.update)
+      accumulator.end(addedFrom: early == nil ? nil : 0)
+      clock.enter(.exchange)
+      try early?.finish(world, waiting: enter)
     }
+    let bytesDuringBackward = world.bytesSent - bytesBefore
+    clock.enter(.exchange)
     progress.enter(.exchange, detail: "losses")
     if FaultInjection.isAsked("nan", rank: world.rank, step: number) { losses[0].losses.mlm = .nan }
     let (total, notices) = try world.addInOrder(losses, notice: notice())
     let rate = configuration.training.schedule.rate(step: number)
     var norm = Float.nan
     var skipped = reasonToSkip(total.total)
-    let bytesBefore = world.bytesSent
+    bytesBefore = world.bytesSent - bytesDuringBackward
     if skipped == nil {
-      progress.enter(.exchange, detail: "gradients")
+      let nodes = accumulator.nodes
+      if !overlaps { try optimizer.reduce(nodes, world: world, begin: enter) }
+      progress.enter(.exchange, detail: "weights")
       do {
         norm = try optimizer.update(
-          parameters.view, model: &model, nodes: accumulator.nodes, step: number, learningRate: rate,
+          parameters.view, model: &model, gradient: nodes[0].view, step: number, learningRate: rate,
           clip: configuration.training.gradientClip, weightDecay: configuration.training.weightDecay,
-          world: world)
+          clock: &clock, world: world)
         lossWindow.append(total.total)
       } catch TrainingError.notFinite(_, let what) {
         skipped = "the \(what) is not finite"
       }
     }
-    let bytesSent = try world.sum(world.bytesSent - bytesBefore)
+    clock.enter(.exchange)
+    let bytesSent = try world.all(world.bytesSent - bytesBefore)
+    clock.enter(.reading)
     skippedInARow = skipped == nil ? 0 : skippedInARow + 1
     sampleHistory = inputs.batches.schedule.history(after: sampleHistory, step: step)
     step = number
@@ -208,8 +246,13 @@ struct PretrainingRun: ~Copyable {
       step: step, loss: Float(total.total), mlmLoss: Float(total.mlmLoss), nspLoss: Float(total.nspLoss),
       learningRate: rate, gradientNorm: norm, tokensPerSecond: Double(tokens) / start.secondsUntilNow,
       extras: extras)
-    // Of all ranks, for gradients and weights.
-    record.measured.append(StepRecord.Extra("bytes_sent", .integer(bytesSent)))
+    // For gradients and weights.
+    record.measured += [
+      StepRecord.Extra("bytes_sent", .integer(bytesSent.reduce(0, +))),
+      StepRecord.Extra("bytes_sent_busiest_rank", .integer(bytesSent.max()!)),
+    ]
+    // Of the rank that keeps the journal.
+    record.measured += clock.record(hasTeacher: teacher != nil)
     return Update(record: record, notices: notices, skipped: skipped)
   }
 
@@ -275,7 +318,20 @@ struct PretrainingRun: ~Copyable {
 
   /// Memory for a checkpoint that is soon due; it gets ready while training goes on.
   func checkpointMemory() -> CheckpointMemory {
-    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.count, ahead: true)
+    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.elementCount, ahead: true)
+  }
+
+  /// What this rank has of `vector` in each of `runs`.
+  private func parts(of vector: CheckpointVector, _ runs: [Range<Int>]) -> [FlatPart] {
+    runs.map { run in
+      let values =
+        switch vector {
+        case .parameters: parameters.view[run]
+        case .firstMoments: optimizer.moments(run).first
+        case .secondMoments: optimizer.moments(run).second
+        }
+      return FlatPart(start: run.lowerBound, values: values)
+    }
   }
 
   /// Starts to write the checkpoint of this step; training can go on at once.
@@ -290,12 +346,10 @@ struct PretrainingRun: ~Copyable {
       step: step, worldSize: world.size, identity: identity, model: inputs.layout.configuration,
       configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory,
       values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
-    let slice = optimizer.slice
-    let moments = optimizer.moments(slice)
     return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).begin(
-      world, state: state, parameters: FlatPart(start: slice.lowerBound, values: parameters.view[slice]),
-      firstMoments: FlatPart(start: slice.lowerBound, values: moments.first),
-      secondMoments: FlatPart(start: slice.lowerBound, values: moments.second),
+      world, state: state, parameters: parts(of: .parameters, optimizer.slice),
+      firstMoments: parts(of: .firstMoments, optimizer.slice),
+      secondMoments: parts(of: .secondMoments, optimizer.slice),
       memory: memory, durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
   }
 }

@@ -14,6 +14,8 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var synchronisation: Synchronisation
   /// How gradients travel between ranks. Another format is another run.
   public internal(set) var gradientFormat: WireFormat
+  /// Whether a thread exchanges gradients while backward still makes them. Never changes a result.
+  public internal(set) var overlapExchange: Bool
   /// Seconds of wall clock after which the job has saved and ended, as if a stop signal had come; nil for no limit.
   public internal(set) var stopAfter: Int?
   /// Seconds without progress after which the watchdog ends the job; 0 does not watch.

@@ -63,7 +63,7 @@ public struct RunPlan: Equatable, Sendable {
   public let tokensPerStep: Int
   /// Of all ranks together, as `bytes_sent` in measurements.jsonl.
   public let traffic: Traffic
-  /// The most that one rank sends.
+  /// The most that one rank sends, as `bytes_sent_busiest_rank` there.
   public let mostSent: Int
   /// What an all-reduce of the gradient in float32 around a ring sends, all ranks together.
   public let allReduceBytes: Int
@@ -105,10 +105,10 @@ public struct RunPlan: Equatable, Sendable {
         let updated = exchange.updated(by: rank)
         return Memory(
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
-          moments: 2 * 4 * updated.count,
+          moments: 2 * 4 * updated.elementCount,
           gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
           exchange: exchange.bufferBytes(of: rank),
-          checkpoint: 3 * 4 * exchange.partition.slice(of: rank).count,
+          checkpoint: 3 * 4 * exchange.partition.slice(of: rank).elementCount,
           activations: network.activationBytes,
           teacher: configuration.teacher == nil ? 0 : TeacherWeights.byteCount(model))
       }.max { $0.total < $1.total }!

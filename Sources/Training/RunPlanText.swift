@@ -46,7 +46,7 @@ extension RunPlan {
       ),
       ("  signs", Self.size(traffic.signs), "of binary matrices"),
       ("  sums", Self.size(traffic.sums), "for norm, means and scales"),
-      ("  busiest rank", Self.size(mostSent), ""),
+      ("  busiest rank", Self.size(mostSent), busiestNote),
     ]
     let width = rows.map(\.1.count).max() ?? 0
     return rows.map { name, value, note in
@@ -69,6 +69,10 @@ extension RunPlan {
   private var allReduceNote: String {
     ranks == 1
       ? "" : "all ranks; \(Self.percent(traffic.total, allReduceBytes)) of an all-reduce in float32"
+  }
+
+  private var busiestNote: String {
+    ranks == 1 ? "" : "\(Self.percent(mostSent * ranks, allReduceBytes)) of its part of one"
   }
 
   private static func percent(_ part: Int, _ whole: Int) -> String {

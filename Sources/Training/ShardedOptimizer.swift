@@ -12,17 +12,18 @@ import Kernels
 /// Legend: W ranks, E elements of the flat vector, V lanes.
 struct ShardedOptimizer: ~Copyable {
   let exchange: UpdateExchange
-  /// The elements that this rank owns, and gives to a checkpoint.
-  let slice: Range<Int>
+  /// The elements that this rank owns, and gives to a checkpoint, as runs in flat order.
+  let slice: [Range<Int>]
   /// The elements that it updates: the slice, or all of replicated state.
-  let updated: Range<Int>
+  let updated: [Range<Int>]
+  /// Of `updated`, one run after the other.
   private let firstMoments: FloatBuffer
   private let secondMoments: FloatBuffer
-  private let reduction: TreeReduction
+  let gradients: GradientExchange
   /// The sums of all pieces.
   private let sums: FloatBuffer
-  /// The parameters' parts within `updated`, and whether weight decay applies.
-  private let segments: [(range: Range<Int>, decays: Bool)]
+  /// The parameters' parts within `updated`, where the moments of each lie, and whether weight decay applies.
+  private let segments: [(range: Range<Int>, moments: Range<Int>, decays: Bool)]
 
   /// - Cost: memory of 8·E / W bytes, 8·E of replicated state.
   init(layout: ParameterLayout, exchange: UpdateExchange, rank: Int) {
@@ -31,90 +32,120 @@ struct ShardedOptimizer: ~Copyable {
     let updated = exchange.updated(by: rank)
     self.slice = slice
     self.updated = updated
-    firstMoments = FloatBuffer(count: updated.count)
-    secondMoments = FloatBuffer(count: updated.count)
-    reduction = TreeReduction(
-      tree: exchange.tree, slices: exchange.partition.slices, rank: rank, format: exchange.format)
+    firstMoments = FloatBuffer(count: updated.elementCount)
+    secondMoments = FloatBuffer(count: updated.elementCount)
+    gradients = GradientExchange(exchange.reduction(of: rank), partition: exchange.partition)
     sums = FloatBuffer(
       count: exchange.packed.pieces.count * PretrainingModel.pieceSumBytes / MemoryLayout<Float>.size)
-    segments = layout.parameters.compactMap { parameter in
-      let range = parameter.range.clamped(to: updated)
-      return range.isEmpty ? nil : (range, parameter.decays)
+    segments = layout.parameters.flatMap { parameter in
+      updated.compactMap { run in
+        let range = parameter.range.clamped(to: run)
+        return range.isEmpty ? nil : (range, Self.place(of: range, in: updated), parameter.decays)
+      }
     }
   }
 
-  /// The moments of the elements `range`, which this rank keeps.
+  /// Where the moments of the elements `range` lie, which are part of one of `runs`.
+  private static func place(of range: Range<Int>, in runs: [Range<Int>]) -> Range<Int> {
+    var start = 0
+    for run in runs {
+      if run.clamped(to: range) == range {
+        let first = start + range.lowerBound - run.lowerBound
+        return first..<first + range.count
+      }
+      start += run.count
+    }
+    preconditionFailure("elements \(range) are not updated here")
+  }
+
+  /// The moments of the elements `range`, which are part of one run of `updated`.
   func moments(_ range: Range<Int>) -> (first: FloatView, second: FloatView) {
-    let own = range.lowerBound - updated.lowerBound..<range.upperBound - updated.lowerBound
+    let own = Self.place(of: range, in: updated)
     return (firstMoments.view[own], secondMoments.view[own])
   }
 
-  /// Adds the lanes' gradients up, clips by the global norm, updates, and publishes.
+  /// Adds the lanes' gradients up, unless `gradients` has done so while they were made.
   ///
   /// - Parameters:
-  ///   - nodes: this rank's subtree sums of the gradient; overwritten.
+  ///   - nodes: this rank's subtree sums of the gradient. The total of its slice takes the place of the first.
+  ///   - begin: told the number of each bucket before it is exchanged.
+  func reduce(
+    _ nodes: [(node: LaneTree.Node, view: FloatView)], world: borrowing World, begin: (Int) -> Void
+  ) throws(WorldError) {
+    try world.reduceScatter(nodes, with: gradients.reduction, into: nodes[0].view, begin: begin)
+  }
+
+  /// Clips by the global norm, updates, and publishes.
+  ///
+  /// - Parameters:
+  ///   - gradient: of the whole vector, the total in this rank's slice; overwritten.
   ///   - parameters: the flat vector. Sharded, latent weights of other owners are never read or written.
   ///   - model: gets the new binary weights.
   ///   - step: the number of the update, from 1.
   ///   - clip: the largest norm; 0 does not clip.
+  ///   - clock: told when the ranks exchange, and when this one works.
   /// - Returns: the global 2-norm of the gradient before clipping.
   /// - Throws: `TrainingError.notFinite` on all ranks alike, before anything is changed; `WorldError`.
   /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
   func update(
-    _ parameters: FloatView, model: inout PretrainingModel,
-    nodes: [(node: LaneTree.Node, view: FloatView)], step: Int, learningRate: Float, clip: Float,
-    weightDecay: Float, world: borrowing World
+    _ parameters: FloatView, model: inout PretrainingModel, gradient: FloatView, step: Int,
+    learningRate: Float, clip: Float, weightDecay: Float, clock: inout StepClock, world: borrowing World
   ) throws -> Float {
-    // The total takes the place of this rank's first sum.
-    let whole = nodes[0].view
-    try world.reduceScatter(nodes, with: reduction, into: whole[slice])
-    let norm = try norm(whole[slice], world: world)
+    let norm = try norm(gradient, clock: &clock, world: world)
     guard norm.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient norm") }
     if exchange.synchronisation == .replicated {
-      try world.allGather(whole, ranges: exchange.partition.slices)
+      try world.allGather(gradient, parts: exchange.partition.slices)
     }
+    clock.enter(.update)
     let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
     let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
-    for (range, decays) in segments {
-      let (first, second) = moments(range)
+    for (range, moments, decays) in segments {
       step.update(
-        parameters[range], gradients: whole[range], firstMoments: first, secondMoments: second,
-        decay: decays ? weightDecay : 0)
+        parameters[range], gradients: gradient[range], firstMoments: firstMoments.view[moments],
+        secondMoments: secondMoments.view[moments], decay: decays ? weightDecay : 0)
     }
-    try publish(parameters, model: &model, world: world)
+    try publish(parameters, model: &model, clock: &clock, world: world)
     return Float(norm)
   }
 
-  /// The global 2-norm of a vector of which this rank has its slice.
-  private func norm(_ gradient: FloatView, world: borrowing World) throws(WorldError) -> Double {
-    let chunks = exchange.partition.chunks(in: slice)
+  /// The global 2-norm of a vector, of which this rank has its slice.
+  private func norm(
+    _ gradient: FloatView, clock: inout StepClock, world: borrowing World
+  ) throws(WorldError) -> Double {
+    clock.enter(.update)
+    let chunks = slice.flatMap { exchange.partition.chunks(in: $0) }
     var squares = [Double](repeating: 0, count: chunks.count)
     squares.withUnsafeMutableBufferPointer { squares in
       let squares = squares.baseAddress
       parallelFor(chunks.count) { index, _ in
-        let chunk = chunks[index]
-        let part = gradient[chunk.lowerBound - slice.lowerBound..<chunk.upperBound - slice.lowerBound]
-        squares![index] = part.sumOfSquares()
+        squares![index] = gradient[chunks[index]].sumOfSquares()
       }
     }
+    clock.enter(.exchange)
     return try world.sumOfChunks(squares, partition: exchange.partition).squareRoot()
   }
 
   /// Gives all ranks what the model needs of the parameters that each has for its slice: signs and scales of the binary
   /// matrices, and all else in float32. Of replicated state every rank has everything, and just packs it.
   func publish(
-    _ parameters: FloatView, model: inout PretrainingModel, world: borrowing World
+    _ parameters: FloatView, model: inout PretrainingModel, clock: inout StepClock, world: borrowing World
   ) throws(WorldError) {
+    clock.enter(.update)
     guard exchange.synchronisation == .sharded else { return model.binarise(parameters) }
     let all = sums.view.bytes
-    let own = exchange.sumParts[world.rank][0]
-    model.sumPieces(
-      exchange.packed.pieces(in: slice), of: parameters,
-      into: UnsafeMutableRawBufferPointer(rebasing: all[own]))
+    for (run, own) in zip(slice, exchange.sumParts[world.rank]) {
+      model.sumPieces(
+        exchange.packed.pieces(in: run), of: parameters,
+        into: UnsafeMutableRawBufferPointer(rebasing: all[own]))
+    }
+    clock.enter(.exchange)
     try world.allGather(all, parts: exchange.sumParts)
+    clock.enter(.update)
     model.packSigns(of: slice, parameters, sums: all)
+    clock.enter(.exchange)
     try world.allGather(model.signBytes, parts: exchange.signParts)
     try world.allGather(parameters.bytes, parts: exchange.realParts)
+    clock.enter(.update)
     model.arrangeSigns()
   }
 }

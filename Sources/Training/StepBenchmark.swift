@@ -26,17 +26,20 @@ public struct StepBenchmark: Sendable {
     self.teacher = teacher
   }
 
-  /// Seconds of one step, by phase.
+  /// Seconds of one step, by phase as in a run (`StepClock`).
   public struct Times: Sendable {
-    public var teacher = 0.0
-    /// Forward and backward of all lanes, without the teacher.
-    public var lanes = 0.0
-    /// Forward alone, measured apart; part of `lanes`.
-    public var forward = 0.0
-    /// Sum of the lanes' gradients, norm, AdamW, packing of the weights.
-    public var update = 0.0
-    public var total: Double { teacher + lanes + update }
-    public var backward: Double { lanes - forward }
+    public let teacher: Double
+    public let forward: Double
+    public let backward: Double
+    public let update: Double
+    public var total: Double { teacher + forward + backward + update }
+
+    init(_ clock: StepClock) {
+      teacher = clock.seconds(.teacher)
+      forward = clock.seconds(.forward)
+      backward = clock.seconds(.backward)
+      update = clock.seconds(.update)
+    }
   }
 
   public struct Result: Sendable {
@@ -80,29 +83,29 @@ public struct StepBenchmark: Sendable {
     var best: Times?
     var loss = 0.0
     for step in 0...steps {
-      var times = Times()
+      var clock = StepClock()
       var sums = LossSums()
       for (index, batch) in batches.enumerated() {
-        var output: TeacherOutput?
-        times.teacher += seconds { output = teacher?.forward(batch) }
+        clock.enter(.teacher)
+        let output = teacher?.forward(batch)
+        clock.enter(.backward)
         let target = index == 0 ? gradients.view : lane.view
-        times.forward += seconds { _ = network.evaluate(parameters.view, batch: batch) }
-        times.lanes += seconds {
-          target.fill(0)
-          sums += network.train(
-            parameters.view, gradients: target, batch: batch, divisors: divisors, dropout: dropout,
-            teacher: output)
-        }
-        if index > 0 { times.update += seconds { gradients.view.add(lane.view) } }
+        target.fill(0)
+        sums += network.train(
+          parameters.view, gradients: target, batch: batch, divisors: divisors, dropout: dropout,
+          teacher: output
+        ) { clock.note($0) }
+        clock.enter(.update)
+        if index > 0 { gradients.view.add(lane.view) }
       }
       loss = sums.total
-      times.update += seconds {
-        parallelPanels(gradients.count, 65_536) { range, _ in _ = gradients.view[range].sumOfSquares() }
-        AdamW(step: step + 1, learningRate: 1e-4, gradientFactor: 1).update(
-          parameters.view, gradients: gradients.view, firstMoments: first.view, secondMoments: second.view,
-          decay: 0.01)
-        network.binarise(parameters.view)
-      }
+      parallelPanels(gradients.count, 65_536) { range, _ in _ = gradients.view[range].sumOfSquares() }
+      AdamW(step: step + 1, learningRate: 1e-4, gradientFactor: 1).update(
+        parameters.view, gradients: gradients.view, firstMoments: first.view, secondMoments: second.view,
+        decay: 0.01)
+      network.binarise(parameters.view)
+      clock.enter(.reading)
+      let times = Times(clock)
       if step > 0, times.total < best?.total ?? .infinity { best = times }
     }
     let times = best!
@@ -124,10 +127,4 @@ public struct StepBenchmark: Sendable {
       nextSentenceLabels: (0..<microBatch).map { Int32($0 % 2) },
       sampleIDs: (0..<microBatch).map { UInt64(seed) << 32 | UInt64($0) }, epoch: 0)
   }
-}
-
-private func seconds(_ body: () -> Void) -> Double {
-  let start = ContinuousClock.now
-  body()
-  return start.secondsUntilNow
 }

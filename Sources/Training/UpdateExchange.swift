@@ -27,26 +27,31 @@ struct UpdateExchange: Sendable {
     self.packed = packed
     partition = SlicePartition(count: layout.elementCount, size: size)
     let slices = synchronisation == .sharded ? partition.slices : []
-    sumParts = slices.map {
-      let pieces = packed.pieces(in: $0)
-      let width = PretrainingModel.pieceSumBytes
-      return [pieces.lowerBound * width..<pieces.upperBound * width]
+    func bytes(_ ranges: [Range<Int>], width: Int) -> [Range<Int>] {
+      ranges.map { $0.lowerBound * width..<$0.upperBound * width }
     }
-    signParts = slices.map { packed.signRanges(in: $0) }
-    realParts = slices.map { packed.realRanges(in: $0).map { $0.lowerBound * 4..<$0.upperBound * 4 } }
+    sumParts = slices.map {
+      bytes($0.map { packed.pieces(in: $0) }, width: PretrainingModel.pieceSumBytes)
+    }
+    signParts = slices.map { $0.flatMap { packed.signRanges(in: $0) } }
+    realParts = slices.map {
+      bytes($0.flatMap { packed.realRanges(in: $0) }, width: MemoryLayout<Float>.size)
+    }
   }
 
   // MARK: What a rank holds
 
-  /// The elements that `rank` updates, and has the moments of.
-  func updated(by rank: Int) -> Range<Int> {
-    synchronisation == .sharded ? partition.slice(of: rank) : 0..<partition.count
+  /// The elements that `rank` updates, and has the moments of, as runs in flat order.
+  func updated(by rank: Int) -> [Range<Int>] {
+    synchronisation == .sharded ? partition.slice(of: rank) : [0..<partition.count]
   }
 
   /// The elements of the flat vector that `rank` ever reads or writes.
   func heldWeights(of rank: Int) -> Int {
-    func latent(_ slice: Range<Int>) -> Int { packed.latentRanges(in: slice).reduce(0) { $0 + $1.count } }
-    return partition.count - latent(0..<partition.count) + latent(updated(by: rank))
+    func latent(_ runs: [Range<Int>]) -> Int {
+      runs.flatMap { packed.latentRanges(in: $0) }.elementCount
+    }
+    return partition.count - latent([0..<partition.count]) + latent(updated(by: rank))
   }
 
   /// Gradients of the whole vector that `rank` holds at once.
@@ -54,9 +59,15 @@ struct UpdateExchange: Sendable {
     TreeAccumulator(tree: tree, lanes: tree.lanes(of: rank, size: partition.size), count: 1).bufferCount
   }
 
+  /// What adds the gradients up.
+  func reduction(of rank: Int) -> TreeReduction {
+    TreeReduction(
+      tree: tree, size: partition.size, buckets: partition.buckets, rank: rank, format: format)
+  }
+
   /// Bytes of what is on its way.
   func bufferBytes(of rank: Int) -> Int {
-    TreeReduction(tree: tree, slices: partition.slices, rank: rank, format: format).byteCount
+    reduction(of: rank).byteCount
       + packed.pieces.count * PretrainingModel.pieceSumBytes
   }
 
@@ -67,21 +78,27 @@ struct UpdateExchange: Sendable {
     let size = partition.size
     let nodes = tree.maximalNodes(of: tree.lanes(of: rank, size: size)).count
     var traffic = RunPlan.Traffic()
-    traffic.gradients = nodes * (partition.count - partition.slice(of: rank).count) * format.width
+    traffic.gradients = nodes * (partition.count - partition.slice(of: rank).elementCount) * format.width
     // In a ring a rank passes on all parts but the next rank's.
     func ring(_ own: (Int) -> Int) -> Int {
       (0..<size).reduce(0) { $0 + own($1) } - own((rank + 1) % size)
     }
-    func bytes(_ parts: [[Range<Int>]]) -> Int { ring { parts[$0].reduce(0) { $0 + $1.count } } }
-    traffic.sums = ring { partition.chunkIndices(of: $0).count * MemoryLayout<Double>.size }
+    func bytes(_ parts: [[Range<Int>]]) -> Int { ring { parts[$0].elementCount } }
+    let chunks = (0..<size).map { partition.slice(of: $0).map { partition.chunkIndices(in: $0) } }
+    traffic.sums = ring { chunks[$0].elementCount * MemoryLayout<Double>.size }
     switch synchronisation {
     case .sharded:
       traffic.sums += bytes(sumParts)
       traffic.signs = bytes(signParts)
       traffic.values = bytes(realParts)
     case .replicated:
-      traffic.values = ring { partition.slice(of: $0).count * MemoryLayout<Float>.size }
+      traffic.values = ring { partition.slice(of: $0).elementCount * MemoryLayout<Float>.size }
     }
     return traffic
   }
+}
+
+extension [Range<Int>] {
+  /// Elements of all ranges together.
+  var elementCount: Int { reduce(0) { $0 + $1.count } }
 }

@@ -52,6 +52,45 @@ import Testing
     }
   }
 
+  /// What `complete` says of the gradient holds at that moment, and the moments come in order.
+  @Test func whatIsToldToBeCompleteIsComplete() {
+    let tiny = Self.wide()
+    let (batch, layout) = (tiny.batch, tiny.layout)
+    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
+    var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
+    let parameters = FloatBuffer(count: layout.elementCount)
+    parameters.view.copy(tiny.values)
+    model.binarise(parameters.view)
+    let gradients = FloatBuffer(count: layout.elementCount)
+    var tails: [(first: Int, values: [Float])] = []
+    var moments: [String] = []
+    tiny.withTeacher(true) { teacher in
+      _ = model.train(
+        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors,
+        dropout: Dropout(rate: 0.1, seed: 2), teacher: teacher
+      ) { moment in
+        switch moment {
+        case .forward: moments.append("forward")
+        case .backward: moments.append("backward")
+        case .complete(let first):
+          moments.append("complete")
+          tails.append((first, gradients.view[first..<layout.elementCount].array))
+        }
+      }
+    }
+    #expect(moments == ["forward", "backward"] + Array(repeating: "complete", count: 4))
+    let all = gradients.view.array
+    for (first, values) in tails {
+      #expect(values.map(\.bitPattern) == all[first...].map(\.bitPattern), "from \(first) on")
+    }
+    #expect(
+      tails.map(\.first) == [
+        layout["bert.pooler.dense.weight"].offset,
+        layout["bert.encoder.layer.1.attention.self.q_m.weight"].offset,
+        layout["bert.encoder.layer.0.attention.self.q_m.weight"].offset, 0,
+      ])
+  }
+
   /// The same model object keeps nothing from one batch to the next, and gradients are added to.
   @Test func sameBitsTwice() {
     let tiny = Self.wide()

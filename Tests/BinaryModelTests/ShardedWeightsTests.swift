@@ -52,7 +52,7 @@ import Testing
     for slice in slices {
       var model = PretrainingModel(layout, sequences: 2, length: 8)
       let own = parameters(layout, slice: slice)
-      model.packSigns(of: slice, own.view, sums: sums.view.bytes)
+      model.packSigns(of: [slice], own.view, sums: sums.view.bytes)
       for range in packed.signRanges(in: slice) {
         signs.replaceSubrange(range, with: model.signBytes[range])
       }
@@ -60,7 +60,7 @@ import Testing
     for slice in slices {
       var model = PretrainingModel(layout, sequences: 2, length: 8)
       let own = parameters(layout, slice: slice)
-      model.packSigns(of: slice, own.view, sums: sums.view.bytes)
+      model.packSigns(of: [slice], own.view, sums: sums.view.bytes)
       // The bytes between matrices are nobody's.
       for other in slices {
         for range in packed.signRanges(in: other) {

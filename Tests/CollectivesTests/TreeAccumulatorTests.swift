@@ -10,13 +10,21 @@ import Testing
     _ tree: LaneTree, _ run: Range<Int>, _ gradients: [[Float]], _ format: WireFormat
   ) {
     var accumulator = TreeAccumulator(tree: tree, lanes: run, count: Self.count, format: format)
-    for _ in 0..<2 {  // the second step reuses the memory
+    for step in 0..<2 {  // the second step reuses the memory
       for lane in run {
         let view = accumulator.begin()
         #expect(view.array.allSatisfy { $0 == 0 })
         view.fill(0)
         for (i, value) in gradients[lane].enumerated() { view[i] += value }
-        accumulator.end()
+        if step == 0 {
+          accumulator.end()
+        } else {
+          // In parts, the last ones first.
+          let additions = accumulator.additions
+          additions.add(30..<Self.count)
+          additions.add(11..<30)
+          accumulator.end(addedFrom: 11)
+        }
       }
       let nodes = accumulator.nodes
       #expect(nodes.map(\.node) == tree.maximalNodes(of: run))

@@ -82,7 +82,7 @@ import Testing
         buffer.view.fill(-1)
         for i in ranges[world.rank] { buffer.view[i] = Float(i) }
         let before = world.bytesSent(by: .allGather)
-        try world.allGather(buffer.view, ranges: ranges)
+        try world.allGather(buffer.view, parts: ranges.map { [$0] })
         #expect(buffer.view.array == (0..<count).map(Float.init) + [-1, -1, -1])
         let passedOn = (count - ranges[(world.rank + 1) % world.size].count) * 4
         #expect(world.bytesSent(by: .allGather) - before == (world.size == 1 ? 0 : passedOn))
@@ -119,7 +119,11 @@ import Testing
         let buffer = FloatBuffer(count: 5000)
         if world.rank == root { for i in 0..<5000 { buffer.view[i] = Float(i + root) } }
         let before = world.bytesSent(by: .scatter)
-        try world.scatter(buffer.view, ranges: ranges, from: root)
+        // Each in two parts.
+        let parts = ranges.map {
+          [$0.lowerBound..<$0.lowerBound + $0.count / 3, $0.lowerBound + $0.count / 3..<$0.upperBound]
+        }
+        try world.scatter(buffer.view, parts: parts, from: root)
         for i in 0..<5000 where ranges[world.rank].contains(i) || world.rank == root {
           #expect(buffer.view[i] == Float(i + root))
         }
@@ -133,21 +137,22 @@ import Testing
 
   /// One step's worth: accumulates this rank's lanes, reduces, and compares with the recursive sum.
   private static func checkReduction(
-    in world: borrowing World, laneCount: Int, slices: [Range<Int>], inPlace: Bool,
+    in world: borrowing World, laneCount: Int, buckets: [[Range<Int>]], inPlace: Bool,
     format: WireFormat = .float32
   ) throws {
     let tree = LaneTree(laneCount: laneCount)
-    let count = slices.last!.upperBound
+    let count = buckets.joined().map(\.upperBound).max()!
     let lanes = tree.lanes(of: world.rank, size: world.size)
     // Long gradients repeat themselves, at a period that fits no boundary.
     let period = min(count, 1021)
     let gradients = (0..<laneCount).map { gradient(lane: $0, count: period) }
     let periodSum = bits(referenceSum(laneCount: laneCount, gradients: gradients, format: format))
-    let slice = slices[world.rank]
+    let slice = buckets.flatMap { $0[world.rank] }
     let expected = slice.map { periodSum[$0 % period] }
     var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count, format: format)
-    let reduction = TreeReduction(tree: tree, slices: slices, rank: world.rank, format: format)
-    let separate = FloatBuffer(count: slice.count)
+    let reduction = TreeReduction(
+      tree: tree, size: world.size, buckets: buckets, rank: world.rank, format: format)
+    let separate = FloatBuffer(count: count)
     for step in 0..<2 {
       for lane in lanes {
         let view = accumulator.begin()
@@ -157,13 +162,22 @@ import Testing
         accumulator.end()
       }
       let nodes = accumulator.nodes
-      let result = inPlace ? nodes[nodes.count - 1].view[slice] : separate.view
+      let result = inPlace ? nodes[nodes.count - 1].view : separate.view
       let before = world.bytesSent(by: .reduceScatter)
       try world.reduceScatter(nodes, with: reduction, into: result)
-      #expect(bits(result.array) == expected, "lanes \(laneCount), step \(step)")
+      #expect(bits(slice.map { result[$0] }) == expected, "lanes \(laneCount), step \(step)")
       #expect(
         world.bytesSent(by: .reduceScatter) - before == nodes.count * (count - slice.count) * format.width,
         "lanes \(laneCount), step \(step)")
+    }
+  }
+
+  /// Buckets at random places, each shared at random places.
+  private static func unevenBuckets(count: Int, size: Int) -> [[Range<Int>]] {
+    unevenSlices(count: count, size: 3).map { bucket in
+      unevenSlices(count: bucket.count, size: size).map {
+        bucket.lowerBound + $0.lowerBound..<bucket.lowerBound + $0.upperBound
+      }
     }
   }
 
@@ -182,28 +196,78 @@ import Testing
     try inWorld { world in
       let laneCount = world.size + more
       for count in [1, 100, 2500] {
-        let slices = Self.unevenSlices(count: count, size: world.size)
-        try Self.checkReduction(in: world, laneCount: laneCount, slices: slices, inPlace: false)
-        try Self.checkReduction(in: world, laneCount: laneCount, slices: slices, inPlace: true)
+        let buckets = Self.unevenBuckets(count: count, size: world.size)
+        try Self.checkReduction(in: world, laneCount: laneCount, buckets: buckets, inPlace: false)
+        try Self.checkReduction(in: world, laneCount: laneCount, buckets: buckets, inPlace: true)
         try Self.checkReduction(
-          in: world, laneCount: laneCount, slices: slices, inPlace: true, format: .bfloat16)
+          in: world, laneCount: laneCount, buckets: buckets, inPlace: true, format: .bfloat16)
       }
     }
   }
 
-  @Test func reductionOfManyPieces() throws {
+  @Test func reductionOfManyBuckets() throws {
     try inWorld { world in
-      // One lane a rank, the last ranks' slices larger than a piece, whatever the world size.
-      let chunk = SlicePartition.chunkSize
-      let count = (world.size + 5) * chunk + 123
-      try Self.checkReduction(
-        in: world, laneCount: world.size, slices: SlicePartition(count: count, size: world.size).slices,
-        inPlace: false)
+      // One lane a rank, three buckets, the last one short.
+      let count = 2 * SlicePartition.bucketSize + 123
+      let even = SlicePartition(count: count, size: world.size).buckets
+      try Self.checkReduction(in: world, laneCount: world.size, buckets: even, inPlace: false)
       var lopsided = [Range<Int>](repeating: 0..<0, count: world.size)
       lopsided[world.size - 1] = 0..<count
-      try Self.checkReduction(in: world, laneCount: world.size, slices: lopsided, inPlace: false)
+      try Self.checkReduction(in: world, laneCount: world.size, buckets: [lopsided], inPlace: false)
       try Self.checkReduction(
-        in: world, laneCount: world.size, slices: lopsided, inPlace: false, format: .bfloat16)
+        in: world, laneCount: world.size, buckets: [lopsided], inPlace: false, format: .bfloat16)
+    }
+  }
+
+  /// Buckets that travel while the gradient is still being made give the same bits, in this step and the next.
+  @Test(arguments: [0, 1, 5, 8]) func exchangeDuringBackwardChangesNothing(more: Int) throws {
+    try inWorld { world in
+      let (rank, size) = (world.rank, world.size)
+      let tree = LaneTree(laneCount: size + more)
+      let count = 2 * SlicePartition.bucketSize + 77
+      let partition = SlicePartition(count: count, size: size)
+      let lanes = tree.lanes(of: rank, size: size)
+      let slice = partition.slice(of: rank).flatMap { Array($0) }
+      for format in WireFormat.allCases {
+        func reduction() -> TreeReduction {
+          TreeReduction(
+            tree: tree, size: size, buckets: partition.buckets, rank: rank, format: format)
+        }
+        var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count, format: format)
+        func fill(_ view: FloatView, lane: Int, _ range: Range<Int>) {
+          let values = gradient(lane: lane, count: 1021)
+          for i in range { view[i] = values[i % 1021] }
+        }
+        for lane in lanes {
+          fill(accumulator.begin(), lane: lane, 0..<count)
+          accumulator.end()
+        }
+        let expected = FloatBuffer(count: count)
+        try world.reduceScatter(accumulator.nodes, with: reduction(), into: expected.view)
+        let early = GradientExchange(reduction(), partition: partition)
+        for _ in 0..<2 {
+          for lane in lanes.dropLast() {
+            fill(accumulator.begin(), lane: lane, 0..<count)
+            accumulator.end()
+          }
+          let view = accumulator.begin()
+          let total = accumulator.nodes[0].view
+          early.begin(accumulator, into: total)
+          var end = count
+          for start in [count - 5, SlicePartition.bucketSize + 1, SlicePartition.bucketSize, 3, 0] {
+            fill(view, lane: lanes.upperBound - 1, start..<end)
+            early.complete(from: start)
+            end = start
+          }
+          accumulator.end(addedFrom: 0)
+          let before = world.bytesSent(by: .reduceScatter)
+          try early.finish(world)
+          #expect(slice.allSatisfy { total[$0].bitPattern == expected.view[$0].bitPattern }, "\(format)")
+          let ownNodes = accumulator.nodes.count
+          let sent = world.bytesSent(by: .reduceScatter) - before
+          #expect(sent == ownNodes * (count - slice.count) * format.width)
+        }
+      }
     }
   }
 
@@ -212,7 +276,7 @@ import Testing
     try inWorld { world in
       let (laneCount, count) = (16, 3 * SlicePartition.chunkSize + 11)
       let tree = LaneTree(laneCount: laneCount)
-      let slices = SlicePartition(count: count, size: world.size).slices
+      let partition = SlicePartition(count: count, size: world.size)
       let lanes = tree.lanes(of: world.rank, size: world.size)
       var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count)
       for lane in lanes {
@@ -223,9 +287,10 @@ import Testing
         accumulator.end()
       }
       let total = FloatBuffer(count: count)
-      let reduction = TreeReduction(tree: tree, slices: slices, rank: world.rank)
-      try world.reduceScatter(accumulator.nodes, with: reduction, into: total.view[slices[world.rank]])
-      try world.allGather(total.view, ranges: slices)
+      let reduction = TreeReduction(
+        tree: tree, size: world.size, buckets: partition.buckets, rank: world.rank)
+      try world.reduceScatter(accumulator.nodes, with: reduction, into: total.view)
+      try world.allGather(total.view, parts: partition.slices)
       let digest = total.view.array.reduce(UInt64(14_695_981_039_346_656_037)) {
         ($0 ^ UInt64($1.bitPattern)) &* 1_099_511_628_211
       }
@@ -233,12 +298,12 @@ import Testing
     }
   }
 
-  @Test(arguments: [0, 1, 4, 11, 40]) func sumOfChunksIsInChunkOrder(chunkCount: Int) throws {
+  @Test(arguments: [0, 1, 4, 11, 40, 150]) func sumOfChunksIsInChunkOrder(chunkCount: Int) throws {
     try inWorld { world in
       let values = gradient(lane: 1, count: chunkCount).map { Double($0) / 3 }
       let partition = SlicePartition(
         count: max(0, chunkCount * SlicePartition.chunkSize - 1), size: world.size)
-      let own = Array(values[partition.chunkIndices(of: world.rank)])
+      let own = partition.slice(of: world.rank).flatMap { values[partition.chunkIndices(in: $0)] }
       let sum = try world.sumOfChunks(own, partition: partition)
       #expect(sum.bitPattern == values.reduce(0, +).bitPattern)
     }

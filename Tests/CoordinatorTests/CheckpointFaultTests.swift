@@ -84,7 +84,7 @@ struct CheckpointFaultTests {
         try draft.create()
         let buffer = FloatBuffer(count: fixture.layout.elementCount)
         for vector in CheckpointVector.allCases {
-          try draft.write(vector, FlatPart(start: 0, values: buffer.view))
+          try draft.write(vector, [FlatPart(start: 0, values: buffer.view)])
         }
         _ = try draft.digests(rank: 0, size: 1)
       } catch {

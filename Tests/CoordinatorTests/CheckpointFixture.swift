@@ -57,7 +57,7 @@ struct CheckpointFixture {
       let cuts = [rank, rank + 1].map { layout.elementCount * $0 * $0 / (ranks * ranks) }
       for vector in CheckpointVector.allCases {
         Self.fill(buffer.view, vector, step: step, layout: layout)
-        try draft.write(vector, FlatPart(start: cuts[0], values: buffer.view[cuts[0]..<cuts[1]]))
+        try draft.write(vector, [FlatPart(start: cuts[0], values: buffer.view[cuts[0]..<cuts[1]])])
       }
     }
     try draft.commit((0..<ranks).map { try draft.digests(rank: $0, size: ranks) })

@@ -157,11 +157,11 @@ struct CheckpointTests {
       state: CheckpointFixture.state(step: 20, layout: layout))
     let buffer = FloatBuffer(count: layout.elementCount)
     try draft.create()
-    if phase >= 1 { try draft.write(.parameters, FlatPart(start: 0, values: buffer.view)) }
+    if phase >= 1 { try draft.write(.parameters, [FlatPart(start: 0, values: buffer.view)]) }
     if phase >= 2 {
       // With phase 2 the manifest is written and the rename has not happened; with 3 only `latest` is missing.
       for vector in CheckpointVector.allCases {
-        try draft.write(vector, FlatPart(start: 0, values: buffer.view))
+        try draft.write(vector, [FlatPart(start: 0, values: buffer.view)])
       }
       try draft.commit([draft.digests(rank: 0, size: 1)])
       try FileManager.default.removeItem(atPath: run + "/checkpoints/latest")

@@ -92,14 +92,17 @@ struct CheckpointWorldTests {
   }
 }
 
-/// One rank's even part of the three vectors.
+/// One rank's part of the three vectors: an even part of each half.
 private struct SlicePart {
   let layout: ParameterLayout
-  let range: Range<Int>
+  let ranges: [Range<Int>]
 
   init(layout: ParameterLayout, rank: Int, size: Int) {
     self.layout = layout
-    range = layout.elementCount * rank / size..<layout.elementCount * (rank + 1) / size
+    let half = layout.elementCount / 2
+    ranges = [0..<half, half..<layout.elementCount].map { part in
+      part.lowerBound + part.count * rank / size..<part.lowerBound + part.count * (rank + 1) / size
+    }
   }
 
   func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CoordinatorError)
@@ -111,9 +114,11 @@ private struct SlicePart {
     CheckpointFixture.fill(parameters.view, .parameters, step: step, layout: layout)
     CheckpointFixture.fill(first.view, .firstMoments, step: step, layout: layout)
     CheckpointFixture.fill(second.view, .secondMoments, step: step, layout: layout)
-    func part(_ view: FloatView) -> FlatPart { FlatPart(start: range.lowerBound, values: view[range]) }
+    func parts(_ view: FloatView) -> [FlatPart] {
+      ranges.map { FlatPart(start: $0.lowerBound, values: view[$0]) }
+    }
     return try writer.write(
       world, state: CheckpointFixture.state(step: step, worldSize: world.size, layout: layout),
-      parameters: part(parameters.view), firstMoments: part(first.view), secondMoments: part(second.view))
+      parameters: parts(parameters.view), firstMoments: parts(first.view), secondMoments: parts(second.view))
   }
 }

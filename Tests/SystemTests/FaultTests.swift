@@ -43,6 +43,44 @@ import Testing
     }
   }
 
+  /// While a thread exchanges gradients.
+  @Suite struct Exchanges {
+    private func start(_ name: String, fault: String, _ settings: [String] = []) throws -> FaultJob {
+      try FaultScene.get().start(
+        name, ranks: 3, ["overlap_exchange=true"] + settings,
+        environment: ["BIPFT_TEST_FAULTS": "\(fault):1:50"])
+    }
+
+    @Test func aRankThatDiesEndsTheJob() throws {
+      let scene = try FaultScene.get()
+      let job = try start("exchange-killed", fault: "kill-exchange")
+      #expect(job.end() != 0)
+      try scene.expectKept("exchange-killed", after: job)
+      try scene.expectSameEnd("exchange-killed", ranks: 2)
+    }
+
+    @Test func aRankThatStandsStillIsNamed() throws {
+      let job = try start(
+        "exchange-hung", fault: "hang-exchange",
+        ["hang_timeout=5", "model.hidden_size=240", "model.intermediate_size=1200"])
+      let code = job.end()
+      #expect(code == 70, "\(job.output)")
+      let line = try #require(job.lines.last)
+      #expect(line.contains("rank 1 (") && line.contains("is at step 50 in computing, lane"), "\(line)")
+      #expect(line.contains("2 others wait in exchange, gradients, bucket 2 of 2"), "\(line)")
+    }
+
+    @Test func aStopSignalIsHeard() throws {
+      let scene = try FaultScene.get()
+      let job = try scene.start("exchange-stopped", ranks: 3, ["overlap_exchange=true"])
+      job.wait { job.lastCheckpoint != nil }
+      job.signal(SIGUSR1, rank: 1)
+      let code = job.end()
+      #expect(code == 75 || code == 0, "\(job.output)")
+      try scene.expectSameEnd("exchange-stopped", ranks: 2)
+    }
+  }
+
   /// Requests to stop.
   @Suite struct Stops {
     /// To one rank, at any moment once it listens: saved, exit code 75, and the run goes on from there.

@@ -12,16 +12,16 @@ import Training
   /// An epoch ends within.
   private static let steps = 12
 
-  private static func settings(_ more: [String]) -> [String] {
+  private static func settings(_ more: [String], shape: [String] = shape) -> [String] {
     (shape + ["evaluation.every=6", "checkpoint.every=100"] + more).flatMap { ["--set", $0] }
   }
 
   /// Runs, and returns metrics and final weights.
   private static func run(
-    _ tiny: TinyRun, _ name: String, ranks: Int, _ more: [String] = []
+    _ tiny: TinyRun, _ name: String, ranks: Int, _ more: [String] = [], shape: [String] = shape
   ) throws -> (metrics: [String], weights: Data) {
     let result = try Program.pretrain(
-      tiny.arguments(name, settings(["training.steps=\(steps)"] + more)), ranks: ranks)
+      tiny.arguments(name, settings(["training.steps=\(steps)"] + more, shape: shape)), ranks: ranks)
     try #require(result.code == 0, "\(name): \(result.errors)")
     return (try tiny.metrics(name), try tiny.weights(name, step: steps))
   }
@@ -59,6 +59,44 @@ import Training
     }
   }
 
+  /// With a model of several buckets of the flat vector, of which all but the last few become complete before the end.
+  @Test(.timeLimit(.minutes(4))) func exchangeDuringBackwardChangesNothing() throws {
+    let tiny = try TinyRun()
+    let shape = [
+      "model.hidden_size=240", "model.intermediate_size=1200", "model.layers=3", "model.heads=3",
+    ]
+    for format in ["float32", "bfloat16"] {
+      let settings = ["gradient_format=\(format)"]
+      let expected = try Self.run(tiny, format, ranks: 1, settings, shape: shape)
+      for (ranks, more) in [
+        (1, ["overlap_exchange=true"]), (2, ["overlap_exchange=false"]), (2, ["overlap_exchange=true"]),
+        (3, ["overlap_exchange=true"]), (8, ["overlap_exchange=true"]),
+        (3, ["overlap_exchange=true", "synchronisation=replicated"]),
+        (8, ["overlap_exchange=true", "synchronisation=replicated"]),
+      ] {
+        let name = ([format, String(ranks)] + more).joined(separator: "-")
+        let run = try Self.run(tiny, name, ranks: ranks, settings + more, shape: shape)
+        #expect(run.metrics == expected.metrics, "\(name)")
+        #expect(run.weights == expected.weights, "\(name)")
+      }
+    }
+  }
+
+  /// Where a step is skipped, what has been exchanged is dropped.
+  @Test(.timeLimit(.minutes(1))) func aSkippedStepDropsWhatWasExchanged() throws {
+    let tiny = try TinyRun()
+    let results = try ["false", "true"].map { overlap in
+      let arguments = tiny.arguments(
+        overlap, Self.settings(["training.steps=\(Self.steps)", "overlap_exchange=\(overlap)"]))
+      let result = try Program.pretrain(
+        arguments, ranks: 3, environment: ["BIPFT_TEST_FAULTS": "nan:1:5,nan:0:9"])
+      try #require(result.code == 0, "\(result.errors)")
+      return (try tiny.metrics(overlap), try tiny.weights(overlap, step: Self.steps))
+    }
+    #expect(results[0].0.count { $0.contains("\"skipped\"") } == 2)
+    #expect(results[0].0 == results[1].0 && results[0].1 == results[1].1)
+  }
+
   // MARK: Bytes
 
   private func plan(_ tiny: TinyRun, ranks: Int, _ more: [String]) throws -> RunPlan {
@@ -76,17 +114,23 @@ import Training
     let formats = ["gradient_format=float32", "gradient_format=bfloat16"]
     for (ranks, more) in [
       (2, [formats[0]]), (3, [formats[0]]), (8, [formats[0]]), (3, [formats[1]]),
+      (3, [formats[1], "overlap_exchange=true"]),
       (3, [formats[1], "synchronisation=replicated"]), (8, [formats[0], "synchronisation=replicated"]),
     ] {
       let name = ([String(ranks)] + more).joined(separator: "-")
       _ = try Self.run(tiny, name, ranks: ranks, more)
-      let sent = try tiny.scratch.text(name + "/measurements.jsonl").split(separator: "\n").compactMap {
-        line in
-        line.split(separator: ", ").first { $0.hasPrefix("\"bytes_sent\": ") }
-          .flatMap { Int($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }
+      let lines = try tiny.scratch.text(name + "/measurements.jsonl").split(separator: "\n")
+      func values(_ key: String) -> [Int] {
+        lines.compactMap { line in
+          line.split(separator: ", ").first { $0.contains("\"\(key)\": ") }
+            .flatMap { Int($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }
+        }
       }
-      let expected = try plan(tiny, ranks: ranks, more).traffic.total
-      #expect(sent == Array(repeating: expected, count: Self.steps), "\(name)")
+      let plan = try plan(tiny, ranks: ranks, more)
+      #expect(
+        values("bytes_sent") == Array(repeating: plan.traffic.total, count: Self.steps), "\(name)")
+      #expect(
+        values("bytes_sent_busiest_rank") == Array(repeating: plan.mostSent, count: Self.steps), "\(name)")
     }
   }
 

@@ -117,13 +117,13 @@ private func changed(_ line: String, to new: String) -> String {
       "seed=18446744073709551615", "threads=3", "initial_weights=\"a \\\"b\\\": c\\\\d\\u00e9.safetensors\"",
       "teacher='null'", "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
       "model.step_size_fit=least_squares", "data.corpus='12'",
-      "synchronisation=replicated", "gradient_format=bfloat16",
+      "synchronisation=replicated", "gradient_format=bfloat16", "overlap_exchange=true",
     ]
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
     #expect(run.seed == .max && run.threads == 3 && run.teacher == "null" && run.data.corpus == "12")
     #expect(run.initialWeights == "a \"b\": c\\dé.safetensors")
     #expect(run.model.stepSizeFit == .leastSquares)
-    #expect(run.synchronisation == .replicated && run.gradientFormat == .bfloat16)
+    #expect(run.synchronisation == .replicated && run.gradientFormat == .bfloat16 && run.overlapExchange)
     #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
     #expect(
       run.canonicalText == (try RunConfiguration.parse(run.canonicalText, file: "b.yaml")).canonicalText)
@@ -137,6 +137,7 @@ private func changed(_ line: String, to new: String) -> String {
         threads: auto
         synchronisation: sharded
         gradient_format: float32
+        overlap_exchange: false
         stop_after: null
         hang_timeout: 600
         initial_weights: null
@@ -186,7 +187,8 @@ private func changed(_ line: String, to new: String) -> String {
     let same = try RunConfiguration.parse(
       base, file: "b.yaml",
       overrides: [
-        "threads=2", "synchronisation=replicated", "checkpoint.every=1", "checkpoint.keep=9",
+        "threads=2", "synchronisation=replicated", "overlap_exchange=true", "checkpoint.every=1",
+        "checkpoint.keep=9",
         "checkpoint.keep_every=7", "stop_after=1h",
         "hang_timeout=5", "training.maximum_skipped_steps=3", "training.replica_check_every=1",
       ])
@@ -196,7 +198,7 @@ private func changed(_ line: String, to new: String) -> String {
     #expect(differing.map(\.0.key) == ["training.steps"])
     #expect(differing.map(\.0.value) == ["600"] && differing.map(\.1.value) == ["601"])
     #expect(run.definingText != other.definingText)
-    #expect(run.definingSettings.count == run.settings.count - 9)
+    #expect(run.definingSettings.count == run.settings.count - 10)
   }
 
   @Test(arguments: [
@@ -280,7 +282,7 @@ private func changed(_ line: String, to new: String) -> String {
     ),
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
-      "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, stop_after, hang_timeout, initial_weights, teacher "
+      "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, overlap_exchange, stop_after, hang_timeout, initial_weights, teacher "
         + "and the sections model, data, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "4: model.layers: given more than once; keep one"),

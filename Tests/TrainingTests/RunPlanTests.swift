@@ -72,15 +72,25 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
     let sharded = try plan()
     #expect(Double(sharded.memory.state) < 0.6 * Double(sharded.replicatedMemory.state))
     #expect(sharded.memory.total < sharded.replicatedMemory.total)
+    // All ranks together, and each.
     #expect(Double(sharded.traffic.total) < 0.65 * Double(sharded.allReduceBytes))
+    #expect(Double(sharded.mostSent) < 0.65 * Double(sharded.allReduceBytes) / 2)
     let narrow = try plan(["gradient_format=bfloat16"])
     #expect(Double(narrow.traffic.total) < 0.4 * Double(narrow.allReduceBytes))
+    #expect(Double(narrow.mostSent) < 0.4 * Double(narrow.allReduceBytes) / 2)
     #expect(narrow.traffic.gradients * 2 == sharded.traffic.gradients)
     let replicated = try plan(["synchronisation=replicated"])
     #expect(replicated.memory == sharded.replicatedMemory)
     #expect(replicated.memory == replicated.replicatedMemory)
     #expect(replicated.traffic.gradients + replicated.traffic.values == replicated.allReduceBytes)
     #expect(replicated.traffic.signs == 0)
+    // No rank sends much more than another.
+    for ranks in [2, 3, 4, 5, 8] {
+      let plan = try plan(ranks: ranks)
+      let even = Double(plan.traffic.total) / Double(ranks)
+      let isEven = plan.lanesPerRank.lowerBound == plan.lanesPerRank.upperBound
+      if isEven { #expect(Double(plan.mostSent) < 1.02 * even, "\(ranks) ranks") }
+    }
     // More ranks, less of the state.
     #expect(try plan(ranks: 8).memory.state < sharded.memory.state / 2)
   }
@@ -100,7 +110,7 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
   }
 
   /// A rank whose lanes are one subtree sends its sum once, any other once for each maximal subtree. One chunk has one
-  /// owner: the last rank, to which the others send all.
+  /// owner, the last rank, to which the others send all.
   @Test func countsGradientBytes() throws {
     let layout = ParameterLayout(try run().modelConfiguration(vocabularySize: 10))
     // Lanes 0 and 1; then 2, 3 and 4 in two parts.
