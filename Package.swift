@@ -73,6 +73,8 @@ let package = Package(
     tests("BinaryModelTests", ["BinaryModel", "Kernels", "TensorFiles"]),
     tests(
       "CoordinatorTests", ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
+    .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
+    tests("AllocationTests", ["CAllocationCount", "BinaryModel", "Kernels"]),
     tests("TelemetryTests", ["Telemetry"]),
     tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
     tests("SystemTests", ["TensorFiles", "Coordinator", "Telemetry", "Training"]),

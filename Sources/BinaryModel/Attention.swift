@@ -172,18 +172,25 @@ struct Attention {
       headsBackward(b, dContext, mode: mode, parameters: parameters, scratch: scratch, worker: worker)
     }
     // Step sizes: the heads' sums in their order.
-    let steps = [places.queryStep, places.keyStep, places.valueStep, places.probabilityStep]
-    for (kind, place) in steps.enumerated() {
+    func addStepGradient(_ kind: Int, at place: Int, count: Int) {
       var sum = 0.0
       for index in 0..<sequences * heads { sum += scratch.stepSums[index * 4 + kind] }
-      let count = kind == 3 ? probabilities.rows * length : dContext.rows * dContext.columns
       gradients[place] += Float(sum / Double(shared.slices * count).squareRoot())
     }
+    addStepGradient(0, at: places.queryStep, count: dContext.rows * dContext.columns)
+    addStepGradient(1, at: places.keyStep, count: dContext.rows * dContext.columns)
+    addStepGradient(2, at: places.valueStep, count: dContext.rows * dContext.columns)
+    addStepGradient(3, at: places.probabilityStep, count: probabilities.rows * length)
     // The projections' gradients stand where their values stood.
-    for (linear, d) in [(query, scratch.query), (key, scratch.key), (value, scratch.value)] {
-      linear.backward(
-        d, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx, scratch: shared)
-    }
+    query.backward(
+      scratch.query, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx,
+      scratch: shared)
+    key.backward(
+      scratch.key, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx,
+      scratch: shared)
+    value.backward(
+      scratch.value, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx,
+      scratch: shared)
     estimators?.backward(
       x: x, parameters: parameters, gradients: gradients, scratch: scratch.estimators, addingTo: dx)
   }

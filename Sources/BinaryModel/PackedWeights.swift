@@ -100,8 +100,9 @@ struct PackedWeights: ~Copyable {
   ///
   /// - Cost: one pass over them.
   func packSigns(_ parameters: FloatView, slice: Range<Int>) {
-    for (index, range) in layout.latentParts(in: slice) {
-      let matrix = layout.matrices[index]
+    for (index, matrix) in layout.matrices.enumerated() {
+      let range = matrix.range.clamped(to: slice)
+      if range.isEmpty { continue }
       let start = matrix.range.lowerBound
       pack(
         parameters[range], from: range.lowerBound - start, into: stream + matrix.firstWord,

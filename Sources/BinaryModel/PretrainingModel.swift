@@ -143,7 +143,7 @@ public struct PretrainingModel: ~Copyable {
     scratch.backward.rounding?.sample = batch.sampleIDs[0]
     forward(parameters, batch: batch, mode: mode)
     reached(.backward)
-    gradient.fill(0)
+    gradient.clear()
     let d = MatrixView(gradient, rows: sequences * length, columns: layout.configuration.hiddenSize)
     var sums = predictionHead.losses(
       lastHidden, batch: batch, divisor: divisors.maskedTokens, parameters: parameters, gradients: gradients,

@@ -56,7 +56,7 @@ public struct TreeAccumulator: ~Copyable {
     }
     laneIsOpen = true
     let view = buffer(open.nodes.count)
-    view.fill(0)
+    view.clear()
     return view
   }
 

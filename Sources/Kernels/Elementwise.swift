@@ -7,6 +7,11 @@ private let columnPanel = 64
 private func rowPanel(_ columns: Int) -> Int { max(1, elementPanel / max(1, columns)) }
 
 extension FloatView {
+  /// Sets every element to zero, in parallel.
+  public func clear() {
+    parallelPanels(count, 1 << 18) { range, _ in self[range].fill(0) }
+  }
+
   /// self += x.
   public func add(_ x: FloatView) {
     precondition(x.count == count, "\(x.count) elements added to \(count)")

@@ -4,7 +4,7 @@ import CBitKernels
 /// `threadCount`. Bodies write disjoint memory, so the result does not depend on the number of threads. Loops of
 /// several callers run one after the other. Not nested.
 ///
-/// - Cost: a wake-up of the threads; none with one thread.
+/// - Cost: a wake-up of the threads and two blocks of a few dozen bytes for the closure; neither with one thread.
 public func parallelFor(_ count: Int, _ body: (_ index: Int, _ worker: Int) -> Void) {
   guard count > 0 else { return }
   if threadCount == 1 || count == 1 {

@@ -61,8 +61,10 @@ public struct StepBenchmark: Sendable {
     let gradients = FloatBuffer(count: layout.elementCount)
     let lane = FloatBuffer(count: lanes > 1 ? layout.elementCount : 0)
     Initialisation.fill(parameters.view, layout: layout, seed: 1)
+    let slice = Batch.sliceSequences(of: microBatch, length: length)
     var network = PretrainingModel(
-      layout, sequences: microBatch, length: length, backwardPrecision: precision, seed: 1)
+      layout, sequences: slice, length: length, slices: microBatch / slice, backwardPrecision: precision,
+      seed: 1)
     let batches = (0..<lanes).map { batch(seed: UInt32($0)) }
     network.binarise(parameters.view)
     PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batches[0], rule: .published)
@@ -74,7 +76,7 @@ public struct StepBenchmark: Sendable {
       } catch {
         throw .module(error)
       }
-      teacher = Teacher(weights, configuration: model, sequences: microBatch, length: length)
+      teacher = Teacher(weights, configuration: model, sequences: slice, length: length)
     }
     let dropout = model.dropout > 0 ? Dropout(rate: model.dropout, seed: 1) : nil
     let divisors = LossDivisors(
@@ -86,15 +88,17 @@ public struct StepBenchmark: Sendable {
       var clock = StepClock()
       var sums = LossSums()
       for (index, batch) in batches.enumerated() {
-        clock.enter(.teacher)
-        let output = teacher?.forward(batch)
         clock.enter(.backward)
         let target = index == 0 ? gradients.view : lane.view
-        target.fill(0)
-        sums += network.train(
-          parameters.view, gradients: target, batch: batch, divisors: divisors, dropout: dropout,
-          teacher: output
-        ) { clock.note($0) }
+        target.clear()
+        for slice in batch.slices(of: slice) {
+          clock.enter(.teacher)
+          let output = teacher?.forward(slice)
+          sums += network.train(
+            parameters.view, gradients: target, batch: slice, divisors: divisors, dropout: dropout,
+            teacher: output
+          ) { clock.note($0) }
+        }
         clock.enter(.update)
         if index > 0 { gradients.view.add(lane.view) }
       }

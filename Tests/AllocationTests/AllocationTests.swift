@@ -1,0 +1,71 @@
+import BinaryModel
+import CAllocationCount
+import Kernels
+import Testing
+
+/// A training step on one thread allocates nothing once it is warm: all its memory is there from the start. (With more
+/// threads each parallel loop allocates its closure.)
+@Suite(.serialized) struct AllocationTests {
+  private static let configuration = ModelConfiguration(
+    vocabularySize: 300, hiddenSize: 128, layers: 2, heads: 2, intermediateSize: 256, maximumLength: 32,
+    estimatorRank: 1, dropout: 0.1)
+
+  /// The counter counts at all.
+  @Test(.enabled(if: ac_is_possible() != 0)) func counts() async {
+    await #expect(processExitsWith: .success) {
+      ac_start()
+      let values = [Int](repeating: 1, count: Int.random(in: 1000...2000))
+      let count = ac_stop()
+      precondition(count >= 1 && values.count >= 1000, "\(count) allocations")
+    }
+  }
+
+  /// Forward, backward and update, in a process of its own: threads of other tests would be counted too.
+  @Test(.enabled(if: ac_is_possible() != 0)) func stepInFloat32() async {
+    await #expect(processExitsWith: .success) { Self.checkStep(.float32) }
+  }
+  @Test(.enabled(if: ac_is_possible() != 0)) func stepInInt8() async {
+    await #expect(processExitsWith: .success) { Self.checkStep(.int8) }
+  }
+
+  private static func checkStep(_ precision: BackwardPrecision) {
+    useSingleThreadedBLAS()
+    let layout = ParameterLayout(configuration)
+    let parameters = FloatBuffer(count: layout.elementCount)
+    let gradients = FloatBuffer(count: layout.elementCount)
+    let first = FloatBuffer(count: layout.elementCount)
+    let second = FloatBuffer(count: layout.elementCount)
+    Initialisation.fill(parameters.view, layout: layout, seed: 1)
+    var model = PretrainingModel(layout, sequences: 4, length: 32, backwardPrecision: precision, seed: 1)
+    let batch = batch(sequences: 4, length: 32)
+    PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batch, rule: .published)
+    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
+    let dropout = Dropout(rate: 0.1, seed: 1)
+    for step in 1...4 {
+      if step > 2 { ac_start() }
+      gradients.view.clear()
+      model.binarise(parameters.view)
+      let sums = model.train(
+        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: dropout)
+      AdamW(step: step, learningRate: 1e-3, gradientFactor: 1).update(
+        parameters.view, gradients: gradients.view, firstMoments: first.view, secondMoments: second.view,
+        decay: 0.01)
+      let count = ac_stop()
+      precondition(sums.total.isFinite && sums.total > 0)
+      precondition(step <= 2 || count == 0, "step \(step) allocated \(count) times")
+    }
+  }
+
+  private static func batch(sequences: Int, length: Int) -> Batch {
+    var random = CounterRandom(seed: 1, purpose: .masking).stream(0)
+    let tokens = sequences * length
+    let ids = (0..<tokens).map { _ in Int32(random.next(below: 300)) }
+    return Batch(
+      sequences: sequences, length: length, inputIDs: ids,
+      tokenTypeIDs: (0..<tokens).map { $0 % length < length / 2 ? 0 : 1 },
+      lengths: Array(repeating: Int32(length), count: sequences),
+      labels: ids.enumerated().map { $0.offset % 5 == 0 ? $0.element : Batch.ignored },
+      nextSentenceLabels: (0..<sequences).map { Int32($0 % 2) },
+      sampleIDs: (0..<sequences).map { UInt64($0) }, epoch: 0)
+  }
+}
