@@ -43,7 +43,7 @@ struct BinaryLinear {
 
   /// dy: N×O → dx: N×I, written or added to; gradients of weight, bias, shift and step size are added to.
   ///
-  /// - Cost: two products of 2·N·I·O operations, on bytes where gradients are rounded.
+  /// - Cost: two products of 2·N·I·O operations, on bytes or bfloat16 where gradients are rounded.
   func backward(
     _ dy: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, gradients: FloatView,
     add: Bool,
@@ -55,9 +55,8 @@ struct BinaryLinear {
       gradients[places.weight], rows: places.outputs, columns: places.inputs)
     let sum: Double
     if let rounding = scratch.rounding {
-      rounding.gradient.round(
-        dy, draw: rounding.draw(places.index), addingColumnSumsTo: gradients[places.bias])
-      sum = rounding.gradient.products(
+      rounding.round(dy, place: places.index, addingColumnSumsTo: gradients[places.bias])
+      sum = rounding.products(
         dy, weight: weights.signs[places.index], weightScale: scale, signs: signs, within: within, step: step,
         weightGradient: weightGradient, add: add, dx: dx, shiftGradient: gradients[places.shift])
     } else {
@@ -99,24 +98,59 @@ struct BackwardScratch {
     let isExact = precision == .float32
     input = arena.floats(isExact ? rows * widest : 0)
     weight = arena.floats(isExact ? c.hiddenSize * widest : 0)
-    rounding =
-      isExact
-      ? nil
-      : GradientRounding(
-        gradient: RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena),
-        random: BackwardRounding(seed: seed))
+    switch precision {
+    case .float32:
+      rounding = nil
+    case .bfloat16:
+      let gradient = Bfloat16Gradient(rows: rows, columns: widest, outputs: widest, in: &arena)
+      rounding = GradientRounding(format: .bfloat16(gradient))
+    case .int8:
+      let gradient = RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena)
+      rounding = GradientRounding(format: .int8(gradient, BackwardRounding(seed: seed)))
+    }
   }
 }
 
-/// The rounded gradient of the layer at work, and the random numbers of the micro-batch at work.
+/// The rounded gradient of the layer at work, and the micro-batch at work, which random numbers depend on.
 struct GradientRounding {
-  let gradient: RoundedGradient
-  let random: BackwardRounding
+  enum Format {
+    case bfloat16(Bfloat16Gradient)
+    case int8(RoundedGradient, BackwardRounding)
+  }
+
+  let format: Format
   var epoch: UInt32 = 0
   var sample: UInt64 = 0
 
-  /// The draw of the binary matrix number `index`.
-  func draw(_ index: Int) -> BackwardRounding.Draw { random.draw(place: index, epoch: epoch, sample: sample) }
+  init(format: Format) { self.format = format }
+
+  /// Rounds the gradient of the binary matrix number `place`, and adds its column sums to `sums`.
+  func round(_ gradient: MatrixView, place: Int, addingColumnSumsTo sums: FloatView) {
+    switch format {
+    case .bfloat16(let rounded):
+      rounded.round(gradient, addingColumnSumsTo: sums)
+    case .int8(let rounded, let random):
+      rounded.round(
+        gradient, draw: random.draw(place: place, epoch: epoch, sample: sample), addingColumnSumsTo: sums)
+    }
+  }
+
+  /// The products of the gradient last rounded, as `RoundedGradient.products` has them.
+  func products(
+    _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
+    weightGradient: MatrixView, add: Bool, dx: MatrixView, shiftGradient: FloatView
+  ) -> Double {
+    switch format {
+    case .bfloat16(let rounded):
+      rounded.products(
+        gradient, weight: weight, weightScale: weightScale, signs: signs, within: within, step: step,
+        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
+    case .int8(let rounded, _):
+      rounded.products(
+        gradient, weight: weight, weightScale: weightScale, signs: signs, within: within, step: step,
+        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
+    }
+  }
 }
 
 /// A full-precision linear layer: y = x Wᵀ + bias.

@@ -1,5 +1,20 @@
 import CBitKernels
 
+/// Operations a second that one core reaches with the kernels in use in loops on registers alone; 0 where none is known.
+public struct KernelPeaks: Sendable {
+  /// Products of bits: exclusive or, count, and add.
+  public let bits: Double
+  public let bytes: Double
+  public let bfloat16: Double
+
+  /// Measures them on the calling thread, in its processor time.
+  public init() {
+    bits = bk_peak_popcount(InstructionSet.table)
+    bytes = bk_peak_bytes(InstructionSet.table)
+    bfloat16 = bk_peak_bfloat16(InstructionSet.table)
+  }
+}
+
 /// One product of a benchmark, on the calling thread alone.
 public struct KernelTiming: Sendable {
   public let kernel: String
@@ -8,13 +23,19 @@ public struct KernelTiming: Sendable {
   public let seconds: Double
   /// Operations a second: 2·M·K·N over the time.
   public let rate: Double
-  /// `rate` as a share of a loop on registers alone; nil where none is known.
-  public let share: Double?
+  /// Operations a second of a loop on registers alone; nil where none is known.
+  public let peak: Double?
+
+  /// `rate` as a share of the peak.
+  public var share: Double? { peak.map { rate / $0 } }
 }
 
-/// Times the products of a binary linear layer of M rows, K inputs and N outputs with the kernels in use, on the calling
-/// thread, in its processor time; the fastest of `repeats`. Call before `startThreads`.
-public func benchmarkProducts(rows: Int, inputs: Int, outputs: Int, repeats: Int) -> [KernelTiming] {
+/// Times the products of a binary linear layer of M rows, K inputs and N outputs with the kernels in use, and of a
+/// full-precision one in bfloat16, on the calling thread, in its processor time; the fastest of `repeats`. Call before
+/// `startThreads`.
+public func benchmarkProducts(
+  rows: Int, inputs: Int, outputs: Int, repeats: Int, peaks: KernelPeaks
+) -> [KernelTiming] {
   precondition(threadCount == 1, "benchmarks of kernels run on one thread")
   var arena = Arena()
   let input = arena.bits(rows: rows, columns: inputs)
@@ -37,8 +58,13 @@ public func benchmarkProducts(rows: Int, inputs: Int, outputs: Int, repeats: Int
   let (shift, bias) = (arena.floats(inputs), arena.floats(outputs))
   let rounded = RoundedGradient(rows: rows, columns: outputs, outputs: inputs, in: &arena)
   let draw = BackwardRounding(seed: 1).draw(place: 0, epoch: 0, sample: 0)
+  let halves = Bfloat16Gradient(rows: rows, columns: outputs, outputs: inputs, in: &arena)
+  let packed = Bfloat16Matrix(rows: outputs, columns: inputs, in: &arena)
+  let dense = MatrixView(arena.floats(rows * inputs), rows: rows, columns: inputs)
+  for i in 0..<rows * inputs { dense.base[i] = random.unit() - 0.5 }
+  for i in 0..<outputs * inputs { dWeight.base[i] = random.unit() - 0.5 }
+  packed.pack(dWeight)
   let operations = 2.0 * Double(rows) * Double(inputs) * Double(outputs)
-  let (bitPeak, bytePeak) = (bk_peak_popcount(InstructionSet.table), bk_peak_bytes(InstructionSet.table))
 
   func time(_ name: String, _ operations: Double, peak: Double, _ body: () -> Void) -> KernelTiming {
     var best = Double.infinity
@@ -49,18 +75,31 @@ public func benchmarkProducts(rows: Int, inputs: Int, outputs: Int, repeats: Int
     }
     return KernelTiming(
       kernel: name, shape: (rows, inputs, outputs), seconds: best, rate: operations / best,
-      share: peak > 0 ? operations / best / peak : nil)
+      peak: peak > 0 ? peak : nil)
   }
   let rounding = time("round to int8", 0, peak: 0) {
     rounded.round(out, draw: draw, addingColumnSumsTo: bias)
   }
-  let backward = time("int8 dX and dW", 2 * operations, peak: bytePeak) {
+  let backward = time("int8 dX and dW", 2 * operations, peak: peaks.bytes) {
     _ = rounded.products(
       out, weight: weight, weightScale: 1, signs: input, within: within, step: 1, weightGradient: dWeight,
       add: true, dx: dx, shiftGradient: shift)
   }
-  let forward = time("xnor forward", operations, peak: bitPeak) {
+  let roundingToHalves = time("round to bf16", 0, peak: 0) {
+    halves.round(out, addingColumnSumsTo: bias)
+  }
+  let backwardOnHalves = time("bf16 dX and dW", 2 * operations, peak: peaks.bfloat16) {
+    _ = halves.products(
+      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1, weightGradient: dWeight,
+      add: true, dx: dx, shiftGradient: shift)
+  }
+  let linear = time("bf16 linear", operations, peak: peaks.bfloat16) {
+    bfloat16Product(dense, packed, bias: bias, into: out)
+  }
+  let forward = time("xnor forward", operations, peak: peaks.bits) {
     xnorProduct(input, interleaved, scale: 1, bias: nil, into: out)
   }
-  return withExtendedLifetime(arena) { [forward, rounding, backward] }
+  return withExtendedLifetime(arena) {
+    [forward, rounding, backward, roundingToHalves, backwardOnHalves, linear]
+  }
 }

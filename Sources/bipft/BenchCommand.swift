@@ -22,22 +22,30 @@ struct BenchCommand: ParsableCommand {
     var json = false
 
     func run() throws {
+      let peaks = KernelPeaks()
       if !json {
+        let measured = [("bits", peaks.bits), ("bytes", peaks.bytes), ("bfloat16", peaks.bfloat16)]
+          .map { String(format: "%@ %.3f", $0.0, $0.1 / 1e12) }.joined(separator: ", ")
         print(
-          "kernels: \(InstructionSet.name)\nproduct          rows × inputs × outputs        ms     T/s  of peak"
-        )
+          """
+          kernels: \(InstructionSet.name); peak of one core, T/s: \(measured) (0: no such loop)
+          product          rows × inputs × outputs        ms     T/s  of peak
+          """)
       }
       for (inputs, outputs) in [(768, 768), (768, 3072), (3072, 768)] {
-        for t in benchmarkProducts(rows: rows, inputs: inputs, outputs: outputs, repeats: repeats) {
+        for t in benchmarkProducts(
+          rows: rows, inputs: inputs, outputs: outputs, repeats: repeats, peaks: peaks)
+        {
           if json {
             let share = t.share.map { String(format: "%.4f", $0) } ?? "null"
+            let peak = t.peak.map { String(format: "%.4f", $0 / 1e12) } ?? "null"
             print(
               String(
                 format:
-                  #"{"kernels":"%@","product":"%@","rows":%d,"inputs":%d,"outputs":%d,"ms":%.4f,"teraops":%.4f,"share":%@}"#,
+                  #"{"kernels":"%@","product":"%@","rows":%d,"inputs":%d,"outputs":%d,"ms":%.4f,"teraops":%.4f,"share":%@,"peak_teraops":%@}"#,
                 InstructionSet.name, t.kernel, t.shape.0, t.shape.1, t.shape.2, t.seconds * 1e3,
                 t.rate / 1e12,
-                share))
+                share, peak))
           } else {
             let name = t.kernel.padding(toLength: 15, withPad: " ", startingAt: 0)
             let rate = t.rate > 0 ? String(format: "%6.3f", t.rate / 1e12) : "      "
@@ -66,7 +74,7 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Sequences of a micro-batch.") var microBatch = 8
     @Option(help: "Steps, of which the fastest counts.") var steps = 3
     @Option var threads = ProcessInfo.processInfo.activeProcessorCount
-    @Option(help: "training.backward_precision: float32 or int8.") var precision = "int8"
+    @Option(help: "training.backward_precision: float32, bfloat16 or int8.") var precision = "int8"
     @Option(help: "Weights of a full-precision BERT of this shape to distil from.") var teacher: String?
     @Flag(help: "One JSON object.") var json = false
 
