@@ -54,3 +54,10 @@ BIPFT_TEST_ABORT=1 run 3 abortEndsTheJob || code=$?
 [ "$code" -eq 78 ] || fail "$name (exit code $code)"
 [ "$(grep -c '^bipft: rank 2 (.*): this test ends the job$' "$output")" -eq 1 ] || fail "$name"
 echo "$name: passed"
+
+name="An error in the thread that exchanges gradients ends the job with a line"
+code=0
+BIPFT_TEST_ABORT=1 run 3 anErrorOfTheExchangeIsThrown || code=$?
+[ "$code" -eq 78 ] || fail "$name (exit code $code)"
+grep -q '^bipft: rank . (.*): reduce-scatter failed on rank .: MPI_ERR_RANK' "$output" || fail "$name"
+echo "$name: passed"

@@ -150,7 +150,7 @@ struct PretrainingRun: ~Copyable {
     let start = ContinuousClock.now
     var clock = StepClock()
     let number = step + 1
-    let (lanes, progress, rank) = (lanes, progress, world.rank)
+    let progress = progress
     progress.enter(.reading, step: number)
     let batches = try world.together { () throws -> [Batch] in
       if FaultInjection.isAsked("throw", rank: world.rank, step: number) {
@@ -165,41 +165,8 @@ struct PretrainingRun: ~Copyable {
     let divisors = LossDivisors(
       maskedTokens: try world.all(batches.reduce(0) { $0 + $1.maskedTokens }).reduce(0, +),
       sequences: configuration.training.globalBatch)
-    var losses: [(index: Int, losses: LossSums)] = []
     var bytesBefore = world.bytesSent
-    let buckets = optimizer.exchange.partition.bucketCount
-    func enter(bucket: Int) {
-      progress.enter(.exchange, detail: "gradients, bucket \(buckets - bucket) of \(buckets)")
-    }
-    for (lane, batch) in zip(lanes, batches) {
-      progress.enter(.computing, detail: "lane \(lane)")
-      clock.enter(.backward)
-      let gradients = accumulator.begin()
-      var sums = LossSums()
-      let slices = batch.slices(of: model.sequences)
-      for (index, slice) in slices.enumerated() {
-        clock.enter(.teacher)
-        let output = teacher?.forward(slice)
-        let isLast = lane == lanes.upperBound - 1 && index == slices.count - 1
-        let early = overlaps && isLast ? optimizer.gradients : nil
-        early?.begin(accumulator, into: accumulator.nodes[0].view)
-        sums += model.train(
-          parameters.view, gradients: gradients, batch: slice, divisors: divisors, dropout: dropout,
-          teacher: output
-        ) { moment in
-          clock.note(moment)
-          guard case .complete(let element) = moment, let early else { return }
-          if element == 0 { FaultInjection.stop("exchange", rank: rank, step: number) }
-          early.complete(from: element)
-        }
-      }
-      losses.append((lane, sums))
-      let early = overlaps && lane == lanes.upperBound - 1 ? optimizer.gradients : nil
-      clock.enter(.update)
-      accumulator.end(addedFrom: early == nil ? nil : 0)
-      clock.enter(.exchange)
-      try early?.finish(world, waiting: enter)
-    }
+    var losses = try train(batches, divisors: divisors, clock: &clock, world: world)
     let bytesDuringBackward = world.bytesSent - bytesBefore
     clock.enter(.exchange)
     progress.enter(.exchange, detail: "losses")
@@ -211,7 +178,7 @@ struct PretrainingRun: ~Copyable {
     bytesBefore = world.bytesSent - bytesDuringBackward
     if skipped == nil {
       let nodes = accumulator.nodes
-      if !overlaps { try optimizer.reduce(nodes, world: world, begin: enter) }
+      if !overlaps { try optimizer.reduce(nodes, world: world) { enter(bucket: $0) } }
       progress.enter(.exchange, detail: "weights")
       do {
         norm = try optimizer.update(
@@ -254,6 +221,52 @@ struct PretrainingRun: ~Copyable {
     // Of the rank that keeps the journal.
     record.measured += clock.record(hasTeacher: teacher != nil)
     return Update(record: record, notices: notices, skipped: skipped)
+  }
+
+  /// Forward and backward of this rank's lanes of the next step; where that overlaps, their gradients are exchanged too.
+  private mutating func train(
+    _ batches: [Batch], divisors: LossDivisors, clock: inout StepClock, world: borrowing World
+  ) throws(WorldError) -> [(index: Int, losses: LossSums)] {
+    let (rank, number) = (world.rank, step + 1)
+    var losses: [(index: Int, losses: LossSums)] = []
+    for (lane, batch) in zip(lanes, batches) {
+      progress.enter(.computing, detail: "lane \(lane)")
+      clock.enter(.backward)
+      let gradients = accumulator.begin()
+      var sums = LossSums()
+      let early = overlaps && lane == lanes.upperBound - 1 ? optimizer.gradients : nil
+      let slices = batch.slices(of: model.sequences)
+      for (index, slice) in slices.enumerated() {
+        clock.enter(.teacher)
+        let output = teacher?.forward(slice)
+        // Only the last slice of a lane completes its gradient.
+        let completing = index == slices.count - 1 ? early : nil
+        if let completing { completing.begin(accumulator, into: accumulator.nodes[0].view) }
+        sums += model.train(
+          parameters.view, gradients: gradients, batch: slice, divisors: divisors, dropout: dropout,
+          teacher: output
+        ) { moment in
+          clock.note(moment)
+          guard case .complete(let element) = moment, let completing else { return }
+          if element == 0 { FaultInjection.stop("exchange", rank: rank, step: number) }
+          completing.complete(from: element)
+        }
+      }
+      losses.append((lane, sums))
+      clock.enter(.update)
+      accumulator.end(addedFrom: early == nil ? nil : 0)
+      if let early {
+        clock.enter(.exchange)
+        try early.finish(world) { enter(bucket: $0) }
+      }
+    }
+    return losses
+  }
+
+  /// This rank waits for a bucket of the gradient.
+  private func enter(bucket: Int) {
+    let count = optimizer.exchange.partition.bucketCount
+    progress.enter(.exchange, detail: "gradients, bucket \(count - bucket) of \(count)")
   }
 
   /// Why a step with this loss is not to be done; nil if it is.

@@ -361,6 +361,28 @@ import Testing
 
   // MARK: The end of the job
 
+  /// Leaves messages pending, so it ends the whole job too: what goes wrong in the thread of an exchange is thrown to the one
+  /// who waits for it.
+  @Test(.enabled(if: ProcessInfo.processInfo.environment["BIPFT_TEST_ABORT"] != nil))
+  func anErrorOfTheExchangeIsThrown() throws {
+    try inWorld { world in
+      // Shared with a rank that does not exist: MPI refuses its messages.
+      let (rank, size) = (world.rank, world.size + 1)
+      let tree = LaneTree(laneCount: size)
+      let partition = SlicePartition(count: SlicePartition.bucketSize, size: size)
+      let early = GradientExchange(
+        TreeReduction(tree: tree, size: size, buckets: partition.buckets, rank: rank), partition: partition)
+      var accumulator = TreeAccumulator(
+        tree: tree, lanes: tree.lanes(of: rank, size: size), count: partition.count)
+      _ = accumulator.begin()
+      early.begin(accumulator, into: accumulator.nodes[0].view)
+      early.complete(from: 0)
+      accumulator.end(addedFrom: 0)
+      do throws(WorldError) { try early.finish(world) } catch { world.abort(code: 78, "\(error)") }
+      Issue.record("messages to a rank that does not exist")
+    }
+  }
+
   /// Ends the whole job, so it runs only when asked for; scripts/mpi-tests.sh does, and checks line and exit code.
   @Test(.enabled(if: ProcessInfo.processInfo.environment["BIPFT_TEST_ABORT"] != nil))
   func abortEndsTheJob() throws {
