@@ -104,6 +104,11 @@ public struct TreeReduction: ~Copyable {
   /// Pieces of the longest slice; every rank takes part in as many exchanges.
   var pieceCount: Int { ((slices.map(\.count).max() ?? 0) + pieceSize - 1) / pieceSize }
 
+  /// The exchanges, one after the other: how many elements of each rank's slice one brings together.
+  public var rounds: [[Int]] {
+    (0..<pieceCount).map { index in slices.indices.map { piece(index, of: $0).count } }
+  }
+
   /// Piece `index` of the slice of `rank`, perhaps empty.
   private func piece(_ index: Int, of rank: Int) -> Range<Int> {
     let slice = slices[rank]

@@ -62,6 +62,16 @@ struct UpdateExchange: Sendable {
 
   // MARK: What a rank sends
 
+  /// Subtrees of the gradient that each rank sends.
+  var nodeCounts: [Int] {
+    (0..<partition.size).map { tree.maximalNodes(of: tree.lanes(of: $0, size: partition.size)).count }
+  }
+
+  /// The exchanges of the gradient, one after the other: how many elements each owner gets from all.
+  var gradientRounds: [[Int]] {
+    TreeReduction(tree: tree, slices: partition.slices, rank: 0, format: format).rounds
+  }
+
   /// Bytes that `rank` sends in an update.
   func traffic(of rank: Int) -> RunPlan.Traffic {
     let size = partition.size
