@@ -60,8 +60,10 @@ public struct RunInputs: Sendable {
       let bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
       return SHA256.hash(data: bytes).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
     } catch {
-      throw .unreadable(path: path, 
-        reason: "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
+      throw .unreadable(
+        path: path,
+        reason:
+          "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
     }
   }
 }

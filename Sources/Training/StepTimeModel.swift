@@ -123,7 +123,8 @@ public struct StepTimeModel: Sendable {
   /// How much of `ranks` times the speed of one rank is left.
   public func efficiency(_ time: Time, ranks: Int) -> Double {
     let alone = self.time(
-      ranks: 1, link: Link(bytesPerSecond: .infinity, latency: 0), synchronisation: .sharded, format: .float32)
+      ranks: 1, link: Link(bytesPerSecond: .infinity, latency: 0), synchronisation: .sharded, format: .float32
+    )
     return alone.total / (Double(ranks) * time.total)
   }
 
@@ -135,7 +136,9 @@ public struct StepTimeModel: Sendable {
     func ring(_ parts: [[Range<Int>]]) -> Double {
       link.secondsAroundRing(parts.map { $0.reduce(0) { $0 + $1.count } })
     }
-    let chunkSums = (0..<size).map { exchange.partition.chunkIndices(of: $0).count * MemoryLayout<Double>.size }
+    let chunkSums = (0..<size).map {
+      exchange.partition.chunkIndices(of: $0).count * MemoryLayout<Double>.size
+    }
     seconds += link.secondsAroundRing(chunkSums)
     switch exchange.synchronisation {
     case .sharded: seconds += ring(exchange.sumParts) + ring(exchange.signParts) + ring(exchange.realParts)

@@ -50,7 +50,8 @@ struct StepTimeTable {
     heading
       + rows.map { row in
         Self.line([
-          row.name, Self.seconds(row.time.compute), Self.seconds(row.time.exchange), Self.seconds(row.time.update),
+          row.name, Self.seconds(row.time.compute), Self.seconds(row.time.exchange),
+          Self.seconds(row.time.update),
           Self.seconds(row.time.total), String(format: "%.1f %%", 100 * row.efficiency),
           Self.rate(row.tokensPerSecond),
         ])

@@ -10,9 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [ "${1:-}" != --inside ]; then
   programs=$(realpath "${1:-.build/release}")
-  code=0
-  cluster/test/hosts.sh 2 cluster/test/network.sh --inside "$programs" || code=$?
-  exit "$code"
+  exec cluster/test/hosts.sh 2 cluster/test/network.sh --inside "$programs"
 fi
 program=$2/bipft-pretrain
 on=$BIPFT_HOSTS/on

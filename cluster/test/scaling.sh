@@ -17,9 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 if [ "${1:-}" != --inside ]; then
   programs=$(realpath "${1:-.build/release}")
   [ $# -eq 0 ] || shift
-  code=0
-  cluster/test/hosts.sh 2 cluster/test/scaling.sh --inside "$programs" "$@" || code=$?
-  exit "$code"
+  exec cluster/test/hosts.sh 2 cluster/test/scaling.sh --inside "$programs" "$@"
 fi
 program=$2/bipft-pretrain
 bipft=$2/bipft

@@ -10,9 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [ "${1:-}" != --inside ]; then
   programs=$(realpath "${1:-.build/release}")
-  code=0
-  cluster/test/slurm.sh cluster/test/suite.sh --inside "$programs" || code=$?
-  exit "$code"
+  exec cluster/test/slurm.sh cluster/test/suite.sh --inside "$programs"
 fi
 programs=$2
 scratch=$BIPFT_HOSTS/scratch
