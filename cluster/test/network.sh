@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [ "${1:-}" != --inside ]; then
   programs=$(realpath "${1:-.build/release}")
-  exec cluster/test/hosts.sh 2 cluster/test/network.sh --inside "$programs"
+  exec cluster/test/hosts.sh 2 cluster/test/network.sh --inside "$programs" </dev/null
 fi
 program=$2/bipft-pretrain
 on=$BIPFT_HOSTS/on

@@ -17,7 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 if [ "${1:-}" != --inside ]; then
   programs=$(realpath "${1:-.build/release}")
   [ $# -eq 0 ] || shift
-  exec cluster/test/hosts.sh 2 cluster/test/scaling.sh --inside "$programs" "$@"
+  exec cluster/test/hosts.sh 2 cluster/test/scaling.sh --inside "$programs" "$@" </dev/null
 fi
 program=$2/bipft-pretrain
 bipft=$2/bipft
@@ -34,7 +34,10 @@ steps=${BIPFT_STEPS:-12}
 common=(--config "${BIPFT_CONFIG:-configs/demo.yaml}" --set "data.corpus=$scratch/corpus" --set threads=1
   --set "training.steps=$steps" --set training.warmup_steps=1 --set "evaluation.every=$steps"
   --set evaluation.sequences=8 --set checkpoint.every=1000000 --set hang_timeout=0 "$@")
-printf 'n1 slots=1\nn2 slots=1\n' >"$scratch/hostfile"
+if [ "$(nproc)" -lt 2 ]; then
+  echo "two ranks on one core say nothing about two hosts" >&2
+  exit 77
+fi
 
 fail() {
   echo "scaling: $1: FAILED" >&2
@@ -56,8 +59,15 @@ limit() { # GBIT
 run() { # NAME RANKS OPTIONS...
   local name=$1 ranks=$2
   shift 2
-  timeout 900 mpirun --hostfile "$scratch/hostfile" --bind-to none --mca plm_rsh_agent "$on" -x OPENBLAS_NUM_THREADS \
-    -n "$ranks" "$program" --run-dir "$scratch/$name" "${common[@]}" "$@" >"$scratch/output" 2>&1 || fail "$name"
+  # On a core of its own each: the hosts share this machine's.
+  local command=() number
+  for ((number = 1; number <= ranks; number++)); do
+    [ "$number" -eq 1 ] || command+=(:)
+    command+=(-n 1 --host "n$number" taskset --cpu-list $((number - 1)) "$program" --run-dir "$scratch/$name" "${common[@]}" "$@")
+  done
+  timeout 900 mpirun --bind-to none --mca plm_rsh_agent "$on" -x OPENBLAS_NUM_THREADS "${command[@]}" \
+    >"$scratch/output" 2>&1 || fail "$name"
+  rm -r "$scratch/$name/checkpoints"
   local tokens=$((batch * length))
   sed -nE 's/.*"kind": "train".*"tokens_per_second": ([0-9.]+).*/\1/p' "$scratch/$name/metrics.jsonl" | tail -n +3 |
     sort -n | awk -v tokens="$tokens" '{ rate[NR] = $1 } END { printf "%.5f ", tokens / rate[int((NR + 1) / 2)] }'
@@ -79,6 +89,7 @@ for batch in ${BIPFT_BATCHES:-32 128}; do
   options=(--set "training.global_batch=$batch")
   limit unlimited
   read -r alone _ < <(run "alone-$batch" 1 "${options[@]}")
+  [ -n "${alone:-}" ] || fail "one rank"
   # The rate at which the model takes as long for one rank: all but its compute is measured here.
   read -r _ _ update _ < <(model "sharded, float32" 1 1 1e15 "${options[@]}")
   core=$(awk -v t="$alone" -v u="$update" -v n="$((batch * length))" 'BEGIN { printf "%.1f", n / (t - u) }')

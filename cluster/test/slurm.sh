@@ -86,6 +86,9 @@ if [ "${1:-}" = --inside ]; then
   configure
   start
   wait_for_nodes
+  # For the jobs: root may run them, and there may be more ranks than cores.
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+  export BIPFT_MPIRUN_OPTIONS="--oversubscribe --bind-to none" BIPFT_SRUN_OPTIONS=--overcommit
   code=0
   "$@" || code=$?
   exit "$code"

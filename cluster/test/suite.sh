@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [ "${1:-}" != --inside ]; then
   programs=$(realpath "${1:-.build/release}")
-  exec cluster/test/slurm.sh cluster/test/suite.sh --inside "$programs"
+  exec cluster/test/slurm.sh cluster/test/suite.sh --inside "$programs" </dev/null
 fi
 programs=$2
 scratch=$BIPFT_HOSTS/scratch
@@ -23,9 +23,7 @@ if ! "$programs/bipft" corpus build --input configs/demo-text/books.txt --vocab 
   cat "$scratch/corpus.out" >&2
   exit 1
 fi
-export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-export BIPFT_PROGRAM=$programs/bipft-pretrain BIPFT_SRUN_OPTIONS=--overcommit
-export BIPFT_MPIRUN_OPTIONS="--oversubscribe --bind-to none"
+export BIPFT_PROGRAM=$programs/bipft-pretrain
 steps=${BIPFT_TEST_STEPS:-40}
 settings=(--set "data.corpus=$scratch/corpus" --set threads=1 --set evaluation.sequences=16 --set checkpoint.every=10
   --set hang_timeout=120)
