@@ -110,8 +110,8 @@ public struct StepTimeModel: Sendable {
       Double(lanes) * laneTokens / (core.tokens * threads)
       + Double((lanes - 1) * layout.elementCount) / additions
     time.exchange = ranks == 1 ? 0 : Self.seconds(exchange, link: link)
-    let slice = (0..<ranks).map { exchange.partition.slice(of: $0).count }.max()!
-    let updated = (0..<ranks).map { exchange.updated(by: $0).count }.max()!
+    let slice = exchange.ownedCounts.max()!
+    let updated = synchronisation == .sharded ? slice : layout.elementCount
     let parts = exchange.nodeCounts.reduce(0, +)
     time.update =
       Double(updated) / (core.updates * threads)
@@ -136,14 +136,13 @@ public struct StepTimeModel: Sendable {
     func ring(_ parts: [[Range<Int>]]) -> Double {
       link.secondsAroundRing(parts.map { $0.reduce(0) { $0 + $1.count } })
     }
-    let chunkSums = (0..<size).map {
-      exchange.partition.chunkIndices(of: $0).count * MemoryLayout<Double>.size
-    }
-    seconds += link.secondsAroundRing(chunkSums)
+    let owned = exchange.ownedCounts
+    // The norm: a sum for each chunk.
+    seconds += link.secondsAroundRing(
+      owned.map { $0 / SlicePartition.chunkSize * MemoryLayout<Double>.size })
     switch exchange.synchronisation {
     case .sharded: seconds += ring(exchange.sumParts) + ring(exchange.signParts) + ring(exchange.realParts)
-    case .replicated:
-      seconds += ring(exchange.partition.slices.map { [$0.lowerBound * 4..<$0.upperBound * 4] })
+    case .replicated: seconds += link.secondsAroundRing(owned.map { $0 * MemoryLayout<Float>.size })
     }
     // Numbers of masked tokens, losses, bytes sent: each around the ring, after their lengths. And twice the question
     // whether all go on.

@@ -62,6 +62,9 @@ struct UpdateExchange: Sendable {
 
   // MARK: What a rank sends
 
+  /// Elements that each rank owns.
+  var ownedCounts: [Int] { partition.slices.map(\.count) }
+
   /// Subtrees of the gradient that each rank sends.
   var nodeCounts: [Int] {
     (0..<partition.size).map { tree.maximalNodes(of: tree.lanes(of: $0, size: partition.size)).count }
