@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 import Foundation
 import Kernels
 
@@ -39,7 +40,7 @@ public struct CoreMeasurement: Sendable {
     }
     speed = CoreSpeed(
       tokens: tokens, updates: shallow.updatesPerSecond(), additions: shallow.additionsPerSecond(),
-      arrangements: shallow.arrangementsPerSecond())
+      roundings: shallow.roundingsPerSecond(), arrangements: shallow.arrangementsPerSecond())
     self.seconds = start.secondsUntilNow
   }
 
@@ -125,6 +126,17 @@ public struct CoreMeasurement: Sendable {
 
     func additionsPerSecond() -> Double {
       Double(layout.elementCount) / fastest { first.view.add(second.view) }
+    }
+
+    /// As the lanes' gradients are.
+    func roundingsPerSecond() -> Double {
+      var accumulator = TreeAccumulator(
+        tree: LaneTree(laneCount: 2), lanes: 0..<1, count: layout.elementCount, format: .bfloat16)
+      let both = fastest {
+        _ = accumulator.begin()
+        accumulator.end()
+      }
+      return Double(layout.elementCount) / max(1e-9, both - fastest { gradients.view.fill(0) })
     }
 
     func arrangementsPerSecond() -> Double {

@@ -10,13 +10,18 @@ public struct CoreSpeed: Equatable, Sendable {
   public var updates: Double
   /// Elements of gradients that are added to others.
   public var additions: Double
+  /// Elements of gradients that are rounded to bfloat16.
+  public var roundings: Double
   /// Binary weights that are laid out for the products.
   public var arrangements: Double
 
-  public init(tokens: Double, updates: Double, additions: Double, arrangements: Double) {
+  public init(
+    tokens: Double, updates: Double, additions: Double, roundings: Double, arrangements: Double
+  ) {
     self.tokens = tokens
     self.updates = updates
     self.additions = additions
+    self.roundings = roundings
     self.arrangements = arrangements
   }
 }
@@ -62,7 +67,8 @@ public struct Link: Equatable, Sendable {
 ///     exchange = reduce-scatter + rings, as `UpdateExchange` plans them
 ///     update   = updated / updates + (parts − 1)·slice / additions + binary / arrangements
 ///
-/// each of the rank that takes longest, the rates times the threads. Parts follow each other: nothing overlaps, and no rank
+/// each of the rank that takes longest, the rates times the threads; bfloat16 also rounds every lane's gradient and every sum of
+/// two, and makes halves and wholes of what travels. Parts follow each other: nothing overlaps, and no rank
 /// is slower than another of its size.
 ///
 /// Legend: W ranks, V lanes, B sequences of a lane, T tokens, E elements of the flat vector, S parts of a gradient that meet at
@@ -109,6 +115,9 @@ public struct StepTimeModel: Sendable {
     time.compute =
       Double(lanes) * laneTokens / (core.tokens * threads)
       + Double((lanes - 1) * layout.elementCount) / additions
+    if format == .bfloat16, configuration.lanes > 1 {
+      time.compute += Double((2 * lanes - 1) * layout.elementCount) / (core.roundings * threads)
+    }
     time.exchange = ranks == 1 ? 0 : Self.seconds(exchange, link: link)
     let slice = exchange.ownedCounts.max()!
     let updated = synchronisation == .sharded ? slice : layout.elementCount
@@ -116,6 +125,7 @@ public struct StepTimeModel: Sendable {
     time.update =
       Double(updated) / (core.updates * threads)
       + (ranks == 1 ? 0 : Double((parts - 1) * slice) / additions)
+      + (ranks == 1 || format == .float32 ? 0 : Double(2 * layout.elementCount) / (core.roundings * threads))
       + Double(8 * exchange.packed.signByteCount) / (core.arrangements * threads)
     return time
   }
