@@ -68,7 +68,7 @@ public struct Link: Equatable, Sendable {
 ///     update   = updated / updates + (parts − 1)·slice / additions + binary / arrangements
 ///
 /// each of the rank that takes longest, the rates times the threads; bfloat16 also rounds every lane's gradient and every sum of
-/// two, and makes halves and wholes of what travels. Parts follow each other: nothing overlaps, and no rank
+/// two, and narrows and widens what travels, counted as additions. Parts follow each other: nothing overlaps, and no rank
 /// is slower than another of its size.
 ///
 /// Legend: W ranks, V lanes, B sequences of a lane, T tokens, E elements of the flat vector, S parts of a gradient that meet at
@@ -125,7 +125,7 @@ public struct StepTimeModel: Sendable {
     time.update =
       Double(updated) / (core.updates * threads)
       + (ranks == 1 ? 0 : Double((parts - 1) * slice) / additions)
-      + (ranks == 1 || format == .float32 ? 0 : Double(2 * layout.elementCount) / (core.roundings * threads))
+      + (ranks == 1 || format == .float32 ? 0 : Double(2 * layout.elementCount) / additions)
       + Double(8 * exchange.packed.signByteCount) / (core.arrangements * threads)
     return time
   }
