@@ -8,7 +8,7 @@
 # Run it on one of the hosts, in a folder that all of them see under the same path. HOSTFILE is mpirun's: a host a line, slots=N the
 # ranks it gets. SIGUSR1, SIGTERM or Ctrl-C: saves and stops with 75; the same command goes on from there.
 #
-#   BIPFT_RANKS           the most ranks (the lanes: global_batch / micro_batch); default: all slots
+#   BIPFT_RANKS           the most ranks; default: all slots, as far as there are lanes (global_batch / micro_batch)
 #   BIPFT_PROGRAM         default .build/release/bipft-pretrain
 #   BIPFT_RSH             reaches a host; default ssh -o BatchMode=yes -o ConnectTimeout=5
 #   BIPFT_PAUSE           seconds before it is started again; default 10
@@ -42,6 +42,15 @@ for ((i = 1; i < $#; i++)); do
 done
 # A value of the run's state.json; nothing where there is none.
 state() { sed -nE "s/^.*\"$1\" *: *\"?([^\",}]*).*$/\1/p" "$run/state.json" 2>/dev/null | head -n 1; }
+# No more ranks than lanes. The plan of the run tells their number, or what is wrong with the configuration.
+plan=$("$program" --config "$config" "$@" --dry-run)
+code=$?
+if [ "$code" -ne 0 ]; then
+  say "exit code $code: the reason stands above, mend it first"
+  exit "$code"
+fi
+most=$(sed -nE 's/^lanes +([0-9,]+) .*/\1/p' <<<"$plan" | tr -d ,)
+if [ -n "${BIPFT_RANKS:-}" ] && [ "$BIPFT_RANKS" -lt "$most" ]; then most=$BIPFT_RANKS; fi
 present=$(mktemp)
 trap 'rm -f "$present"' EXIT
 
@@ -77,7 +86,7 @@ export OPENBLAS_NUM_THREADS=1
 while :; do
   find_hosts
   ranks=$slots
-  if [ -n "${BIPFT_RANKS:-}" ] && [ "$BIPFT_RANKS" -lt "$ranks" ]; then ranks=$BIPFT_RANKS; fi
+  if [ "$most" -lt "$ranks" ]; then ranks=$most; fi
   code=70
   if [ "$ranks" -eq 0 ]; then
     say "no host of $hostfile answers"

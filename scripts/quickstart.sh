@@ -8,32 +8,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-text=configs/demo-text/books.txt
-vocabulary=configs/vocab/vocab.txt
 configuration=configs/demo.yaml
-corpus=corpus/demo
 run=runs/demo
 ranks=8
 
-echo "== Build"
-scripts/build.sh
+scripts/demo-corpus.sh
 programs=$(swift build -c release --show-bin-path)
-
-echo "== Corpus"
-# What the corpus was made of: kept beside it, so that a corpus is reused only if all of that is the same.
-inputs=$corpus.inputs
-held_out=0.05
-wanted=$(echo "held-out $held_out" && sha256sum "$text" "$vocabulary")
-if [ -f "$corpus/corpus.json" ] && [ -f "$inputs" ] && [ "$(cat "$inputs")" = "$wanted" ]; then
-  echo "$corpus is up to date"
-else
-  # An older corpus of ours gives way; anything else that lies there is for the program to refuse.
-  if [ -f "$corpus/corpus.json" ]; then rm -r "$corpus"; fi
-  rm -f "$inputs"
-  "$programs/bipft" corpus build --input "$text" --vocab "$vocabulary" --output "$corpus" --held-out "$held_out"
-  echo "$wanted" >"$inputs.new"
-  mv "$inputs.new" "$inputs"
-fi
 
 echo "== Pretraining with $ranks ranks"
 # shellcheck source=scripts/mpi-environment.sh

@@ -50,6 +50,10 @@ public struct Preflight: Equatable, Sendable {
         { _ in "another corpus under the same name than \(first) reads; give all hosts the same files" }
       ),
       (
+        { $0.teacher },
+        { _ in "another teacher under the same name than \(first) reads; give all hosts the same file" }
+      ),
+      (
         { $0.kernels },
         { other in
           "\(other.kernels) kernels, \(first) has \(ranks[0].kernels); use hosts of one kind, or name kernels that "

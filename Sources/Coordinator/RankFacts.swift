@@ -13,6 +13,8 @@ public struct RankFacts: Codable, Equatable, Sendable {
   public var arguments: String
   /// Digests of corpus, vocabulary and schedule, as the rank reads them.
   public var inputs: String
+  /// Digest of the teacher's file on the rank's host; empty without a teacher.
+  public var teacher: String
   /// The kernels in use (`InstructionSet.name`).
   public var kernels: String
   /// OpenBLAS with its version and the kind of core it chose.
@@ -20,8 +22,7 @@ public struct RankFacts: Codable, Equatable, Sendable {
 
   public init(
     rank: Int, host: String, threads: Int, cores: [Int], hostCores: Int, executable: String,
-    arguments: String,
-    inputs: String, kernels: String, linearAlgebra: String
+    arguments: String, inputs: String, teacher: String, kernels: String, linearAlgebra: String
   ) {
     self.rank = rank
     self.host = host
@@ -31,6 +32,7 @@ public struct RankFacts: Codable, Equatable, Sendable {
     self.executable = executable
     self.arguments = arguments
     self.inputs = inputs
+    self.teacher = teacher
     self.kernels = kernels
     self.linearAlgebra = linearAlgebra
   }

@@ -26,7 +26,7 @@ public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode
 private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
   let start = ContinuousClock.now
   let configuration = try shareConfiguration(options, world: world)
-  let inputs = try world.together {
+  var inputs = try world.together {
     try InstructionSet.checkEnvironment()
     try RunPlan.checkWorldSize(options.plannedRanks ?? world.size, configuration)
     return try RunInputs(configuration)
@@ -37,11 +37,17 @@ private func run(_ options: PretrainOptions, world: borrowing World) throws -> E
         configuration, vocabularySize: inputs.corpus.vocabulary.count,
         trainingSamples: inputs.batches.schedule.sampleCount, ranks: options.plannedRanks ?? world.size)
     }
-    if world.rank == 0 { print(configuration.canonicalText + "\n" + plan.text) }
+    if world.rank == 0 {
+      print(configuration.canonicalText + "\n" + plan.text)
+      if let estimate = options.estimate {
+        print(StepTimeTable(inputs, ranks: options.plannedRanks ?? world.size, estimate).text)
+      }
+    }
     return .finished
   }
   useSingleThreadedBLAS()
   startThreads(configuration.threads ?? world.fairThreads)
+  try inputs.readTeacherDigest(world: world)
   var notes = try compareRanks(options, inputs, world: world)
   MappedFileFaults.report(
     speaker: "bipft-pretrain: rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)

@@ -13,8 +13,8 @@ func compareRanks(_ options: PretrainOptions, _ inputs: RunInputs, world: borrow
     RankFacts(
       rank: world.rank, host: world.hostName, threads: threadCount, cores: world.processors,
       hostCores: ProcessInfo.processInfo.processorCount, executable: try digestOfProgram(),
-      arguments: "\(options)",
-      inputs: inputs.digest, kernels: InstructionSet.name, linearAlgebra: linearAlgebraName)
+      arguments: "\(options)", inputs: inputs.digest, teacher: inputs.teacherDigest ?? "",
+      kernels: InstructionSet.name, linearAlgebra: linearAlgebraName)
   }
   let preflight = try Preflight.compare(facts, world: world)
   return ["preflight: \(preflight.summary)"] + preflight.warnings.map { "warning: \($0)" }

@@ -40,7 +40,7 @@ struct PretrainingRun: ~Copyable {
     self.inputs = inputs
     self.teacher = teacher
     self.progress = progress
-    identity = try inputs.identity()
+    identity = inputs.identity()
     parameters = FloatBuffer(count: inputs.layout.elementCount)
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     overlaps = configuration.overlapExchange && world.size > 1 && GradientExchange.isPossible

@@ -12,6 +12,8 @@ public struct RunInputs: Sendable {
   public let batches: BatchSource
   public let heldOut: HeldOutBatches
   public let layout: ParameterLayout
+  /// SHA-256 of the teacher's file, once `readTeacherDigest` has found it; nil without a teacher.
+  private(set) var teacherDigest: String?
 
   /// - Throws: `TrainingError` for a corpus that cannot be read or does not fit.
   public init(_ configuration: RunConfiguration) throws(TrainingError) {
@@ -25,27 +27,43 @@ public struct RunInputs: Sendable {
   /// The lanes of a step as a tree.
   var tree: LaneTree { LaneTree(laneCount: configuration.lanes) }
 
-  /// What must not change when a run is resumed. Paths stay out: digests stand for what they name.
+  /// Finds the digest of the teacher's file as this rank's host has it: the first rank of each host reads it. Collective.
   ///
-  /// - Cost: reads all of the teacher's file, if there is one.
-  func identity() throws(TrainingError) -> RunIdentity {
+  /// - Throws: `TrainingError.unreadable`, the same on all ranks.
+  mutating func readTeacherDigest(world: borrowing World) throws {
+    guard let path = configuration.teacher else { return }
+    let host = world.hostName
+    let hosts = try world.allGather(Array(host.utf8))
+    let reader = hosts.firstIndex(of: Array(host.utf8))!
+    let own = try world.together {
+      reader == world.rank ? try Self.digest(ofTeacher: path, host: host) : ""
+    }
+    teacherDigest = String(decoding: try world.allGather(Array(own.utf8))[reader], as: UTF8.self)
+  }
+
+  /// What must not change when a run is resumed. Paths stay out: digests stand for what they name.
+  func identity() -> RunIdentity {
     var settings: [String: String] = [:]
     for setting in configuration.definingSettings
     where !["data.corpus", "initial_weights"].contains(setting.key) {
       settings[setting.key] = setting.value
     }
-    if let teacher = configuration.teacher { settings["teacher"] = try digest(ofFile: teacher) }
+    settings["teacher"] = teacherDigest ?? settings["teacher"]
     return RunIdentity(
       corpus: corpus.digest, vocabulary: corpus.vocabulary.digest, schedule: batches.schedule.digest,
       configuration: settings)
   }
 
-  private func digest(ofFile path: String) throws(TrainingError) -> String {
+  /// - Cost: reads all of the file.
+  private static func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
     do {
       let bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
       return SHA256.hash(data: bytes).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
     } catch {
-      throw .unreadable(path: path, reason: "cannot be read (key teacher); give a safetensors file of a BERT")
+      throw .unreadable(
+        path: path,
+        reason:
+          "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
     }
   }
 }

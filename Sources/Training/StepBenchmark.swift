@@ -118,7 +118,7 @@ public struct StepBenchmark: Sendable {
   }
 
   /// Random tokens, 15 % of them to be predicted, no padding.
-  private func batch(seed: UInt32) -> Batch {
+  func batch(seed: UInt32) -> Batch {
     var random = CounterRandom(seed: 1, purpose: .masking).stream(seed)
     let tokens = microBatch * length
     var labels = [Int32](repeating: Batch.ignored, count: tokens)

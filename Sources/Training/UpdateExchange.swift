@@ -73,6 +73,17 @@ struct UpdateExchange: Sendable {
 
   // MARK: What a rank sends
 
+  /// Elements that each rank owns.
+  var ownedCounts: [Int] { partition.slices.map(\.elementCount) }
+
+  /// Subtrees of the gradient that each rank sends.
+  var nodeCounts: [Int] {
+    (0..<partition.size).map { tree.maximalNodes(of: tree.lanes(of: $0, size: partition.size)).count }
+  }
+
+  /// The exchanges of the gradient, one after the other: how many elements each owner gets from all.
+  var gradientRounds: [[Int]] { partition.buckets.map { $0.map(\.count) } }
+
   /// Bytes that `rank` sends in an update.
   func traffic(of rank: Int) -> RunPlan.Traffic {
     let size = partition.size

@@ -76,7 +76,40 @@ struct PretrainCommand: ParsableCommand {
   @Option(help: ArgumentHelp("With --dry-run: plan for this many ranks.", valueName: "n"))
   var ranks: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "With --dry-run: estimate the time of a step where each rank has a link of this many Gbit/s (a host's, divided by "
+        + "its ranks).",
+      valueName: "g"))
+  var linkGbit: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --link-gbit: microseconds that a message takes besides its bytes. Default: 30.", valueName: "us"))
+  var linkLatencyUs: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --link-gbit: tokens a second of one core, forward and backward, if not to be measured here.",
+      valueName: "n"))
+  var coreTokensPerSecond: Double?
+
   func validate() throws {
+    func check(_ name: String, _ value: Double?, allowsZero: Bool = false) throws {
+      guard let value else { return }
+      guard value.isFinite, allowsZero ? value >= 0 : value > 0 else {
+        throw ValidationError("\(name) \(value): use a number \(allowsZero ? "of 0 or more" : "above 0")")
+      }
+    }
+    if linkGbit != nil, !dryRun { throw ValidationError("--link-gbit needs --dry-run") }
+    for (name, value) in [
+      ("--link-latency-us", linkLatencyUs), ("--core-tokens-per-second", coreTokensPerSecond),
+    ] where value != nil && linkGbit == nil {
+      throw ValidationError("\(name) needs --link-gbit")
+    }
+    try check("--link-gbit", linkGbit)
+    try check("--link-latency-us", linkLatencyUs, allowsZero: true)
+    try check("--core-tokens-per-second", coreTokensPerSecond)
     if let ranks {
       guard dryRun else {
         throw ValidationError("--ranks needs --dry-run; mpirun -n sets the ranks of a run")
@@ -93,7 +126,11 @@ struct PretrainCommand: ParsableCommand {
       configurationFile: config, overrides: overrides, runDirectory: runDir,
       resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, triesAgain: tryAgain,
       isDryRun: dryRun,
-      plannedRanks: ranks)
+      plannedRanks: ranks,
+      estimate: linkGbit.map {
+        PretrainOptions.Estimate(
+          gigabits: $0, latencyMicroseconds: linkLatencyUs ?? 30, coreTokensPerSecond: coreTokensPerSecond)
+      })
   }
 
   /// Replaces the library's `main`: under mpirun every rank gets the same arguments, but only one may speak.

@@ -8,8 +8,7 @@ import Testing
   {
     RankFacts(
       rank: rank, host: host, threads: threads, cores: cores, hostCores: 4, executable: "e", arguments: "a",
-      inputs: "i",
-      kernels: "avx512", linearAlgebra: "OpenBLAS 0.3.21 SkylakeX")
+      inputs: "i", teacher: "t", kernels: "avx512", linearAlgebra: "OpenBLAS 0.3.21 SkylakeX")
   }
 
   @Test func equalRanksFit() {
@@ -25,6 +24,7 @@ import Testing
 
   @Test(arguments: [
     (\RankFacts.executable, "another build"), (\.arguments, "other arguments"), (\.inputs, "another corpus"),
+    (\.teacher, "another teacher"),
     (\.kernels, "x kernels, rank 0 (n1) has avx512"), (\.linearAlgebra, "x, rank 0 (n1) has OpenBLAS"),
   ])
   func eachDifferenceIsOneLineThatNamesTheRanks(

@@ -12,6 +12,19 @@ import Testing
       "--ranks needs --dry-run; mpirun -n sets the ranks of a run\(hint)"
     ),
     (["--config", "configs/demo.yaml", "--dry-run", "--ranks", "0"], "--ranks 0: use 1 or more\(hint)"),
+    (["--config", "configs/demo.yaml", "--link-gbit", "1"], "--link-gbit needs --dry-run\(hint)"),
+    (
+      ["--config", "configs/demo.yaml", "--dry-run", "--link-gbit", "0"],
+      "--link-gbit 0.0: use a number above 0\(hint)"
+    ),
+    (
+      ["--config", "configs/demo.yaml", "--dry-run", "--link-gbit", "1", "--link-latency-us=-1"],
+      "--link-latency-us -1.0: use a number of 0 or more\(hint)"
+    ),
+    (
+      ["--config", "configs/demo.yaml", "--dry-run", "--core-tokens-per-second", "10"],
+      "--core-tokens-per-second needs --link-gbit\(hint)"
+    ),
     (
       ["--config", "configs/demo.yaml", "--resume", ""],
       "--resume is empty: use auto, none or the path of a checkpoint\(hint)"
@@ -51,5 +64,28 @@ import Testing
     ] {
       #expect(help.output.contains(word))
     }
+  }
+
+  @Test func aDryRunEstimatesTheStepWhenAsked() throws {
+    let tiny = try TinyRun()
+    let plan = tiny.arguments("a", ["--dry-run", "--ranks", "8"])
+    let link = ["--link-gbit", "1", "--link-latency-us", "0"]
+    let plain = try Program.pretrain(plan)
+    #expect(plain.code == 0 && !plain.output.contains("estimate of a step"))
+    let estimate = try Program.pretrain(plan + link + ["--core-tokens-per-second", "2000"])
+    #expect(estimate.code == 0, "\(estimate.errors)")
+    let lines = estimate.output.split(separator: "\n").map(String.init)
+    #expect(estimate.output.hasPrefix(plain.output))
+    #expect(lines.contains("estimate of a step: 8 ranks of 1 thread, 1 Gbit/s and 0 µs a rank"))
+    #expect(lines.contains { $0.hasPrefix("one core: 2,000 tokens/s forward and backward (given); ") })
+    for name in ["all-reduce, float32", "sharded, float32", "sharded, bfloat16"] {
+      let row = lines.first { $0.hasPrefix(name) }?.dropFirst(name.count).split(separator: " ")
+      #expect(row?.count == 7, "\(estimate.output)")
+      // One lane of 2 × 32 tokens, which bfloat16 rounds besides.
+      #expect(name.hasSuffix("bfloat16") || row?.first == "0.032", "\(estimate.output)")
+    }
+    let measured = try Program.pretrain(plan + link)
+    #expect(measured.code == 0 && measured.output.contains("forward and backward (measured here: "))
+    #expect(!FileManager.default.fileExists(atPath: tiny.scratch.path("a")))
   }
 }

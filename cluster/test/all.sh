@@ -14,7 +14,22 @@ skip() {
 problem=$(scripts/install-dependencies.sh slurm 2>&1) || skip "SLURM cannot be installed: ${problem##*$'\n'}"
 [ -z "$problem" ] || echo "$problem"
 
+# What the cluster could leave on this machine has one of these names; its processes have BIPFT_HOSTS in their environment.
+left_behind() {
+  find /tmp /run /etc /var /dev/shm -xdev \( -name 'bipft-??????' -o -name '*slurm*' -o -name '*munge*' -o -name '*pmix*' \
+    -o -name 'ompi.*' \) 2>/dev/null || true
+  cut -d ' ' -f 5 /proc/self/mountinfo
+  cat /etc/hosts
+  ip -oneline link show type veth
+  ip -oneline link show type bridge
+  { grep -lsz '^BIPFT_HOSTS=/tmp/bipft-' /proc/[0-9]*/environ || true; } | xargs -r dirname | while IFS= read -r process; do
+    echo "$process: $(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)"
+  done
+}
+
+PATH=$PATH:/usr/sbin:/sbin
 output=$(mktemp)
+before=$(left_behind | sort)
 trap 'rm -f "$output"' EXIT
 for suite in suite network; do
   code=0
@@ -26,3 +41,11 @@ for suite in suite network; do
   fi
   [ "$code" -eq 0 ] || exit "$code"
 done
+
+left=$(comm -13 <(echo "$before") <(left_behind | sort))
+if [ -n "$left" ]; then
+  echo "$left" >&2
+  echo "cluster: something is left behind: FAILED" >&2
+  exit 1
+fi
+echo "cluster: no process, file, mount or network link is left behind: passed"

@@ -113,7 +113,7 @@ case "${1:-}" in
   folder=$(mktemp -d /tmp/bipft-XXXXXX)
   chmod 711 "$folder"
   trap 'rm -rf "$folder"' EXIT
-  unshare "${namespaces[@]}" "$script" --inside "$folder" "$@" </dev/null &
+  unshare "${namespaces[@]}" "$script" --inside "$folder" "$@" <&0 &
   cluster=$!
   trap 'kill -9 "$cluster" 2>/dev/null || true; wait "$cluster" 2>/dev/null || true; exit 143' INT TERM HUP
   code=0

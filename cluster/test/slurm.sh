@@ -32,10 +32,10 @@ SelectTypeParameters=CR_CPU
 MpiDefault=none
 JobRequeue=1
 ReturnToService=2
-SlurmdTimeout=6
+SlurmdTimeout=10
 KillWait=10
-MessageTimeout=5
-BatchStartTimeout=10
+MessageTimeout=10
+BatchStartTimeout=30
 SchedulerParameters=sched_interval=2,bf_interval=2
 StateSaveLocation=$folder/state
 SlurmdSpoolDir=$folder/spool-%n
@@ -72,7 +72,7 @@ start() {
 # Waits until both nodes take jobs.
 wait_for_nodes() {
   local tries
-  for ((tries = 0; tries < 150; tries++)); do
+  for ((tries = 0; tries < 600; tries++)); do
     [ "$(sinfo --noheader --format=%t%D 2>/dev/null)" != idle2 ] || return 0
     sleep 0.2
   done
@@ -86,6 +86,9 @@ if [ "${1:-}" = --inside ]; then
   configure
   start
   wait_for_nodes
+  # For the jobs: root may run them, and there may be more ranks than cores.
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+  export BIPFT_MPIRUN_OPTIONS="--oversubscribe --bind-to none" BIPFT_SRUN_OPTIONS=--overcommit
   code=0
   "$@" || code=$?
   exit "$code"

@@ -1,0 +1,74 @@
+import Collectives
+import Foundation
+import Kernels
+
+/// What a dry run says of the time of a step: a row for each way to synchronise.
+struct StepTimeTable {
+  private struct Row {
+    let name: String
+    let time: StepTimeModel.Time
+    let efficiency: Double
+    let tokensPerSecond: Double
+  }
+
+  private let heading: String
+  private let rows: [Row]
+
+  /// Measures this core, on the calling thread alone, and carries it to `ranks`.
+  ///
+  /// - Cost: seconds.
+  init(_ inputs: RunInputs, ranks: Int, _ estimate: PretrainOptions.Estimate) {
+    let configuration = inputs.configuration
+    let vocabulary = inputs.corpus.vocabulary.count
+    let threads = configuration.threads ?? 1
+    useSingleThreadedBLAS()
+    let measured = CoreMeasurement(
+      configuration, vocabularySize: vocabulary, tokensPerSecond: estimate.coreTokensPerSecond)
+    let model = StepTimeModel(
+      configuration, vocabularySize: vocabulary, core: measured.speed, threads: threads)
+    heading =
+      "estimate of a step: \(Self.count(ranks, "rank")) of \(Self.count(threads, "thread")), "
+      + String(format: "%g Gbit/s and %g µs a rank\n", estimate.gigabits, estimate.latencyMicroseconds)
+      + "one core: \(Self.rate(measured.speed.tokens)) tokens/s forward and backward "
+      + (estimate.coreTokensPerSecond == nil ? "(measured here: " : "(given); the update measured here (")
+      + "\(InstructionSet.name), \(linearAlgebraName), \(Self.seconds(measured.seconds)) s)\n"
+      + Self.line(["", "compute", "exchange", "update", "step, s", "efficiency", "tokens/s"])
+    let ways: [(String, Synchronisation, WireFormat)] = [
+      ("all-reduce, float32", .replicated, .float32), ("sharded, float32", .sharded, .float32),
+      ("sharded, bfloat16", .sharded, .bfloat16),
+    ]
+    rows = ways.map { name, synchronisation, format in
+      let time = model.time(
+        ranks: ranks, link: estimate.link, synchronisation: synchronisation, format: format)
+      return Row(
+        name: name, time: time, efficiency: model.efficiency(time, ranks: ranks),
+        tokensPerSecond: Double(model.tokensPerStep) / time.total)
+    }
+  }
+
+  var text: String {
+    heading
+      + rows.map { row in
+        Self.line([
+          row.name, Self.seconds(row.time.compute), Self.seconds(row.time.exchange),
+          Self.seconds(row.time.update),
+          Self.seconds(row.time.total), String(format: "%.1f %%", 100 * row.efficiency),
+          Self.rate(row.tokensPerSecond),
+        ])
+      }.joined()
+  }
+
+  private static func line(_ columns: [String]) -> String {
+    let name = columns[0].padding(toLength: 20, withPad: " ", startingAt: 0)
+    let others = columns.dropFirst().map { String(repeating: " ", count: max(1, 12 - $0.count)) + $0 }
+    return name + others.joined() + "\n"
+  }
+
+  private static func count(_ number: Int, _ noun: String) -> String {
+    "\(RunPlan.grouped(number)) \(noun)\(number == 1 ? "" : "s")"
+  }
+
+  private static func rate(_ value: Double) -> String { RunPlan.grouped(Int(value.rounded())) }
+
+  private static func seconds(_ value: Double) -> String { String(format: "%.4g", value) }
+}
