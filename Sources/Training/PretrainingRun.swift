@@ -136,9 +136,13 @@ struct PretrainingRun: ~Copyable {
   /// One update: this rank's lanes, the exchange, AdamW. Where the loss or the gradient is not finite, or the loss is a
   /// spike, the step counts and nothing is updated, on all ranks alike.
   ///
-  /// - Parameter notice: asked for what to tell the other ranks once the lanes are done.
+  /// - Parameters:
+  ///   - stateWillChange: called before weights and moments change.
+  ///   - notice: asked for what to tell the other ranks once the lanes are done.
   /// - Cost: forward and backward of the lanes; the exchange of `UpdateExchange`.
-  mutating func update(world: borrowing World, notice: () -> StepNotice) throws -> Update {
+  mutating func update(
+    world: borrowing World, stateWillChange: () -> Void, notice: () -> StepNotice
+  ) throws -> Update {
     let start = ContinuousClock.now
     let number = step + 1
     let (lanes, progress) = (lanes, progress)
@@ -177,6 +181,7 @@ struct PretrainingRun: ~Copyable {
     let bytesBefore = world.bytesSent
     if skipped == nil {
       progress.enter(.exchange, detail: "gradients")
+      stateWillChange()
       do {
         norm = try optimizer.update(
           parameters.view, model: &model, nodes: accumulator.nodes, step: number, learningRate: rate,
@@ -269,17 +274,11 @@ struct PretrainingRun: ~Copyable {
   private static let lossesKey = "recent_losses"
   private static let skippedKey = "skipped_in_a_row"
 
-  /// Memory for a checkpoint that is soon due; it gets ready while training goes on.
-  func checkpointMemory() -> CheckpointMemory {
-    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.count, ahead: true)
-  }
-
   /// Starts to write the checkpoint of this step; training can go on at once.
   ///
-  /// - Parameter memory, durable, afterCommit: see `CheckpointWriter.begin`.
-  /// - Cost: copies this rank's slice of weights and moments.
+  /// - Parameter durable, afterCommit: see `CheckpointWriter.begin`.
   func beginCheckpoint(
-    in checkpoints: String, memory: CheckpointMemory?, durable: [String], world: borrowing World,
+    in checkpoints: String, durable: [String], world: borrowing World,
     afterCommit: @escaping @Sendable () -> [String]
   ) throws(WorldError) -> PendingCheckpoint {
     let state = CheckpointState(
@@ -288,11 +287,13 @@ struct PretrainingRun: ~Copyable {
       values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
     let slice = optimizer.slice
     let moments = optimizer.moments(slice)
+    let parts: [(vector: CheckpointVector, values: FloatView)] = [
+      (.parameters, parameters.view[slice]), (.firstMoments, moments.first), (.secondMoments, moments.second),
+    ]
     return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).begin(
-      world, state: state, parameters: FlatPart(start: slice.lowerBound, values: parameters.view[slice]),
-      firstMoments: FlatPart(start: slice.lowerBound, values: moments.first),
-      secondMoments: FlatPart(start: slice.lowerBound, values: moments.second),
-      memory: memory, durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
+      world, state: state,
+      parts: parts.map { ($0.vector, FlatPart(start: slice.lowerBound, values: $0.values)) },
+      durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
   }
 }
 

@@ -1,5 +1,6 @@
 import BinaryModel
 import Collectives
+import Coordinator
 
 /// What a run will take, worked out before anything starts.
 ///
@@ -17,8 +18,11 @@ public struct RunPlan: Equatable, Sendable {
     public let gradients: Int
     /// What is on its way between ranks.
     public let exchange: Int
-    /// The copy of the rank's slice of weights and moments that a checkpoint is written from: 12·E / W.
+    /// The block that a checkpoint is written through.
     public let checkpoint: Int
+    /// What more a checkpoint takes at most while it is written, on a disk that does not take in the rank's slice of
+    /// weights and moments (12·E / W) within a step: the copy of what is left of it. Not counted in `total`.
+    public let checkpointCopy: Int
     /// What backward needs of one micro-batch, and scratch memory, with one thread.
     public let activations: Int
     /// The latent weights of a teacher, taken to be of the model's own shape; 0 without.
@@ -106,7 +110,8 @@ public struct RunPlan: Equatable, Sendable {
           moments: 2 * 4 * updated.count,
           gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
           exchange: exchange.bufferBytes(of: rank),
-          checkpoint: 3 * 4 * exchange.partition.slice(of: rank).count,
+          checkpoint: CheckpointSnapshot.blockSize,
+          checkpointCopy: 3 * 4 * exchange.partition.slice(of: rank).count,
           activations: network.activationBytes,
           teacher: configuration.teacher == nil ? 0 : 4 * layout.elementCount)
       }.max { $0.total < $1.total }!

@@ -105,15 +105,9 @@ private struct SlicePart {
   func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CoordinatorError)
     -> String
   {
-    let parameters = FloatBuffer(count: layout.elementCount)
-    let first = FloatBuffer(count: layout.elementCount)
-    let second = FloatBuffer(count: layout.elementCount)
-    CheckpointFixture.fill(parameters.view, .parameters, step: step, layout: layout)
-    CheckpointFixture.fill(first.view, .firstMoments, step: step, layout: layout)
-    CheckpointFixture.fill(second.view, .secondMoments, step: step, layout: layout)
-    func part(_ view: FloatView) -> FlatPart { FlatPart(start: range.lowerBound, values: view[range]) }
+    let state = VectorState(layout, step: step)
     return try writer.write(
       world, state: CheckpointFixture.state(step: step, worldSize: world.size, layout: layout),
-      parameters: part(parameters.view), firstMoments: part(first.view), secondMoments: part(second.view))
+      parts: state.parts([range]))
   }
 }

@@ -50,7 +50,8 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
         #expect(memory.activations > 0 && memory.packed > 0 && memory.teacher == 0)
         #expect(memory.state == 3 * buffer + memory.packed)
         let passing = memory.gradients + memory.exchange + memory.checkpoint + memory.activations
-        #expect(memory.checkpoint == 3 * buffer && memory.total == memory.state + passing)
+        #expect(memory.checkpoint == 4 << 20 && memory.checkpointCopy == 3 * buffer)
+        #expect(memory.total == memory.state + passing)
       }
     }
     let distilled = try RunPlan(
