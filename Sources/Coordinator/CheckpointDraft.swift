@@ -167,7 +167,7 @@ public struct CheckpointDraft: Sendable {
       try replaceFile(hiddenPath + "/" + CheckpointManifest.fileName, with: [manifest])
     }
     // A damaged checkpoint of this step (a redone one) gives way, kept under another name.
-    try setAside()
+    try setAsideCheckpoint(path)
     FaultInjection.delay(before: "rename")
     if rename(hiddenPath, path) != 0 {
       throw .file(.system(operation: "rename to", path: path, code: errno))
@@ -179,17 +179,6 @@ public struct CheckpointDraft: Sendable {
     }
   }
 
-  /// Moves an older folder of the same step out of the way.
-  private func setAside() throws(CoordinatorError) {
-    var status = stat()
-    guard lstat(path, &status) == 0 else { return }
-    var number = 1
-    while lstat("\(path).replaced-\(number)", &status) == 0 { number += 1 }
-    if rename(path, "\(path).replaced-\(number)") != 0 {
-      throw .file(.system(operation: "rename", path: path, code: errno))
-    }
-  }
-
   /// Removes the hidden folder.
   public func discard() throws(CoordinatorError) { try removeFolder(hiddenPath) }
 }
@@ -198,6 +187,17 @@ public struct CheckpointDraft: Sendable {
 public func checkpointName(step: Int) -> String {
   let digits = String(step)
   return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+}
+
+/// Moves the checkpoint at `path`, if there is one, to another name, which counts for nothing but is kept.
+func setAsideCheckpoint(_ path: String) throws(CoordinatorError) {
+  var status = stat()
+  guard lstat(path, &status) == 0 else { return }
+  var number = 1
+  while lstat("\(path).replaced-\(number)", &status) == 0 { number += 1 }
+  if rename(path, "\(path).replaced-\(number)") != 0 {
+    throw .file(.system(operation: "rename", path: path, code: errno))
+  }
 }
 
 /// Removes a folder of files, if it is there.

@@ -7,6 +7,8 @@ import Foundation
 ///   phases of writing a checkpoint, each before what its name says;
 /// - `nan:RANK:STEP`: the losses of that rank in that step are not a number;
 /// - `throw:RANK:STEP`: that rank fails in that step;
+/// - `stop:RANK:STEP`: that rank gets SIGUSR1 in that step;
+/// - `kill:RANK:STEP`: that rank is killed in that step;
 /// - `corrupt:RANK:STEP`: after that step, that rank's copy of the weights has a wrong bit.
 public enum FaultInjection {
   private struct Fault {
@@ -29,6 +31,12 @@ public enum FaultInjection {
     for fault in faults where fault.kind == "delay" && fault.subject == place {
       usleep(UInt32((Double(fault.number) ?? 0) * 1e6))
     }
+  }
+
+  /// Sends this process the signal that a test asks for (`stop`, `kill`) on this rank and step.
+  public static func signal(rank: Int, step: Int) {
+    if isAsked("stop", rank: rank, step: step) { raise(SIGUSR1) }
+    if isAsked("kill", rank: rank, step: step) { raise(SIGKILL) }
   }
 
   /// Whether a test asks for a fault of this kind (`nan`, `throw`, `corrupt`) on this rank and step.

@@ -44,7 +44,12 @@ struct PretrainingRun: ~Copyable {
     model = PretrainingModel(
       inputs.layout, sequences: configuration.training.microBatch, length: configuration.data.sequenceLength,
       backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
-    batches = BatchReadAhead(inputs.batches, lanes: lanes, lastStep: configuration.training.steps)
+    batches = BatchReadAhead(lanes: lanes, lastStep: configuration.training.steps) {
+      [source = inputs.batches] in
+      source.prefetch(step: $0, lane: $1)
+    } make: { [source = inputs.batches] step, lane throws(TrainingError) in
+      try source.batch(step: step, lane: lane)
+    }
     accumulator = TreeAccumulator(
       tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount,
       format: configuration.gradientFormat)
@@ -147,6 +152,7 @@ struct PretrainingRun: ~Copyable {
     let number = step + 1
     let (lanes, progress) = (lanes, progress)
     progress.enter(.reading, step: number)
+    FaultInjection.signal(rank: world.rank, step: number)
     let batches = try world.together { () throws -> [Batch] in
       if FaultInjection.isAsked("throw", rank: world.rank, step: number) {
         throw TrainingError.unreadable(path: "step \(number)", reason: "a fault that a test asked for")

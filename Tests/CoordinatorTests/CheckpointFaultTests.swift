@@ -84,6 +84,7 @@ struct CheckpointFaultTests {
         try draft.create()
         try draft.writeState()
         let state = VectorState(fixture.layout, step: 20)
+        defer { withExtendedLifetime(state) {} }
         _ = try draft.write(
           CheckpointSnapshot(state.parts([0..<fixture.layout.elementCount]), layout: fixture.layout))
       } catch {

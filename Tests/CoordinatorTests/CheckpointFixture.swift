@@ -52,6 +52,7 @@ struct CheckpointFixture {
       checkpoints: checkpoints, layout: layout,
       state: Self.state(step: step, worldSize: ranks, layout: layout))
     let state = VectorState(layout, step: step)
+    defer { withExtendedLifetime(state) {} }
     try draft.create()
     try draft.writeState()
     var digests = CheckpointDraft.Digests()
@@ -68,33 +69,33 @@ struct CheckpointFixture {
   }
 }
 
-/// The three vectors as they are at some step.
-struct VectorState: ~Copyable {
-  private let buffers: [CheckpointVector: VectorMemory]
+/// The three vectors as they are at some step. Parts of it are valid while it lives: `withExtendedLifetime`.
+final class VectorState {
+  private let buffer: FloatBuffer
+  private let count: Int
 
   init(_ layout: ParameterLayout, step: Int) {
-    buffers = Dictionary(
-      uniqueKeysWithValues: CheckpointVector.allCases.map { vector in
-        let memory = VectorMemory(layout.elementCount)
-        CheckpointFixture.fill(memory.buffer.view, vector, step: step, layout: layout)
-        return (vector, memory)
-      })
+    count = layout.elementCount
+    buffer = FloatBuffer(count: CheckpointVector.allCases.count * count)
+    for vector in CheckpointVector.allCases {
+      CheckpointFixture.fill(view(vector), vector, step: step, layout: layout)
+    }
+  }
+
+  private func view(_ vector: CheckpointVector) -> FloatView {
+    let index = CheckpointVector.allCases.firstIndex(of: vector)!
+    return buffer.view[index * count..<(index + 1) * count]
   }
 
   /// The elements `ranges` of each vector.
   func parts(_ ranges: [Range<Int>]) -> [(vector: CheckpointVector, part: FlatPart)] {
     CheckpointVector.allCases.flatMap { vector in
-      ranges.map { (vector, FlatPart(start: $0.lowerBound, values: buffers[vector]!.buffer.view[$0])) }
+      ranges.map { (vector, FlatPart(start: $0.lowerBound, values: view(vector)[$0])) }
     }
   }
 
   /// Overwrites all of it.
-  func spoil() { for memory in buffers.values { memory.buffer.view.fill(.nan) } }
-}
-
-private final class VectorMemory {
-  let buffer: FloatBuffer
-  init(_ count: Int) { buffer = FloatBuffer(count: count) }
+  func spoil() { buffer.view.fill(.nan) }
 }
 
 extension String {

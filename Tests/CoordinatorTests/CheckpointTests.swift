@@ -156,6 +156,7 @@ struct CheckpointTests {
       checkpoints: run + "/checkpoints", layout: layout,
       state: CheckpointFixture.state(step: 20, layout: layout))
     let state = VectorState(layout, step: 20)
+    defer { withExtendedLifetime(state) {} }
     let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)
     try draft.create()
     var digests = phase >= 1 ? try draft.write(snapshot) : [:]
@@ -237,6 +238,7 @@ struct CheckpointTests {
       checkpoints: folder.path, layout: layout,
       state: CheckpointFixture.state(step: 30, worldSize: 2, layout: layout))
     let state = VectorState(layout, step: 30)
+    defer { withExtendedLifetime(state) {} }
     let cuts = [0, 1_000_001, 1_000_002, 3_000_000, layout.elementCount]
     let ranges = zip(cuts, cuts.dropFirst()).map { $0..<$1 }
     let snapshots = [[ranges[0], ranges[2]], [ranges[3], ranges[1]]].map {
@@ -280,6 +282,7 @@ struct CheckpointTests {
       checkpoints: fixture.checkpoints, layout: layout,
       state: CheckpointFixture.state(step: 10, layout: layout))
     let state = VectorState(layout, step: 10)
+    defer { withExtendedLifetime(state) {} }
     let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)
     try draft.create()
     let file = fixture.checkpoints + "/.step-00000010.partial/model.safetensors"

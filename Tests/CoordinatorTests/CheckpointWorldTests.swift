@@ -106,6 +106,7 @@ private struct SlicePart {
     -> String
   {
     let state = VectorState(layout, step: step)
+    defer { withExtendedLifetime(state) {} }
     return try writer.write(
       world, state: CheckpointFixture.state(step: step, worldSize: world.size, layout: layout),
       parts: state.parts([range]))
