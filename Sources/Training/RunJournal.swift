@@ -21,10 +21,12 @@ struct RunJournal: ~Copyable {
   /// - Parameter again: forgets earlier starts that brought no new checkpoint.
   init(path: String, steps: Int, again: Bool) throws {
     let directory = try RunDirectory(path: path)
-    history = RunHistory(run: path)
-    lostStep = try Self.noteLoss(directory, history)
+    let history = RunHistory(run: path)
+    let lostStep = try Self.noteLoss(directory, history)
     try directory.begin(again: again)
     self.directory = directory
+    self.history = history
+    self.lostStep = lostStep
     if again { startsWithoutCheckpoint = 1 }
     let style = ProgressLine.Style.detect(
       descriptor: STDERR_FILENO, environment: ProcessInfo.processInfo.environment)

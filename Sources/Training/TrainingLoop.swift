@@ -75,9 +75,9 @@ struct TrainingLoop: ~Copyable {
     _ run: inout PretrainingRun, journal: inout RunJournal?, world: borrowing World
   ) throws {
     let start = ContinuousClock.now
-    let update = try run.update(world: world, stateWillChange: { checkpoints.stateWillChange() }) {
-      ownNotice(isSpeaker: world.rank == 0)
-    }
+    let update = try run.update(
+      world: world, stateWillChange: { checkpoints.stateWillChange() },
+      notice: { ownNotice(isSpeaker: world.rank == 0) })
     notices = update.notices
     var record = update.record
     if let stall = checkpoints.takeStall() {
