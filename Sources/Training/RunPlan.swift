@@ -105,16 +105,16 @@ public struct RunPlan: Equatable, Sendable {
     func memory(_ exchange: UpdateExchange) -> Memory {
       (0..<ranks).map { rank in
         let updated = exchange.updated(by: rank)
+        let saved = 3 * 4 * exchange.partition.slice(of: rank).count
         return Memory(
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
           moments: 2 * 4 * updated.count,
           gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
           exchange: exchange.bufferBytes(of: rank),
-          checkpoint: CheckpointSnapshot.blockSize,
-          checkpointCopy: 3 * 4 * exchange.partition.slice(of: rank).count,
+          checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,
           teacher: configuration.teacher == nil ? 0 : 4 * layout.elementCount)
-      }.max { $0.total < $1.total }!
+      }.max { ($0.total, $0.checkpointCopy) < ($1.total, $1.checkpointCopy) }!
     }
     let own = exchange(configuration.synchronisation)
     self.memory = memory(own)
