@@ -92,14 +92,17 @@ struct CheckpointWorldTests {
   }
 }
 
-/// One rank's even part of the three vectors.
+/// One rank's part of the three vectors: an even part of each half.
 private struct SlicePart {
   let layout: ParameterLayout
-  let range: Range<Int>
+  let ranges: [Range<Int>]
 
   init(layout: ParameterLayout, rank: Int, size: Int) {
     self.layout = layout
-    range = layout.elementCount * rank / size..<layout.elementCount * (rank + 1) / size
+    let half = layout.elementCount / 2
+    ranges = [0..<half, half..<layout.elementCount].map {
+      $0.lowerBound + $0.count * rank / size..<$0.lowerBound + $0.count * (rank + 1) / size
+    }
   }
 
   func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CoordinatorError)
@@ -109,6 +112,6 @@ private struct SlicePart {
     defer { withExtendedLifetime(state) {} }
     return try writer.write(
       world, state: CheckpointFixture.state(step: step, worldSize: world.size, layout: layout),
-      parts: state.parts([range]))
+      parts: state.parts(ranges))
   }
 }
