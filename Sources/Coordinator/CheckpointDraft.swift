@@ -108,7 +108,6 @@ public struct CheckpointDraft: Sendable {
         try file.write(UnsafeRawBufferPointer(bytes), at: block.bytes.lowerBound)
         hash.update(bufferPointer: UnsafeRawBufferPointer(bytes))
       }
-      file.beginWriting(stretch.bytes)
       return hexadecimal(hash.finalize())
     }
   }

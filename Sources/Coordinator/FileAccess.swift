@@ -54,9 +54,6 @@ struct FileAccess: ~Copyable {
     if ftruncate(descriptor, off_t(size)) != 0 { throw failure("truncate") }
   }
 
-  /// Asks the system to begin to bring `range`, already written, to the disk; `sync` then waits less.
-  func beginWriting(_ range: Range<Int>) { TensorFiles.beginWriting(range, descriptor: descriptor) }
-
   /// Makes what was written durable, and drops it from memory, so that what is read next comes from the disk.
   func sync() throws(CoordinatorError) {
     if fsync(descriptor) != 0 { throw failure("fsync") }

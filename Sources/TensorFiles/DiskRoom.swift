@@ -12,9 +12,3 @@ public func reserveRoom(_ bytes: Int, descriptor: Int32) -> Int32 {
   guard fstatvfs(descriptor, &status) == 0 else { return errno }
   return Int(status.f_bavail) * Int(status.f_frsize) < bytes ? ENOSPC : 0
 }
-
-/// Asks the system to begin to bring the bytes `range` of an open file, already written, to the disk, so that an fsync that
-/// follows waits less. Advice only.
-public func beginWriting(_ range: Range<Int>, descriptor: Int32) {
-  file_room_begin_writing(descriptor, Int64(range.lowerBound), Int64(range.count))
-}
