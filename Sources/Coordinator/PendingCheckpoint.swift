@@ -64,8 +64,9 @@ public struct PendingCheckpoint: ~Copyable {
     task = BackgroundTask { [failure, rank = world.rank] () throws(CoordinatorError) in
       if let failure { throw failure }
       guard isThere else { return .digests([:]) }
+      let digests = try draft.write(snapshot, touch: touch)
       if rank == 0 { try draft.writeState() }
-      return .digests(try draft.write(snapshot, touch: touch))
+      return .digests(digests)
     }
   }
 
