@@ -1,11 +1,12 @@
 import BinaryModel
+import Crypto
 import Foundation
 import Kernels
 import TensorFiles
 
 /// A checkpoint being written, in a hidden folder, in phases that the ranks of a world do one after the other:
-/// `create` (one rank), `write` (each its parts), `digests` (each its pieces), `commit` (one rank). Until `commit`
-/// renames the folder there is no checkpoint; `discard` removes it.
+/// `create` (one rank), `write` (each its parts; one rank `writeState` too), `sharedDigests` (what several wrote), `commit`
+/// (one rank). Until `commit` renames the folder there is no checkpoint; `discard` removes it.
 public struct CheckpointDraft: Sendable {
   let checkpoints: String
   let state: CheckpointState
@@ -29,7 +30,9 @@ public struct CheckpointDraft: Sendable {
   var hiddenPath: String { checkpoints + "/." + checkpointName(step: state.step) + ".partial" }
   private static let stateFile = "state.json"
 
-  /// Makes the hidden folder and the files at their full size, with the headers and `state.json`.
+  /// Makes the hidden folder and the tensor files at their full size, with the headers. `write` makes them durable.
+  ///
+  /// - Cost: the room is reserved, not written; waits for no fsync, since training waits for it.
   public func create() throws(CoordinatorError) {
     FaultInjection.delay(before: "create")
     try removeFolder(hiddenPath)
@@ -38,9 +41,6 @@ public struct CheckpointDraft: Sendable {
     }
     try createFile(CheckpointTensors.modelFile, tensors.model)
     try createFile(CheckpointTensors.optimizerFile, tensors.optimizer)
-    try files { () throws(TensorFileError) in
-      try replaceFile(hiddenPath + "/" + Self.stateFile, with: [encodeJSON(state)])
-    }
   }
 
   private func createFile(_ name: String, _ layout: SafetensorsLayout) throws(CoordinatorError) {
@@ -48,35 +48,67 @@ public struct CheckpointDraft: Sendable {
     try layout.headerBytes.span.bytes.withUnsafeBytes { bytes throws(CoordinatorError) in
       try file.write(bytes, at: 0)
     }
-    try file.sync()
   }
 
-  /// Writes `parts` of `vector`, makes them durable, and compares what the disk then holds with memory.
+  /// Writes `state.json`, durable.
+  public func writeState() throws(CoordinatorError) {
+    try files { () throws(TensorFileError) in
+      try replaceFile(hiddenPath + "/" + Self.stateFile, with: [encodeJSON(state)])
+    }
+  }
+
+  /// SHA-256 of pieces of the files, by their place in the order of the manifest.
+  public typealias Digests = [Int: String]
+
+  /// Writes the parts of `snapshot`, makes them durable, reads them back, and compares their hashes with those of what was
+  /// written.
   ///
-  /// - Parameter touch: called after each tensor.
-  /// - Cost: writes and reads 4 bytes an element.
-  public func write(
-    _ vector: CheckpointVector, _ parts: [FlatPart], touch: () -> Void = {}
-  ) throws(CoordinatorError) {
+  /// - Parameter touch: called after each block is read from the snapshot, and after each stretch is read back.
+  /// - Returns: the digests of the pieces that this rank has written alone.
+  /// - Cost: writes and reads 4 bytes an element, hashed both ways; memory for one block.
+  public func write(_ snapshot: CheckpointSnapshot, touch: () -> Void = {}) throws(CoordinatorError)
+    -> Digests
+  {
     FaultInjection.delay(before: "write")
-    let file = try FileAccess(updating: hiddenPath + "/" + vector.fileName)
-    let pieces = parts.flatMap { part in
-      tensors.places(of: vector, in: part.range).map { elements, byte in
-        let own = elements.lowerBound - part.start..<elements.upperBound - part.start
-        return (bytes: UnsafeRawBufferPointer(part.values[own].bytes), byte: byte)
+    let names = [CheckpointTensors.modelFile, CheckpointTensors.optimizerFile]
+    var written: [String] = []
+    for name in names { written += try write(snapshot, to: name, touch) }
+    for name in names { try FileAccess(updating: hiddenPath + "/" + name).sync() }
+    var digests = Digests()
+    for (stretch, digest) in zip(snapshot.stretches, written) {
+      let path = hiddenPath + "/" + stretch.piece.file
+      touch()
+      guard try FileAccess(reading: path).digest(stretch.bytes) == digest else {
+        throw .unreadable(
+          path: path,
+          problem: "reads back other bytes than were written from byte \(stretch.bytes.lowerBound) to "
+            + "\(stretch.bytes.upperBound); the disk is failing")
       }
+      if stretch.bytes == stretch.piece.range { digests[index(of: stretch.piece)] = digest }
     }
-    for (bytes, byte) in pieces {
-      try file.write(bytes, at: byte)
-      touch()
-    }
-    try file.sync()
-    for (bytes, byte) in pieces {
-      touch()
-      if try file.holds(bytes, at: byte) { continue }
-      throw .unreadable(
-        path: file.path,
-        problem: "reads back other bytes than were written at byte \(byte); the disk is failing")
+    return digests
+  }
+
+  /// Writes what belongs into one file, and returns the hash of each stretch.
+  private func write(
+    _ snapshot: CheckpointSnapshot, to name: String, _ touch: () -> Void
+  ) throws(CoordinatorError) -> [String] {
+    let file = try FileAccess(updating: hiddenPath + "/" + name)
+    let buffer = UnsafeMutableRawBufferPointer.allocate(
+      byteCount: CheckpointSnapshot.blockSize, alignment: 64)
+    defer { buffer.deallocate() }
+    return try snapshot.stretches.filter { $0.piece.file == name }.map { stretch throws(CoordinatorError) in
+      var hash = SHA256()
+      for block in stretch.blocks {
+        let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<block.bytes.count])
+        guard snapshot.readNext(into: bytes) else {
+          throw .notWritten(step: state.step, reason: "the job ends")
+        }
+        touch()
+        try file.write(UnsafeRawBufferPointer(bytes), at: block.bytes.lowerBound)
+        hash.update(bufferPointer: UnsafeRawBufferPointer(bytes))
+      }
+      return hexadecimal(hash.finalize())
     }
   }
 
@@ -87,26 +119,42 @@ public struct CheckpointDraft: Sendable {
       + Piece.all(file: Self.stateFile, size: encodeJSON(state).count)
   }
 
-  /// Reads back every piece whose index is `rank` modulo `size` and returns their SHA-256s in order.
-  public func digests(
-    rank: Int, size: Int, touch: () -> Void = {}
-  ) throws(CoordinatorError) -> [String] {
+  /// The place of a tensor file's piece in `pieces`.
+  private func index(of piece: Piece) -> Int {
+    piece.file == CheckpointTensors.modelFile
+      ? piece.index
+      : Piece.all(file: CheckpointTensors.modelFile, size: tensors.model.fileSize).count + piece.index
+  }
+
+  /// Reads back the pieces that this rank has not written alone, but the last bytes of; of rank 0 also `state.json`. All
+  /// ranks have written by then.
+  public func sharedDigests(
+    _ snapshot: CheckpointSnapshot, rank: Int, touch: () -> Void = {}
+  ) throws(CoordinatorError) -> Digests {
     FaultInjection.delay(before: "hash")
-    var digests: [String] = []
-    for (index, piece) in pieces.enumerated() where index % size == rank {
+    var digests = Digests()
+    for stretch in snapshot.stretches
+    where stretch.bytes.upperBound == stretch.piece.range.upperBound && stretch.bytes != stretch.piece.range {
       touch()
-      digests.append(try piece.digest(in: hiddenPath))
+      digests[index(of: stretch.piece)] = try stretch.piece.digest(in: hiddenPath)
+    }
+    if rank == 0 {
+      for (index, piece) in pieces.enumerated() where piece.file == Self.stateFile {
+        digests[index] = try piece.digest(in: hiddenPath)
+      }
     }
     return digests
   }
 
   /// Writes the manifest, renames the folder to its final name, and points `latest` to it.
   ///
-  /// - Parameter digests: what `digests` returned on each rank. They cover every piece.
-  public func commit(_ digests: [[String]]) throws(CoordinatorError) {
-    let all = pieces.indices.map { digests[$0 % digests.count][$0 / digests.count] }
+  /// - Parameter digests: of every piece.
+  public func commit(_ digests: Digests) throws(CoordinatorError) {
     var entries: [CheckpointManifest.File] = []
-    for (piece, digest) in zip(pieces, all) {
+    for (index, piece) in pieces.enumerated() {
+      guard let digest = digests[index] else {
+        preconditionFailure("no rank has written the end of piece \(piece.index) of \(piece.file)")
+      }
       let earlier = entries.last?.name == piece.file ? entries.removeLast().pieces : []
       entries.append(
         CheckpointManifest.File(name: piece.file, size: piece.fileSize, pieces: earlier + [digest]))
@@ -118,7 +166,7 @@ public struct CheckpointDraft: Sendable {
       try replaceFile(hiddenPath + "/" + CheckpointManifest.fileName, with: [manifest])
     }
     // A damaged checkpoint of this step (a redone one) gives way, kept under another name.
-    try setAside()
+    try setAsideCheckpoint(path)
     FaultInjection.delay(before: "rename")
     if rename(hiddenPath, path) != 0 {
       throw .file(.system(operation: "rename to", path: path, code: errno))
@@ -130,17 +178,6 @@ public struct CheckpointDraft: Sendable {
     }
   }
 
-  /// Moves an older folder of the same step out of the way.
-  private func setAside() throws(CoordinatorError) {
-    var status = stat()
-    guard lstat(path, &status) == 0 else { return }
-    var number = 1
-    while lstat("\(path).replaced-\(number)", &status) == 0 { number += 1 }
-    if rename(path, "\(path).replaced-\(number)") != 0 {
-      throw .file(.system(operation: "rename", path: path, code: errno))
-    }
-  }
-
   /// Removes the hidden folder.
   public func discard() throws(CoordinatorError) { try removeFolder(hiddenPath) }
 }
@@ -149,6 +186,17 @@ public struct CheckpointDraft: Sendable {
 public func checkpointName(step: Int) -> String {
   let digits = String(step)
   return "step-" + String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+}
+
+/// Moves the checkpoint at `path`, if there is one, to another name, which counts for nothing but is kept.
+func setAsideCheckpoint(_ path: String) throws(CoordinatorError) {
+  var status = stat()
+  guard lstat(path, &status) == 0 else { return }
+  var number = 1
+  while lstat("\(path).replaced-\(number)", &status) == 0 { number += 1 }
+  if rename(path, "\(path).replaced-\(number)") != 0 {
+    throw .file(.system(operation: "rename", path: path, code: errno))
+  }
 }
 
 /// Removes a folder of files, if it is there.

@@ -91,7 +91,7 @@ struct CheckpointManifest: Codable, Equatable {
 }
 
 /// One piece of one file of a checkpoint.
-struct Piece {
+struct Piece: Hashable, Sendable {
   let file: String
   let index: Int
   let fileSize: Int
@@ -110,9 +110,6 @@ struct Piece {
 
   /// SHA-256 of what the file holds now. Read with pread, not mapped: a file cut off meanwhile is an error, not a crash.
   func digest(in checkpoint: String) throws(CoordinatorError) -> String {
-    let file = try FileAccess(reading: checkpoint + "/" + file)
-    var hash = SHA256()
-    try file.read(range) { hash.update(bufferPointer: $0) }
-    return hexadecimal(hash.finalize())
+    try FileAccess(reading: checkpoint + "/" + file).digest(range)
   }
 }

@@ -1,84 +1,105 @@
 import BinaryModel
-import Foundation
 import Kernels
+import Synchronization
 
-/// Memory for the copy of one rank's parts of a checkpoint, got ready while training goes on: the first touch of so many
-/// pages takes longer than the copy itself, for which training waits.
-public final class CheckpointMemory: @unchecked Sendable {
-  // Sendable: written by one thread at a time; `parts` waits for the one that touches.
-  private let base: UnsafeMutableRawPointer
-  private let count: Int
-  private let touching: BackgroundTask<Int>?
+/// One rank's parts of the vectors of a checkpoint as they are at one moment, read block by block on a thread of its own
+/// from where training keeps them.
+///
+/// The parts change only in an update, a whole forward and backward later, and by then a writer has usually read them.
+/// What it has not is copied by `stateWillChange`, and read from the copy, so an update never waits for a disk.
+public final class CheckpointSnapshot: @unchecked Sendable {
+  // Sendable: `live` is read under the lock alone, and never after `stateWillChange` or `abandon`.
 
-  /// Memory for `count` elements.
+  /// The most bytes that are read at once, and the memory that a writer needs.
+  public static let blockSize = 4 << 20
+
+  private struct State {
+    /// Blocks that were read.
+    var done = 0
+    /// Blocks from `done` on, once the state has changed, the next one last.
+    var copies: [BlockCopy]?
+    var isAbandoned = false
+    /// Seconds that `stateWillChange` took.
+    var copySeconds = 0.0
+  }
+
+  let stretches: [CheckpointStretch]
+  private let blocks: [CheckpointStretch.Block]
+  private let live: [FlatPart]
+  private let state = Mutex(State())
+
+  /// - Parameter parts: stay alive and unchanged until `stateWillChange` or `abandon`.
+  public init(
+    _ parts: [(vector: CheckpointVector, part: FlatPart)], layout: ParameterLayout,
+    blockSize: Int = CheckpointSnapshot.blockSize
+  ) {
+    live = parts.map(\.part)
+    stretches = CheckpointTensors(layout).stretches(
+      parts.map { ($0.vector, $0.part.range) }, blockSize: blockSize)
+    blocks = stretches.flatMap(\.blocks)
+  }
+
+  /// Copies the next block, in the order of `stretches`, to `target`, which has its size. One thread reads.
   ///
-  /// - Parameter ahead: touches it now, on a thread of its own.
-  public init(count: Int, ahead: Bool) {
-    self.count = count
-    let page = 2 << 20
-    let bytes = (max(1, count * MemoryLayout<Float>.stride) + page - 1) / page * page
-    let base = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: page)
-    self.base = base
-    // Large pages, where the system has them.
-    madvise(base, bytes, MADV_HUGEPAGE)
-    guard ahead else {
-      touching = nil
-      return
+  /// - Returns: false if the snapshot was abandoned.
+  func readNext(into target: UnsafeMutableRawBufferPointer) -> Bool {
+    let copy: BlockCopy?? = state.withLock { state in
+      if state.isAbandoned { return nil }
+      defer { state.done += 1 }
+      if state.copies != nil { return state.copies!.removeLast() }
+      read(blocks[state.done], into: target)
+      return .some(nil)
     }
-    let address = UInt(bitPattern: base)
-    touching = BackgroundTask { () throws(CoordinatorError) in
-      let memory = UnsafeMutableRawPointer(bitPattern: address)!
-      let smallest = 4096
-      for offset in stride(from: 0, to: bytes, by: smallest) {
-        memory.storeBytes(of: 0, toByteOffset: offset, as: UInt8.self)
+    guard let copy else { return false }
+    if let copy { target.copyMemory(from: UnsafeRawBufferPointer(copy.buffer.view.bytes)) }
+    return true
+  }
+
+  /// To be called by the training thread before it changes what the parts refer to: copies what has not been read.
+  ///
+  /// - Cost: nothing once all is read; else copies the rest, on all threads of `parallelFor`.
+  public func stateWillChange() {
+    state.withLock { state in
+      if state.copies != nil || state.done == blocks.count { return }
+      let start = ContinuousClock.now
+      let rest = blocks[state.done...]
+      let copies = rest.map { BlockCopy($0.bytes.count) }
+      parallelFor(rest.count) { index, _ in
+        read(rest[rest.startIndex + index], into: copies[index].buffer.view.bytes)
       }
-      return bytes
+      state.copies = copies.reversed()
+      state.copySeconds += start.duration(to: .now) / .seconds(1)
     }
   }
 
-  deinit {
-    touching?.wait()
-    base.deallocate()
+  /// From now on nothing is read any more; a writer fails. To be called before the parts' memory goes.
+  func abandon() { state.withLock { $0.isAbandoned = true } }
+
+  /// Seconds that `stateWillChange` has taken since this was last asked.
+  func takeCopySeconds() -> Double {
+    state.withLock { state in
+      defer { state.copySeconds = 0 }
+      return state.copySeconds
+    }
   }
 
-  /// Consecutive pieces of the memory.
-  fileprivate func parts(_ counts: [Int]) -> [FloatView] {
-    precondition(counts.reduce(0, +) == count, "memory of \(count) elements for parts of \(counts)")
-    touching?.wait()
-    let floats = base.bindMemory(to: Float.self, capacity: count)
-    var offset = 0
-    return counts.map { count in
-      offset += count
-      return FloatView(base: floats + offset - count, count: count)
+  private func read(_ block: CheckpointStretch.Block, into target: UnsafeMutableRawBufferPointer) {
+    precondition(target.count == block.bytes.count, "\(block.bytes.count) bytes into \(target.count)")
+    var position = 0
+    for (part, elements) in block.runs {
+      let (start, values) = (live[part].start, live[part].values)
+      let source = values[elements.lowerBound - start..<elements.upperBound - start].bytes
+      UnsafeMutableRawBufferPointer(rebasing: target[position..<position + source.count])
+        .copyMemory(from: UnsafeRawBufferPointer(source))
+      position += source.count
     }
   }
 }
 
-/// One rank's parts of the vectors of a checkpoint as they were at one moment, copied, so that training can go on while
-/// they are written.
-final class CheckpointSnapshot: @unchecked Sendable {
-  // Sendable: written in `init` alone, and read by one thread at a time after that.
-  private let memory: CheckpointMemory
-  let parts: [(vector: CheckpointVector, part: FlatPart)]
+/// Memory of one block, which goes back to the system with its owner.
+private final class BlockCopy: @unchecked Sendable {
+  // Sendable: written before it is handed on, and read by one thread.
+  let buffer: FloatBuffer
 
-  /// - Parameter memory: exactly as much as the parts need; nil takes new memory.
-  /// - Cost: copies 4 bytes an element, on all threads of `parallelFor`.
-  init(_ live: [(vector: CheckpointVector, part: FlatPart)], memory given: CheckpointMemory?) {
-    let counts = live.map(\.part.values.count)
-    let memory = given ?? CheckpointMemory(count: counts.reduce(0, +), ahead: false)
-    self.memory = memory
-    let copies = memory.parts(counts)
-    parts = zip(live, copies).map { live, copy in
-      (live.vector, FlatPart(start: live.part.start, values: copy))
-    }
-    let panel = 1 << 20
-    var panels: [(source: FloatView, target: FloatView)] = []
-    for (live, copy) in zip(live, copies) {
-      for start in stride(from: 0, to: copy.count, by: panel) {
-        let range = start..<min(copy.count, start + panel)
-        panels.append((live.part.values[range], copy[range]))
-      }
-    }
-    parallelFor(panels.count) { index, _ in panels[index].target.copy(from: panels[index].source) }
-  }
+  init(_ bytes: Int) { buffer = FloatBuffer(count: bytes / MemoryLayout<Float>.size) }
 }

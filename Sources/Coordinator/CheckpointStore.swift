@@ -129,6 +129,17 @@ public struct CheckpointStore: Sendable {
     } catch { return false }
   }
 
+  /// Sets aside what a run that goes on from `step` does again: all checkpoints of later steps. They are kept, under names
+  /// that do not count, so that the newest one is always of the run's present course.
+  ///
+  /// - Returns: the steps of those set aside.
+  public func setAside(after step: Int) throws(CoordinatorError) -> [Int] {
+    let later = try list().filter { $0.step > step }
+    for item in later { try setAsideCheckpoint(item.path) }
+    if !later.isEmpty { try files { () throws(TensorFileError) in try syncFolder(path) } }
+    return later.map(\.step)
+  }
+
   /// Hidden first, so that a half-removed checkpoint never looks like one.
   private func remove(_ item: Item) throws(CoordinatorError) {
     let hidden = path + "/." + checkpointName(step: item.step) + ".removed"

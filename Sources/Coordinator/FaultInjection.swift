@@ -9,6 +9,8 @@ import Foundation
 /// - `throw:RANK:STEP`: that rank fails in that step;
 /// - `kill-exchange:RANK:STEP`, `hang-exchange:RANK:STEP`: in that step, with some of its gradient exchanged and some not,
 ///   that rank dies or stands still;
+/// - `stop:RANK:STEP`: that rank gets SIGUSR1 in that step;
+/// - `kill:RANK:STEP`: that rank is killed in that step;
 /// - `corrupt:RANK:STEP`: after that step, that rank's copy of the weights has a wrong bit.
 public enum FaultInjection {
   private struct Fault {
@@ -37,6 +39,12 @@ public enum FaultInjection {
   public static func stop(_ place: String, rank: Int, step: Int) {
     if isAsked("kill-" + place, rank: rank, step: step) { kill(getpid(), SIGKILL) }
     while isAsked("hang-" + place, rank: rank, step: step) { sleep(1) }
+  }
+
+  /// Sends this process the signal that a test asks for (`stop`, `kill`) on this rank and step.
+  public static func signal(rank: Int, step: Int) {
+    if isAsked("stop", rank: rank, step: step) { raise(SIGUSR1) }
+    if isAsked("kill", rank: rank, step: step) { raise(SIGKILL) }
   }
 
   /// Whether a test asks for a fault of this kind (`nan`, `throw`, `corrupt`) on this rank and step.

@@ -1,3 +1,4 @@
+import Crypto
 import Foundation
 import TensorFiles
 
@@ -80,17 +81,11 @@ struct FileAccess: ~Copyable {
     }
   }
 
-  /// Whether the file holds exactly `bytes` at `offset`.
-  func holds(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws(CoordinatorError) -> Bool {
-    var position = 0
-    var equal = true
-    try read(offset..<offset + bytes.count) { part throws(CoordinatorError) in
-      if let base = bytes.baseAddress, let other = part.baseAddress {
-        equal = equal && memcmp(base + position, other, part.count) == 0
-      }
-      position += part.count
-    }
-    return equal
+  /// The SHA-256 of what the file holds in `range`.
+  func digest(_ range: Range<Int>) throws(CoordinatorError) -> String {
+    var hash = SHA256()
+    try read(range) { hash.update(bufferPointer: $0) }
+    return hexadecimal(hash.finalize())
   }
 }
 
@@ -103,7 +98,7 @@ private func openFile(_ path: String, _ flags: Int32, _ operation: String) throw
 /// Gives a new file its size and its space; 0 or an errno.
 private func reserve(_ size: Int, _ descriptor: Int32) -> Int32 {
   if ftruncate(descriptor, off_t(size)) != 0 { return errno }
-  let code = size > 0 ? posix_fallocate(descriptor, 0, off_t(size)) : 0
+  let code = size > 0 ? reserveRoom(size, descriptor: descriptor) : 0
   // File systems that cannot reserve report a full disk when written to.
-  return code == EOPNOTSUPP || code == EINVAL ? 0 : code
+  return code == EINVAL ? 0 : code
 }

@@ -3,9 +3,10 @@ import Collectives
 
 /// A checkpoint on its way to the disk while training goes on.
 ///
-/// Each rank does its work of a phase on a thread of its own: `create` (rank 0), `write` (its parts), `digest` (its pieces),
-/// `commit` (rank 0). What it has done travels to the others as a `notice`, with whatever they exchange anyway; once all
-/// have finished a phase, or one has failed, all see the same notices and `advance` alike.
+/// It begins with the files in place (rank 0, all wait). Then each rank does its work of a phase on a thread of its own:
+/// `write` (its parts), `digest` (pieces that several wrote), `commit` (rank 0). What it has done travels to the others as a
+/// `notice`, with whatever they exchange anyway; once all have finished a phase, or one has failed, all see the same
+/// notices and `advance` alike.
 public struct PendingCheckpoint: ~Copyable {
   /// What became of it.
   public enum Outcome: Equatable, Sendable {
@@ -15,7 +16,7 @@ public struct PendingCheckpoint: ~Copyable {
     case failed(CoordinatorError)
   }
 
-  private enum Phase: Int { case create, write, digest, commit }
+  private enum Phase { case write, digest, commit }
   /// What `notice` says of this rank's work in the present phase.
   private enum Progress: UInt8 {
     case working = 1
@@ -24,41 +25,59 @@ public struct PendingCheckpoint: ~Copyable {
 
   public let step: Int
   private let rank: Int
-  private let size: Int
   private let draft: CheckpointDraft
   private let snapshot: CheckpointSnapshot
   private let afterCommit: @Sendable () -> [String]
   private let touch: @Sendable () -> Void
-  private var phase = Phase.create
-  /// What the rank does in this phase; its lines are digests, or warnings.
-  private var task: BackgroundTask<[String]>?
+  private var phase = Phase.write
+  /// What the rank does in this phase.
+  private var task: BackgroundTask<Work>?
+  private var digests = CheckpointDraft.Digests()
 
-  /// Takes a copy of `parts`, this rank's of each vector, and starts.
+  /// What a task brings.
+  private enum Work: Sendable {
+    case digests(CheckpointDraft.Digests)
+    case warnings([String])
+  }
+
+  /// Makes the files, and starts to write. Collective.
   ///
   /// - Parameters:
-  ///   - memory: for the copy; nil takes new memory.
   ///   - afterCommit: called on rank 0 once the checkpoint is there; returns warnings.
   ///   - touch: called on the way, as a sign of life.
-  /// - Cost: copies the parts.
+  /// - Throws: `WorldError` if the ranks lost each other. Files that cannot be made are an outcome.
   init(
-    _ draft: CheckpointDraft, parts: [(vector: CheckpointVector, part: FlatPart)], rank: Int, size: Int,
-    memory: CheckpointMemory?, afterCommit: @escaping @Sendable () -> [String],
-    touch: @escaping @Sendable () -> Void
-  ) {
+    _ draft: CheckpointDraft, snapshot: CheckpointSnapshot, world: borrowing World,
+    afterCommit: @escaping @Sendable () -> [String], touch: @escaping @Sendable () -> Void
+  ) throws(WorldError) {
     step = draft.state.step
-    self.rank = rank
-    self.size = size
+    rank = world.rank
     self.draft = draft
+    self.snapshot = snapshot
     self.afterCommit = afterCommit
     self.touch = touch
-    snapshot = CheckpointSnapshot(parts, memory: memory)
+    var failure: CoordinatorError?
     if rank == 0 {
-      task = BackgroundTask { () throws(CoordinatorError) in
-        try draft.create()
-        return []
-      }
+      do throws(CoordinatorError) { try draft.create() } catch { failure = error }
+    }
+    let isThere = try world.maximum(failure == nil ? 0 : 1) == 0
+    task = BackgroundTask { [failure, rank = world.rank] () throws(CoordinatorError) in
+      if let failure { throw failure }
+      guard isThere else { return .digests([:]) }
+      let digests = try draft.write(snapshot, touch: touch)
+      if rank == 0 { try draft.writeState() }
+      return .digests(digests)
     }
   }
+
+  /// To be called before the training thread changes what is being saved; see `CheckpointSnapshot.stateWillChange`.
+  public borrowing func stateWillChange() { snapshot.stateWillChange() }
+
+  /// To be called before the memory of what is being saved goes, when the outcome does not matter any more.
+  public borrowing func abandon() { snapshot.abandon() }
+
+  /// Seconds that `stateWillChange` has taken since this was last asked.
+  public borrowing func takeCopySeconds() -> Double { snapshot.takeCopySeconds() }
 
   /// What the other ranks have to know; never 0.
   public var notice: UInt8 {
@@ -79,34 +98,33 @@ public struct PendingCheckpoint: ~Copyable {
     if notices.contains(Progress.working.rawValue) { return nil }
     if notices.contains(Progress.failed.rawValue) { return try fail(world) }
     let (draft, snapshot, touch) = (draft, snapshot, touch)
+    if case .success(.digests(let own))? = task?.outcome { digests.merge(own) { $1 } }
     switch phase {
-    case .create:
-      phase = .write
-      task = BackgroundTask { () throws(CoordinatorError) in
-        for vector in CheckpointVector.allCases {
-          let own = snapshot.parts.filter { $0.vector == vector }
-          try draft.write(vector, own.map(\.part), touch: touch)
-        }
-        return []
-      }
     case .write:
       phase = .digest
-      task = BackgroundTask { [rank, size] () throws(CoordinatorError) in
-        try draft.digests(rank: rank, size: size, touch: touch)
+      task = BackgroundTask { [rank] () throws(CoordinatorError) in
+        .digests(try draft.sharedDigests(snapshot, rank: rank, touch: touch))
       }
     case .digest:
       phase = .commit
-      let all = try world.allGather(Array(lines.joined(separator: "\n").utf8))
+      let lines = digests.map { "\($0) \($1)" }.joined(separator: "\n")
+      let all = try world.allGather(Array(lines.utf8))
       task = nil
       if rank == 0 {
-        let digests = all.map { String(decoding: $0, as: UTF8.self).split(separator: "\n").map(String.init) }
-        task = BackgroundTask { [afterCommit] () throws(CoordinatorError) in
+        for line in all.flatMap({ String(decoding: $0, as: UTF8.self).split(separator: "\n") }) {
+          let words = line.split(separator: " ")
+          digests[Int(words[0])!] = String(words[1])
+        }
+        task = BackgroundTask { [digests, afterCommit] () throws(CoordinatorError) in
           try draft.commit(digests)
-          return afterCommit()
+          return .warnings(afterCommit())
         }
       }
     case .commit:
-      return .written(path: draft.path, warnings: lines)
+      if case .success(.warnings(let warnings))? = task?.outcome {
+        return .written(path: draft.path, warnings: warnings)
+      }
+      return .written(path: draft.path, warnings: [])
     }
     return nil
   }
@@ -117,11 +135,6 @@ public struct PendingCheckpoint: ~Copyable {
       task?.wait()
       if let outcome = try advance(world.allGather([notice]).map { $0[0] }, world: world) { return outcome }
     }
-  }
-
-  /// Results of this rank's task, which has succeeded.
-  private var lines: [String] {
-    if case .success(let lines)? = task?.outcome { lines } else { [] }
   }
 
   /// All hear the error of the lowest rank that has one; rank 0 removes the hidden folder.

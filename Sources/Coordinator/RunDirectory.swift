@@ -40,6 +40,9 @@ public struct RunDirectory: ~Copyable {
   /// Starts that may end without a new checkpoint before the run is not started any more.
   public static let startLimit = 3
 
+  /// The job before did not come to its end: it was killed, or its host failed. Nobody else can have the run now.
+  public var wasLost: Bool { previous?.status == .running }
+
   /// Counts a start: writes the state `running` with the step the last job came to.
   ///
   /// - Parameter again: forgets earlier starts that brought no new checkpoint.
@@ -98,6 +101,34 @@ public struct RunDirectory: ~Copyable {
     state.reason = reason
     state.time = Date().formatted(.iso8601)
     try write(state, run: path)
+  }
+
+  /// What became of the run at `path`, in a line; nil for an empty folder.
+  ///
+  /// - Throws: as `identify`.
+  public static func summary(_ path: String) throws(CoordinatorError) -> String? {
+    guard let state = try identify(path) else { return nil }
+    let reason = state.reason.isEmpty ? "" : ": \(state.reason)"
+    if state.status != .running { return "\(state.status.rawValue) at step \(state.step)\(reason)" }
+    if let holder = try holder(of: path) { return "running (\(holder))" }
+    return
+      "its last job ended without a word after step \(state.step) or later (killed, or its host failed); start it "
+      + "again to go on from the newest checkpoint"
+  }
+
+  /// Who has the run at `path`; nil if nobody does.
+  static func holder(of path: String) throws(CoordinatorError) -> String? {
+    let file = path + "/lock"
+    let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 {
+      if errno == ENOENT { return nil }
+      throw .file(.system(operation: "open", path: file, code: errno))
+    }
+    defer { close(descriptor) }
+    // For a moment only; `takeLock` waits longer than that.
+    if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
+    if errno != EWOULDBLOCK { throw .file(.system(operation: "lock", path: file, code: errno)) }
+    return holderText(file)
   }
 
   /// The state of the run at `path`, without taking it; nil for an empty folder or one where a start died early.
@@ -160,18 +191,30 @@ private func createFolders(_ path: String) throws(CoordinatorError) {
   throw .file(.system(operation: "create", path: path, code: code))
 }
 
+/// What the holder of a lock wrote into its file.
+private func holderText(_ file: String) -> String {
+  let text = String(decoding: (try? readFile(file)) ?? [], as: UTF8.self)
+  let holder = text.trimmingCharacters(in: .whitespacesAndNewlines)
+  return holder.isEmpty ? "just starting" : holder
+}
+
 /// Locks `path`/lock for as long as the returned descriptor is open; the kernel frees it when the process ends.
 private func takeLock(_ path: String) throws(CoordinatorError) -> Int32 {
   let file = path + "/lock"
   let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
   if descriptor < 0 { throw .file(.system(operation: "create", path: file, code: errno)) }
-  if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
+  // Somebody who only looks whether the run is in use has the lock for a moment.
+  var tries = 5
+  while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
     let code = errno
+    tries -= 1
+    if code == EWOULDBLOCK && tries > 0 {
+      usleep(20_000)
+      continue
+    }
     close(descriptor)
     if code != EWOULDBLOCK { throw .file(.system(operation: "lock", path: file, code: code)) }
-    let text = String(decoding: (try? readFile(file)) ?? [], as: UTF8.self)
-    let holder = text.trimmingCharacters(in: .whitespacesAndNewlines)
-    throw .runLocked(path: path, holder: holder.isEmpty ? "just starting" : holder)
+    throw .runLocked(path: path, holder: holderText(file))
   }
   let holder =
     "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"

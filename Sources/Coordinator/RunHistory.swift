@@ -13,6 +13,9 @@ public struct RunHistory: Sendable {
       case skipped
       /// A job ends in order after update number `step`.
       case end
+      /// A job ended without a word after update number `step`, as far as is known: killed, or its host failed. Told by the
+      /// next one.
+      case lost
     }
 
     public var event: Kind
@@ -21,19 +24,25 @@ public struct RunHistory: Sendable {
     public var reached: Int?
     /// Of `start`: ranks of the job.
     public var ranks: Int?
-    /// Of `skipped`, `end`: why.
+    /// Of `start`: the checkpoint of another run that the job goes on from.
+    public var from: String?
+    /// Of `lost`: which start of the run it was, from 1.
+    public var attempt: Int?
+    /// Of `skipped`, `end`, `lost`: why.
     public var reason: String?
     /// UTC, ISO 8601.
     public var time: String
 
     public init(
-      _ event: Kind, step: Int, reached: Int? = nil, ranks: Int? = nil, reason: String? = nil,
-      time: Date = Date()
+      _ event: Kind, step: Int, reached: Int? = nil, ranks: Int? = nil, from: String? = nil,
+      attempt: Int? = nil, reason: String? = nil, time: Date = Date()
     ) {
       self.event = event
       self.step = step
       self.reached = reached
       self.ranks = ranks
+      self.from = from
+      self.attempt = attempt
       self.reason = reason
       self.time = time.formatted(.iso8601)
     }

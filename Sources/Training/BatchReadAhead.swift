@@ -4,29 +4,38 @@ import Synchronization
 
 /// The batches of a rank's lanes, step after step, made on a thread of their own ahead of the step that needs them, so that
 /// a step waits neither for the disk nor for the tokens. What they hold does not depend on it.
-struct BatchReadAhead: ~Copyable {
+public struct BatchReadAhead: ~Copyable {
   /// Steps whose batches are made before they are taken, and steps whose samples the system is asked to read.
-  static let preparedSteps = 2
-  static let prefetchedSteps = 8
+  public static let preparedSteps = 2
+  public static let prefetchedSteps = 8
 
-  private let source: BatchSource
   private let lanes: Range<Int>
   private let lastStep: Int
+  private let prefetch: @Sendable (_ step: Int, _ lane: Int) -> Void
+  private let make: @Sendable (_ step: Int, _ lane: Int) throws(TrainingError) -> Batch
   private let queue = DispatchQueue(label: "bipft.batches")
   /// The steps on the way, the next one first.
   private var pending: [(step: Int, batches: PendingBatches)] = []
 
   /// Up to the update number `lastStep`.
-  init(_ source: BatchSource, lanes: Range<Int>, lastStep: Int) {
-    self.source = source
+  ///
+  /// - Parameters:
+  ///   - prefetch: asks the system for what a lane of a step will read; called on another thread.
+  ///   - make: the batch of a lane of a step; called on another thread, step after step and lane after lane.
+  public init(
+    lanes: Range<Int>, lastStep: Int, prefetch: @escaping @Sendable (_ step: Int, _ lane: Int) -> Void,
+    make: @escaping @Sendable (_ step: Int, _ lane: Int) throws(TrainingError) -> Batch
+  ) {
     self.lanes = lanes
     self.lastStep = lastStep
+    self.prefetch = prefetch
+    self.make = make
   }
 
   /// The batches of the update number `step`, from 1; those of the next ones are on their way afterwards.
   ///
-  /// - Throws: what `BatchSource.batch` throws for this step.
-  mutating func take(step: Int) throws(TrainingError) -> [Batch] {
+  /// - Throws: what `make` throws for this step.
+  public mutating func take(step: Int) throws(TrainingError) -> [Batch] {
     pending.removeAll { $0.step < step }
     for ahead in step...max(step, min(step + Self.preparedSteps, lastStep)) {
       if pending.last.map({ $0.step < ahead }) ?? true { prepare(ahead) }
@@ -37,16 +46,16 @@ struct BatchReadAhead: ~Copyable {
   private mutating func prepare(_ step: Int) {
     let batches = PendingBatches()
     pending.append((step, batches))
-    let (source, lanes) = (source, lanes)
+    let (lanes, prefetch, make) = (lanes, prefetch, make)
     let prefetched = step + Self.prefetchedSteps <= lastStep ? step + Self.prefetchedSteps : nil
     queue.async {
       if let prefetched {
-        for lane in lanes { source.prefetch(step: prefetched, lane: lane) }
+        for lane in lanes { prefetch(prefetched, lane) }
       }
       batches.set(
         Result { () throws(TrainingError) in
           var made: [Batch] = []
-          for lane in lanes { made.append(try source.batch(step: step, lane: lane)) }
+          for lane in lanes { made.append(try make(step, lane)) }
           return made
         })
     }

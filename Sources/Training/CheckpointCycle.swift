@@ -10,8 +10,6 @@ struct CheckpointCycle: ~Copyable {
   private let retention: Retention
   private let progress: RankProgress
   private var pending: PendingCheckpoint?
-  /// For the next one, from a few steps before it on.
-  private var memory: CheckpointMemory?
   private var begun = ContinuousClock.now
   /// Seconds that training has waited for the pending checkpoint, and for any that no record has told of.
   private var waited = 0.0
@@ -43,8 +41,38 @@ struct CheckpointCycle: ~Copyable {
 
   /// Seconds that training has waited for checkpoints since this was last asked; nil if none has begun.
   mutating func takeStall() -> Double? {
+    noteCopy()
     defer { untold = nil }
     return untold
+  }
+
+  /// To be called before weights and moments change.
+  borrowing func stateWillChange() {
+    switch pending {
+    case .some(let pending): pending.stateWillChange()
+    case nil: break
+    }
+  }
+
+  /// To be called before weights and moments go while a checkpoint is on its way, which then does not come.
+  borrowing func abandon() {
+    switch pending {
+    case .some(let pending): pending.abandon()
+    case nil: break
+    }
+  }
+
+  /// What `stateWillChange` took is time that training has waited.
+  private mutating func noteCopy() {
+    let seconds =
+      switch pending {
+      case .some(let pending): pending.takeCopySeconds()
+      case nil: 0.0
+      }
+    if seconds > 0 {
+      waited += seconds
+      untold = (untold ?? 0) + seconds
+    }
   }
 
   private mutating func note(stall start: ContinuousClock.Instant) {
@@ -52,10 +80,7 @@ struct CheckpointCycle: ~Copyable {
     untold = (untold ?? 0) + start.secondsUntilNow
   }
 
-  /// A checkpoint is due in a few steps.
-  mutating func prepare(_ run: borrowing PretrainingRun) { memory = run.checkpointMemory() }
-
-  /// Copies the run's state and starts to write it. One that is still on its way is waited for. Collective.
+  /// Starts to write the run's state. One that is still on its way is waited for. Collective.
   ///
   /// - Parameter warns: a failure is told as a warning.
   mutating func begin(
@@ -70,8 +95,7 @@ struct CheckpointCycle: ~Copyable {
     do {
       try world.together { try journal?.flush() }
       let (retention, step) = (retention, run.step)
-      let memory = memory.take()
-      pending = try run.beginCheckpoint(in: folder, memory: memory, durable: durable, world: world) {
+      pending = try run.beginCheckpoint(in: folder, durable: durable, world: world) {
         retention.noteWhole(step)
         do throws(CoordinatorError) { try retention.apply() } catch {
           return ["old checkpoints stay: \(error)"]

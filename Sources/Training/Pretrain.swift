@@ -116,18 +116,28 @@ private func train(
     try run.shareParameters(world: world)
   }
   step = run.step
+  // A checkpoint of another run does not save this one.
+  let isOwn = checkpoint.map { isCheckpoint($0, ofRun: options.runDirectory) } ?? false
+  let isChosen = if case .checkpoint = options.resume { true } else { false }
   try world.together {
     try journal?.begin(
-      step: step, isResumed: checkpoint != nil, ranks: world.size, configuration: configuration.canonicalText)
+      step: step, isResumed: checkpoint != nil, isChosen: isChosen, foreign: isOwn ? nil : checkpoint,
+      ranks: world.size, configuration: configuration.canonicalText)
   }
   for note in notes { journal?.message(note) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
-  // A checkpoint of another run does not save this one.
-  let isOwn = checkpoint.map { $0.hasPrefix(options.runDirectory + "/checkpoints/") } ?? false
   var loop = TrainingLoop(
     inputs, run: options.runDirectory, savedStep: isOwn ? step : nil, start: start, progress: progress)
   if checkpoint == nil { try loop.evaluate(&run, journal: &journal, world: world) }
   return try loop.run(&run, journal: &journal, step: &step, world: world)
+}
+
+/// Whether the folder `path` is among the checkpoints of the run in the folder `run`, however they are written.
+private func isCheckpoint(_ path: String, ofRun run: String) -> Bool {
+  func folder(_ path: String) -> String {
+    URL(fileURLWithPath: path).resolvingSymlinksInPath().standardizedFileURL.path
+  }
+  return folder(path).hasPrefix(folder(run) + "/checkpoints/")
 }
 
 private func loadTeacher(_ inputs: RunInputs) throws(TrainingError) -> Teacher? {

@@ -48,7 +48,12 @@ struct PretrainingRun: ~Copyable {
       inputs.layout, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
       slices: configuration.training.microBatch / configuration.sliceSequences,
       backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
-    batches = BatchReadAhead(inputs.batches, lanes: lanes, lastStep: configuration.training.steps)
+    batches = BatchReadAhead(lanes: lanes, lastStep: configuration.training.steps) {
+      [source = inputs.batches] in
+      source.prefetch(step: $0, lane: $1)
+    } make: { [source = inputs.batches] step, lane throws(TrainingError) in
+      try source.batch(step: step, lane: lane)
+    }
     accumulator = TreeAccumulator(
       tree: inputs.tree, lanes: lanes, count: inputs.layout.elementCount,
       format: configuration.gradientFormat)
@@ -144,14 +149,19 @@ struct PretrainingRun: ~Copyable {
   /// One update: this rank's lanes, the exchange, AdamW. Where the loss or the gradient is not finite, or the loss is a
   /// spike, the step counts and nothing is updated, on all ranks alike.
   ///
-  /// - Parameter notice: asked for what to tell the other ranks once the lanes are done.
+  /// - Parameters:
+  ///   - stateWillChange: called before weights and moments change.
+  ///   - notice: asked for what to tell the other ranks once the lanes are done.
   /// - Cost: forward and backward of the lanes; the exchange of `UpdateExchange`.
-  mutating func update(world: borrowing World, notice: () -> StepNotice) throws -> Update {
+  mutating func update(
+    world: borrowing World, stateWillChange: () -> Void, notice: () -> StepNotice
+  ) throws -> Update {
     let start = ContinuousClock.now
     var clock = StepClock()
     let number = step + 1
     let progress = progress
     progress.enter(.reading, step: number)
+    FaultInjection.signal(rank: world.rank, step: number)
     let batches = try world.together { () throws -> [Batch] in
       if FaultInjection.isAsked("throw", rank: world.rank, step: number) {
         throw TrainingError.unreadable(path: "step \(number)", reason: "a fault that a test asked for")
@@ -180,6 +190,7 @@ struct PretrainingRun: ~Copyable {
       let nodes = accumulator.nodes
       if !overlaps { try optimizer.reduce(nodes, world: world) { enter(bucket: $0) } }
       progress.enter(.exchange, detail: "weights")
+      stateWillChange()
       do {
         norm = try optimizer.update(
           parameters.view, model: &model, gradient: nodes[0].view, step: number, learningRate: rate,
@@ -329,11 +340,6 @@ struct PretrainingRun: ~Copyable {
   private static let lossesKey = "recent_losses"
   private static let skippedKey = "skipped_in_a_row"
 
-  /// Memory for a checkpoint that is soon due; it gets ready while training goes on.
-  func checkpointMemory() -> CheckpointMemory {
-    CheckpointMemory(count: CheckpointVector.allCases.count * optimizer.slice.elementCount, ahead: true)
-  }
-
   /// What this rank has of `vector` in each of `runs`.
   private func parts(of vector: CheckpointVector, _ runs: [Range<Int>]) -> [FlatPart] {
     runs.map { run in
@@ -349,21 +355,21 @@ struct PretrainingRun: ~Copyable {
 
   /// Starts to write the checkpoint of this step; training can go on at once.
   ///
-  /// - Parameter memory, durable, afterCommit: see `CheckpointWriter.begin`.
-  /// - Cost: copies this rank's slice of weights and moments.
+  /// - Parameter durable, afterCommit: see `CheckpointWriter.begin`.
   func beginCheckpoint(
-    in checkpoints: String, memory: CheckpointMemory?, durable: [String], world: borrowing World,
+    in checkpoints: String, durable: [String], world: borrowing World,
     afterCommit: @escaping @Sendable () -> [String]
   ) throws(WorldError) -> PendingCheckpoint {
     let state = CheckpointState(
       step: step, worldSize: world.size, identity: identity, model: inputs.layout.configuration,
       configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory,
       values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
+    let parts = CheckpointVector.allCases.flatMap { vector in
+      parts(of: vector, optimizer.slice).map { (vector: vector, part: $0) }
+    }
     return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).begin(
-      world, state: state, parameters: parts(of: .parameters, optimizer.slice),
-      firstMoments: parts(of: .firstMoments, optimizer.slice),
-      secondMoments: parts(of: .secondMoments, optimizer.slice),
-      memory: memory, durable: durable, afterCommit: afterCommit, touch: { [progress] in progress.touch() })
+      world, state: state, parts: parts, durable: durable, afterCommit: afterCommit,
+      touch: { [progress] in progress.touch() })
   }
 }
 

@@ -35,7 +35,8 @@ public struct RunAudit: Sendable {
       try MetricsFile.records(path: run + "/metrics.jsonl")
     }.filter { $0.kind == .train }
     checkStarts(events, last: records.last?.step ?? 0)
-    let steps = checkSteps(records, schedule)
+    let foreign = events.filter { $0.event == .start && $0.from != nil }
+    let steps = checkSteps(records, schedule, foreign: foreign)
     countSamples(steps, schedule)
   }
 
@@ -49,15 +50,15 @@ public struct RunAudit: Sendable {
         jobs += 1
         if let ranks = event.ranks, worlds.last != ranks { worlds.append(ranks) }
         let before = jobs == 1 ? event.step : max(reached, event.reached ?? 0)
-        if jobs == 1 && event.step > 0 {
-          lines.append("the run goes on from step \(event.step) of another run, which is not audited")
+        if let other = event.from ?? (jobs == 1 && event.step > 0 ? "another run" : nil) {
+          lines.append("job \(jobs) goes on from step \(event.step) of \(other), which is not audited")
         } else if event.step > before {
           faults.append(
             "gap: a job started after step \(event.step), but those before reached only step \(before)")
         }
         redone += max(0, before - event.step)
         reached = event.step
-      case .skipped, .end: reached = max(reached, event.step)
+      case .skipped, .end, .lost: reached = max(reached, event.step)
       }
     }
     if jobs == 0 { faults.append("\(RunHistory.fileName) tells of no job") }
@@ -66,10 +67,18 @@ public struct RunAudit: Sendable {
       "\(jobs) job\(jobs == 1 ? "" : "s") on \(sizes) rank\(worlds == [1] ? "" : "s"), \(last) steps that count, "
         + "\(redone) done again after a loss, \(events.count { $0.event == .skipped }) times a step was skipped"
     )
+    let lost = events.count { $0.event == .lost }
+    if lost > 0 {
+      lines.append("\(lost) job\(lost == 1 ? "" : "s") ended without a word (killed, or a host failed)")
+    }
   }
 
   /// Every step once and in order, with the running hash of the schedule. Returns the steps that hold.
-  private mutating func checkSteps(_ records: [StepRecord], _ schedule: Schedule) -> [Int] {
+  ///
+  /// - Parameter foreign: jobs that went on from a checkpoint of another run, which did the steps before.
+  private mutating func checkSteps(
+    _ records: [StepRecord], _ schedule: Schedule, foreign: [RunHistory.Event]
+  ) -> [Int] {
     var steps: [Int] = []
     var (next, history, isTold) = (1, "", false)
     for record in records {
@@ -77,7 +86,7 @@ public struct RunAudit: Sendable {
         faults.append("duplicate: step \(record.step) stands twice in metrics.jsonl")
         continue
       }
-      if record.step > next {
+      if record.step > next, !foreign.contains(where: { $0.step == record.step - 1 }) {
         faults.append("gap: steps \(next) to \(record.step - 1) are missing in metrics.jsonl")
       }
       for step in next...record.step { history = schedule.history(after: history, step: step - 1) }

@@ -11,6 +11,8 @@ struct RunJournal: ~Copyable {
   private var metrics: MetricsFile?
   private var measurements: MeasurementsFile?
   private var progress: ProgressLine
+  /// Of the job before, if it ended without a word: the last step that it recorded.
+  private let lostStep: Int?
   /// Records that could not be written yet (a full disk): they are tried again with the next one.
   private var pending: [StepRecord] = []
 
@@ -19,23 +21,64 @@ struct RunJournal: ~Copyable {
   /// - Parameter again: forgets earlier starts that brought no new checkpoint.
   init(path: String, steps: Int, again: Bool) throws {
     let directory = try RunDirectory(path: path)
+    let history = RunHistory(run: path)
+    let lostStep = try Self.noteLoss(directory, history)
     try directory.begin(again: again)
     self.directory = directory
-    history = RunHistory(run: path)
+    self.history = history
+    self.lostStep = lostStep
     if again { startsWithoutCheckpoint = 1 }
     let style = ProgressLine.Style.detect(
       descriptor: STDERR_FILENO, environment: ProcessInfo.processInfo.environment)
     progress = ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)
   }
 
+  /// If the job before ended without a word, tells the history so, once, and returns the last step that it recorded.
+  private static func noteLoss(_ directory: borrowing RunDirectory, _ history: RunHistory) throws -> Int? {
+    guard directory.wasLost, let previous = directory.previous else { return nil }
+    let step = max(previous.step, (try? lastStep(run: directory.path)) ?? 0)
+    if try !history.events().contains(where: { $0.event == .lost && $0.attempt == previous.attempt }) {
+      try history.append(
+        RunHistory.Event(
+          .lost, step: step, attempt: previous.attempt,
+          reason: "ended without a word: killed, or its host failed"))
+    }
+    return step
+  }
+
+  /// The last update that the metrics of the run in the folder `run` tell of; 0 for none.
+  private static func lastStep(run: String) throws -> Int {
+    let path = run + "/metrics.jsonl"
+    let known = access(path, F_OK) == 0 ? try MetricsFile.records(path: path) : []
+    return known.last { $0.kind == .train }?.step ?? 0
+  }
+
   /// The run starts anew, or goes on with `step` updates done, by `ranks` ranks.
-  mutating func begin(step: Int, isResumed: Bool, ranks: Int, configuration: String) throws {
+  ///
+  /// - Parameters:
+  ///   - isChosen: the checkpoint was given by name, so there may be later ones, which the run leaves behind.
+  ///   - foreign: the checkpoint, if it is one of another run.
+  mutating func begin(
+    step: Int, isResumed: Bool, isChosen: Bool, foreign: String?, ranks: Int, configuration: String
+  ) throws {
     try directory.writeConfiguration(configuration)
+    if let lostStep {
+      message("the job before ended without a word after step \(lostStep) (killed, or its host failed)")
+    }
+    if isChosen {
+      // Before the metrics forget their steps: a crash in between must not leave a checkpoint without them.
+      let steps = try CheckpointStore(path: directory.checkpointsPath).setAside(after: step)
+      if !steps.isEmpty {
+        message(
+          "checkpoints of later steps are set aside (.replaced): "
+            + steps.map(String.init).joined(separator: ", "))
+      }
+    }
     let path = directory.path + "/metrics.jsonl"
     // Before the metrics forget the steps that are done again.
-    let known = access(path, F_OK) == 0 ? try MetricsFile.records(path: path) : []
-    let reached = known.last { $0.kind == .train }?.step ?? 0
-    try history.append(RunHistory.Event(.start, step: step, reached: max(step, reached), ranks: ranks))
+    let reached = try Self.lastStep(run: directory.path)
+    try history.append(
+      RunHistory.Event(.start, step: step, reached: max(step, reached), ranks: ranks, from: foreign))
     metrics = try MetricsFile(path: path, resumingAfter: isResumed ? step : nil)
     measurements = try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed)
     record(.running, step: step)

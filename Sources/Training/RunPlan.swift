@@ -1,5 +1,6 @@
 import BinaryModel
 import Collectives
+import Coordinator
 
 /// What a run will take, worked out before anything starts.
 ///
@@ -17,8 +18,11 @@ public struct RunPlan: Equatable, Sendable {
     public let gradients: Int
     /// What is on its way between ranks.
     public let exchange: Int
-    /// The copy of the rank's slice of weights and moments that a checkpoint is written from: 12·E / W.
+    /// The block that a checkpoint is written through.
     public let checkpoint: Int
+    /// What more a checkpoint takes at most while it is written, on a disk that does not take in the rank's slice of
+    /// weights and moments (12·E / W) within a step: the copy of what is left of it. Not counted in `total`.
+    public let checkpointCopy: Int
     /// What backward needs of one slice of a micro-batch, and scratch memory, with one thread.
     public let activations: Int
     /// The weights of a teacher of the model's shape, matrices in bfloat16; 0 without.
@@ -103,15 +107,16 @@ public struct RunPlan: Equatable, Sendable {
     func memory(_ exchange: UpdateExchange) -> Memory {
       (0..<ranks).map { rank in
         let updated = exchange.updated(by: rank)
+        let saved = 3 * 4 * exchange.partition.slice(of: rank).elementCount
         return Memory(
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
           moments: 2 * 4 * updated.elementCount,
           gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
           exchange: exchange.bufferBytes(of: rank),
-          checkpoint: 3 * 4 * exchange.partition.slice(of: rank).elementCount,
+          checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,
           teacher: configuration.teacher == nil ? 0 : TeacherWeights.byteCount(model))
-      }.max { $0.total < $1.total }!
+      }.max { ($0.total, $0.checkpointCopy) < ($1.total, $1.checkpointCopy) }!
     }
     let own = exchange(configuration.synchronisation)
     self.memory = memory(own)

@@ -23,7 +23,10 @@ extension RunPlan {
       ("  these three", Self.size(memory.state), share(memory.state, of: replicatedMemory.state)),
       ("  gradients", Self.size(memory.gradients), ""),
       ("  exchange", Self.size(memory.exchange), ""),
-      ("  checkpoint", Self.size(memory.checkpoint), "a copy while one is written"),
+      (
+        "  checkpoint", Self.size(memory.checkpoint),
+        "up to \(Self.size(memory.checkpointCopy)) more if writing outlasts a step"
+      ),
       ("  activations", Self.size(memory.activations), "of a micro-batch"),
     ]
     if memory.teacher > 0 { rows.append(("  teacher", Self.size(memory.teacher), "if of the model's shape")) }

@@ -8,8 +8,6 @@ struct TrainingLoop: ~Copyable {
   private let progress: RankProgress
   private var checkpoints: CheckpointCycle
   private var clock: StopClock
-  /// So many steps before a checkpoint its memory begins to get ready.
-  private let stepsAhead: Int
   /// The last word of every rank.
   private var notices: [StepNotice] = []
 
@@ -20,7 +18,6 @@ struct TrainingLoop: ~Copyable {
     _ inputs: RunInputs, run: String, savedStep: Int?, start: ContinuousClock.Instant, progress: RankProgress
   ) {
     configuration = inputs.configuration
-    stepsAhead = min(4, inputs.configuration.checkpoint.every)
     self.progress = progress
     checkpoints = CheckpointCycle(
       run: run, configuration: inputs.configuration, savedStep: savedStep, progress: progress)
@@ -32,6 +29,16 @@ struct TrainingLoop: ~Copyable {
   ///
   /// - Parameter step: updates done, kept current for the caller's error handling.
   mutating func run(
+    _ run: inout PretrainingRun, journal: inout RunJournal?, step: inout Int, world: borrowing World
+  ) throws -> ExitCode {
+    do { return try train(&run, journal: &journal, step: &step, world: world) } catch {
+      // What it is written from goes with the run.
+      checkpoints.abandon()
+      throw error
+    }
+  }
+
+  private mutating func train(
     _ run: inout PretrainingRun, journal: inout RunJournal?, step: inout Int, world: borrowing World
   ) throws -> ExitCode {
     let steps = configuration.training.steps
@@ -53,7 +60,6 @@ struct TrainingLoop: ~Copyable {
       if run.step % configuration.checkpoint.every == 0 && run.step < steps {
         try checkpoints.begin(run, journal: &journal, clock: &clock, world: world)
       }
-      if (run.step + stepsAhead) % configuration.checkpoint.every == 0 { checkpoints.prepare(run) }
     }
     try save(run, journal: &journal, world: world)
     progress.enter(.ending)
@@ -69,11 +75,14 @@ struct TrainingLoop: ~Copyable {
     _ run: inout PretrainingRun, journal: inout RunJournal?, world: borrowing World
   ) throws {
     let start = ContinuousClock.now
-    let stall = checkpoints.takeStall()
-    let update = try run.update(world: world) { ownNotice(isSpeaker: world.rank == 0) }
+    let update = try run.update(
+      world: world, stateWillChange: { checkpoints.stateWillChange() },
+      notice: { ownNotice(isSpeaker: world.rank == 0) })
     notices = update.notices
     var record = update.record
-    if let stall { record.measured.append(StepRecord.Extra("checkpoint_stall_seconds", .number(stall))) }
+    if let stall = checkpoints.takeStall() {
+      record.measured.append(StepRecord.Extra("checkpoint_stall_seconds", .number(stall)))
+    }
     journal?.record(record)
     if let reason = update.skipped {
       journal?.skipped(step: run.step, reason: reason)

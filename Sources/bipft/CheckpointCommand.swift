@@ -9,7 +9,8 @@ struct CheckpointCommand: ParsableCommand {
     subcommands: [List.self, Verify.self, Prune.self])
 
   struct List: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the checkpoints of a run, oldest first.")
+    static let configuration = CommandConfiguration(
+      abstract: "List the checkpoints of a run, oldest first, and what became of the run.")
 
     @Argument(help: ArgumentHelp("Folder of the run.", valueName: "run"))
     var folder: String
@@ -17,6 +18,7 @@ struct CheckpointCommand: ParsableCommand {
     func run() throws {
       try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
         for line in try CheckpointStore(run: folder).summaries() { print(line) }
+        if let state = try RunDirectory.summary(folder) { print("run: \(state)") }
       }
     }
   }

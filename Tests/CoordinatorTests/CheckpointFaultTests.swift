@@ -82,11 +82,11 @@ struct CheckpointFaultTests {
       try disk.fill("ballast\(ballast)", kilobytes: 4)
       do {
         try draft.create()
-        let buffer = FloatBuffer(count: fixture.layout.elementCount)
-        for vector in CheckpointVector.allCases {
-          try draft.write(vector, [FlatPart(start: 0, values: buffer.view)])
-        }
-        _ = try draft.digests(rank: 0, size: 1)
+        try draft.writeState()
+        let state = VectorState(fixture.layout, step: 20)
+        defer { withExtendedLifetime(state) {} }
+        _ = try draft.write(
+          CheckpointSnapshot(state.parts([0..<fixture.layout.elementCount]), layout: fixture.layout))
       } catch {
         failures += 1
         #expect("\(error)".contains("No space left on device"))

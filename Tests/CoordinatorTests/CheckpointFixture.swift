@@ -51,18 +51,51 @@ struct CheckpointFixture {
     let draft = CheckpointDraft(
       checkpoints: checkpoints, layout: layout,
       state: Self.state(step: step, worldSize: ranks, layout: layout))
-    let buffer = FloatBuffer(count: layout.elementCount)
+    let state = VectorState(layout, step: step)
+    defer { withExtendedLifetime(state) {} }
     try draft.create()
-    for rank in 0..<ranks {
+    try draft.writeState()
+    var digests = CheckpointDraft.Digests()
+    let snapshots = (0..<ranks).map { rank in
       let cuts = [rank, rank + 1].map { layout.elementCount * $0 * $0 / (ranks * ranks) }
-      for vector in CheckpointVector.allCases {
-        Self.fill(buffer.view, vector, step: step, layout: layout)
-        try draft.write(vector, [FlatPart(start: cuts[0], values: buffer.view[cuts[0]..<cuts[1]])])
-      }
+      return CheckpointSnapshot(state.parts([cuts[0]..<cuts[1]]), layout: layout)
     }
-    try draft.commit((0..<ranks).map { try draft.digests(rank: $0, size: ranks) })
+    for snapshot in snapshots { digests.merge(try draft.write(snapshot)) { $1 } }
+    for (rank, snapshot) in snapshots.enumerated() {
+      digests.merge(try draft.sharedDigests(snapshot, rank: rank)) { $1 }
+    }
+    try draft.commit(digests)
     return draft.path
   }
+}
+
+/// The three vectors as they are at some step. Parts of it are valid while it lives: `withExtendedLifetime`.
+final class VectorState {
+  private let buffer: FloatBuffer
+  private let count: Int
+
+  init(_ layout: ParameterLayout, step: Int) {
+    count = layout.elementCount
+    buffer = FloatBuffer(count: CheckpointVector.allCases.count * count)
+    for vector in CheckpointVector.allCases {
+      CheckpointFixture.fill(view(vector), vector, step: step, layout: layout)
+    }
+  }
+
+  private func view(_ vector: CheckpointVector) -> FloatView {
+    let index = CheckpointVector.allCases.firstIndex(of: vector)!
+    return buffer.view[index * count..<(index + 1) * count]
+  }
+
+  /// The elements `ranges` of each vector.
+  func parts(_ ranges: [Range<Int>]) -> [(vector: CheckpointVector, part: FlatPart)] {
+    CheckpointVector.allCases.flatMap { vector in
+      ranges.map { (vector, FlatPart(start: $0.lowerBound, values: view(vector)[$0])) }
+    }
+  }
+
+  /// Overwrites all of it.
+  func spoil() { buffer.view.fill(.nan) }
 }
 
 extension String {

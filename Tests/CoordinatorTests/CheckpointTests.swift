@@ -155,15 +155,16 @@ struct CheckpointTests {
     let draft = CheckpointDraft(
       checkpoints: run + "/checkpoints", layout: layout,
       state: CheckpointFixture.state(step: 20, layout: layout))
-    let buffer = FloatBuffer(count: layout.elementCount)
+    let state = VectorState(layout, step: 20)
+    defer { withExtendedLifetime(state) {} }
+    let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)
     try draft.create()
-    if phase >= 1 { try draft.write(.parameters, [FlatPart(start: 0, values: buffer.view)]) }
+    var digests = phase >= 1 ? try draft.write(snapshot) : [:]
     if phase >= 2 {
       // With phase 2 the manifest is written and the rename has not happened; with 3 only `latest` is missing.
-      for vector in CheckpointVector.allCases {
-        try draft.write(vector, [FlatPart(start: 0, values: buffer.view)])
-      }
-      try draft.commit([draft.digests(rank: 0, size: 1)])
+      try draft.writeState()
+      digests.merge(try draft.sharedDigests(snapshot, rank: 0)) { $1 }
+      try draft.commit(digests)
       try FileManager.default.removeItem(atPath: run + "/checkpoints/latest")
       if phase == 2 {
         try FileManager.default.moveItem(
@@ -223,5 +224,75 @@ struct CheckpointTests {
     for step in [99_999_999, 100_000_000] { try fixture.write(step: step) }
     #expect(try fixture.store.list().map(\.step) == [99_999_999, 100_000_000])
     #expect(try fixture.folder.contents().contains("step-100000000"))
+  }
+
+  /// The state changes after any number of blocks has been written: the checkpoint is of the moment before. Parts of several
+  /// ranges a rank, blocks and pieces of several tensors and several ranks.
+  @Test(arguments: [0, 1, 7, 40, 1_000_000]) func whatIsNotYetWrittenIsKept(blocks: Int) throws {
+    let layout = ParameterLayout(
+      ModelConfiguration(
+        vocabularySize: 40_000, hiddenSize: 120, layers: 1, heads: 2, intermediateSize: 20, maximumLength: 8,
+        estimatorRank: 1, dropout: 0.1))
+    let folder = try TemporaryFolder()
+    let draft = CheckpointDraft(
+      checkpoints: folder.path, layout: layout,
+      state: CheckpointFixture.state(step: 30, worldSize: 2, layout: layout))
+    let state = VectorState(layout, step: 30)
+    defer { withExtendedLifetime(state) {} }
+    let cuts = [0, 1_000_001, 1_000_002, 3_000_000, layout.elementCount]
+    let ranges = zip(cuts, cuts.dropFirst()).map { $0..<$1 }
+    let snapshots = [[ranges[0], ranges[2]], [ranges[3], ranges[1]]].map {
+      CheckpointSnapshot(state.parts($0), layout: layout, blockSize: 1 << 20)
+    }
+    try draft.create()
+    try draft.writeState()
+    var digests = CheckpointDraft.Digests()
+    var read = 0
+    func change() {
+      for snapshot in snapshots { snapshot.stateWillChange() }
+      state.spoil()
+    }
+    if blocks == 0 { change() }
+    for snapshot in snapshots {
+      let own = try draft.write(snapshot) {
+        read += 1
+        if read == blocks { change() }
+      }
+      digests.merge(own) { $1 }
+    }
+    #expect(read > 60)
+    for (rank, snapshot) in snapshots.enumerated() {
+      digests.merge(try draft.sharedDigests(snapshot, rank: rank)) { $1 }
+    }
+    try draft.commit(digests)
+    try CheckpointStore.verify(draft.path)
+    let expected = FloatBuffer(count: layout.elementCount)
+    let found = FloatBuffer(count: layout.elementCount)
+    for vector in CheckpointVector.allCases {
+      CheckpointFixture.fill(expected.view, vector, step: 30, layout: layout)
+      try Checkpoint(path: draft.path).load(
+        vector, layout: layout, into: FlatPart(start: 0, values: found.view))
+      #expect(found.view.array == expected.view.array)
+    }
+  }
+
+  /// What the disk does not hold as it was written does not become a checkpoint.
+  @Test func writtenBytesAreReadBack() throws {
+    let draft = CheckpointDraft(
+      checkpoints: fixture.checkpoints, layout: layout,
+      state: CheckpointFixture.state(step: 10, layout: layout))
+    let state = VectorState(layout, step: 10)
+    defer { withExtendedLifetime(state) {} }
+    let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)
+    try draft.create()
+    let file = fixture.checkpoints + "/.step-00000010.partial/model.safetensors"
+    var calls = 0
+    #expect {
+      _ = try draft.write(snapshot) {
+        calls += 1
+        // After both files are written and durable, before the first is read back.
+        if calls == 3 { try? file.changeFile { $0[$0.count - 5] ^= 1 } }
+      }
+    } throws: { "\($0)".contains("reads back other bytes than were written") }
   }
 }

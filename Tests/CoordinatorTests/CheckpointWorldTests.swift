@@ -100,25 +100,18 @@ private struct SlicePart {
   init(layout: ParameterLayout, rank: Int, size: Int) {
     self.layout = layout
     let half = layout.elementCount / 2
-    ranges = [0..<half, half..<layout.elementCount].map { part in
-      part.lowerBound + part.count * rank / size..<part.lowerBound + part.count * (rank + 1) / size
+    ranges = [0..<half, half..<layout.elementCount].map {
+      $0.lowerBound + $0.count * rank / size..<$0.lowerBound + $0.count * (rank + 1) / size
     }
   }
 
   func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CoordinatorError)
     -> String
   {
-    let parameters = FloatBuffer(count: layout.elementCount)
-    let first = FloatBuffer(count: layout.elementCount)
-    let second = FloatBuffer(count: layout.elementCount)
-    CheckpointFixture.fill(parameters.view, .parameters, step: step, layout: layout)
-    CheckpointFixture.fill(first.view, .firstMoments, step: step, layout: layout)
-    CheckpointFixture.fill(second.view, .secondMoments, step: step, layout: layout)
-    func parts(_ view: FloatView) -> [FlatPart] {
-      ranges.map { FlatPart(start: $0.lowerBound, values: view[$0]) }
-    }
+    let state = VectorState(layout, step: step)
+    defer { withExtendedLifetime(state) {} }
     return try writer.write(
       world, state: CheckpointFixture.state(step: step, worldSize: world.size, layout: layout),
-      parameters: parts(parameters.view), firstMoments: parts(first.view), secondMoments: parts(second.view))
+      parts: state.parts(ranges))
   }
 }

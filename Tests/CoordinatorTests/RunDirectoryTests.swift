@@ -81,6 +81,32 @@ struct RunDirectoryTests {
     #expect(try RunDirectory(path: folder.path).previous?.attempt == 1)
   }
 
+  /// A job that was killed leaves `running`, and nobody who holds the run.
+  @Test func aKilledJobIsTold() throws {
+    #expect(try RunDirectory.summary(folder.path) == nil)
+    do {
+      let run = try RunDirectory(path: folder.path)
+      try run.begin()
+      let wasLost = run.wasLost
+      #expect(!wasLost)
+      #expect(try RunDirectory.summary(folder.path)?.hasPrefix("running (host ") == true)
+      try run.record(.running, step: 30)
+    }
+    let line = try RunDirectory.summary(folder.path)
+    #expect(line?.hasPrefix("its last job ended without a word after step 30 or later") == true)
+    do {
+      // Who looks does not keep the next job out.
+      let run = try RunDirectory(path: folder.path)
+      let wasLost = run.wasLost
+      #expect(wasLost)
+      try run.begin()
+      try run.record(.preempted, step: 40, reason: "SIGUSR1")
+    }
+    #expect(try RunDirectory.summary(folder.path) == "preempted at step 40: SIGUSR1")
+    let wasLost = try RunDirectory(path: folder.path).wasLost
+    #expect(!wasLost)
+  }
+
   @Test func aStartThatDiedEarlyIsNoObstacle() throws {
     do { _ = try RunDirectory(path: folder.path) }
     #expect(try folder.contents() == ["checkpoints", "lock"])

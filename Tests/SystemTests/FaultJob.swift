@@ -9,11 +9,14 @@ final class FaultJob {
   private let mark: String
   let ranks: Int
 
-  /// Starts `bipft-pretrain` with `arguments` on `ranks` ranks; `run` is its run directory.
-  init(_ arguments: [String], run: String, ranks: Int, environment: [String: String] = [:]) throws {
+  /// Starts `bipft-pretrain` with `arguments` on `ranks` ranks; `run` is its run directory, `log` takes its
+  /// output.
+  init(
+    _ arguments: [String], run: String, log: String, ranks: Int, environment: [String: String] = [:]
+  ) throws {
     self.ranks = ranks
     mark = run
-    log = run + "-\(UUID().uuidString).log"
+    self.log = log
     _ = FileManager.default.createFile(atPath: log, contents: nil)
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     process.currentDirectoryURL = Program.package

@@ -11,9 +11,13 @@ final class FaultScene: Sendable {
   static let steps = 240
   static let rounds = max(
     1, ProcessInfo.processInfo.environment["BIPFT_FAULT_ROUNDS"].flatMap { Int($0) } ?? 1)
-  private static let seed =
-    ProcessInfo.processInfo.environment["BIPFT_FAULT_SEED"].flatMap { UInt64($0) }
-    ?? UInt64.random(in: 0..<1_000_000)
+  private static let seed: UInt64 = {
+    let seed =
+      ProcessInfo.processInfo.environment["BIPFT_FAULT_SEED"].flatMap { UInt64($0) }
+      ?? UInt64.random(in: 0..<1_000_000)
+    print("random moments: BIPFT_FAULT_SEED=\(seed) BIPFT_FAULT_ROUNDS=\(rounds)")
+    return seed
+  }()
 
   let tiny: TinyRun
   private let metrics: [String]
@@ -26,7 +30,6 @@ final class FaultScene: Sendable {
   static func get() throws -> FaultScene { try shared.get() }
 
   private init() throws {
-    print("faults: seed \(Self.seed), \(Self.rounds) round(s)")
     tiny = try TinyRun()
     let start = Date()
     let outcome = try Program.pretrain(Self.arguments(tiny, "reference"), ranks: 2)
@@ -70,8 +73,9 @@ final class FaultScene: Sendable {
       }
     }
     return try FaultJob(
-      arguments + settings.flatMap { ["--set", $0] } + more, run: path(name), ranks: ranks,
-      environment: environment)
+      arguments + settings.flatMap { ["--set", $0] } + more, run: path(name),
+      // Not within the run, which may be on a disk that is full.
+      log: path("log-\(UUID().uuidString)"), ranks: ranks, environment: environment)
   }
 
   func path(_ name: String) -> String { tiny.scratch.path(name) }

@@ -22,12 +22,14 @@ import Testing
       try killed("term-launcher-\(round)") { job, _ in job.signalLauncher(SIGTERM) }
     }
 
-    /// Twice in the life of the run something kills its job, at any moment from the start on.
+    /// Twice in the life of the run something kills its job, at any moment from the start on. `state.json` of a killed job
+    /// stays at `running`; whoever looks is told, and the next job notes it.
     private func killed(
       _ name: String, _ strike: (FaultJob, inout TestRandom) -> Void
     ) throws {
       let scene = try FaultScene.get()
       var random = FaultScene.random(name)
+      var lost: Set<Int> = []
       for _ in 0..<2 {
         let ranks = Int.random(in: 2...4, using: &random)
         let job = try scene.start(name, ranks: ranks)
@@ -37,8 +39,18 @@ import Testing
         if Date() >= deadline { strike(job, &random) }
         _ = job.end()
         try scene.expectKept(name, after: job)
+        // Struck before the run began it has no folder.
+        if FileManager.default.fileExists(atPath: scene.path(name)), let state = try scene.state(name),
+          state.status == .running
+        {
+          lost.insert(state.attempt)
+          let list = try Program.bipft(["checkpoint", "list", scene.path(name)])
+          #expect(list.code == 0 && list.output.contains("run: its last job ended without a word"), "\(list)")
+        }
       }
       try scene.expectSameEnd(name, ranks: Int.random(in: 1...4, using: &random))
+      let told = try RunHistory(run: scene.path(name)).events().filter { $0.event == .lost }
+      #expect(told.map(\.attempt) == lost.sorted())
       try scene.remove(name)
     }
   }

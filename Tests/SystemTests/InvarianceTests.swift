@@ -1,3 +1,4 @@
+import Coordinator
 import Foundation
 import Testing
 import Training
@@ -136,53 +137,106 @@ import Training
 
   // MARK: Stops
 
-  /// Starts a run, stops it with SIGUSR1 once its metrics hold `lines` lines more, and waits for its end.
-  private func runUntil(
-    _ lines: Int, _ tiny: TinyRun, _ name: String, ranks: Int, _ more: [String]
-  ) throws -> Int32 {
-    let metrics = tiny.scratch.path(name + "/metrics.jsonl")
-    func count() -> Int {
-      FileManager.default.contents(atPath: metrics)?.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
-        ?? 0
-    }
-    let before = count()
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments =
-      ["mpirun", "-n", "\(ranks)", "--timeout", "100"]
-      + [Program.folder.appendingPathComponent("bipft-pretrain").path] + tiny.arguments(name, more)
-    process.environment = ProcessInfo.processInfo.environment.merging(Program.mpiEnvironment) { $1 }
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = FileHandle.nullDevice
-    process.standardError = FileHandle.nullDevice
-    // A child inherits the blocked signals of the thread that starts it, and those of the test runner block SIGUSR1.
-    var (none, blocked) = (sigset_t(), sigset_t())
-    sigemptyset(&none)
-    pthread_sigmask(SIG_SETMASK, &none, &blocked)
-    defer { pthread_sigmask(SIG_SETMASK, &blocked, nil) }
-    try process.run()
-    while process.isRunning && count() < before + lines { usleep(5000) }
-    kill(process.processIdentifier, SIGUSR1)
-    process.waitUntilExit()
-    return process.terminationStatus
+  /// Part of a run: a job that is stopped in its step `stop`, or goes to the end.
+  private struct Part {
+    let ranks: Int
+    var settings: [String] = []
+    var stop: Int?
   }
 
-  @Test(.timeLimit(.minutes(2)), arguments: ["sharded", "replicated"])
-  func stoppedRunsGoOnWithOtherRanks(synchronisation: String) throws {
-    let tiny = try TinyRun()
-    // Long enough that a signal comes before the end. Where the stops fall is chance, what comes out is not.
-    let steps = 80
-    func settings(_ more: [String]) -> [String] { Self.settings(["training.steps=\(steps)"] + more) }
-    let whole = try Program.pretrain(tiny.arguments("whole", settings([])), ranks: 2)
-    #expect(whole.code == 0, "\(whole.errors)")
-    let more = settings(["synchronisation=\(synchronisation)"])
-    for ranks in [8, 3] {
-      let code = try runUntil(Int.random(in: 2...15), tiny, "cut", ranks: ranks, more)
-      #expect(code == 75, "\(ranks) ranks")
+  /// Does a run in parts, and expects what the run `whole` came to.
+  private func expectSameEnd(
+    _ tiny: TinyRun, _ name: String, as whole: (metrics: [String], weights: Data), _ parts: [Part],
+    _ more: [String] = [], location: SourceLocation = #_sourceLocation
+  ) throws {
+    let label = parts.map { "\($0.ranks) ranks \($0.settings) to \($0.stop ?? Self.stopSteps)" }
+    for (index, part) in parts.enumerated() {
+      // Any rank may be told.
+      let stop = part.stop.map { ["BIPFT_TEST_FAULTS": "stop:\($0 % part.ranks):\($0)"] } ?? [:]
+      let result = try Program.pretrain(
+        tiny.arguments(name, Self.settings(["training.steps=\(Self.stopSteps)"] + more + part.settings)),
+        ranks: part.ranks, environment: stop)
+      try #require(
+        result.code == (part.stop == nil ? 0 : 75), "\(label): \(result.errors)", sourceLocation: location)
+      #expect(result.errors.contains("going on from") == (index > 0), sourceLocation: location)
+      let state = try RunDirectory.identify(tiny.scratch.path(name))
+      #expect(state?.step == part.stop ?? Self.stopSteps, "\(label)", sourceLocation: location)
     }
-    let last = try Program.pretrain(tiny.arguments("cut", more), ranks: 8)
-    #expect(last.code == 0 && last.errors.contains("going on from"), "\(last.errors)")
-    #expect(try tiny.metrics("cut") == tiny.metrics("whole"))
-    #expect(try tiny.weights("cut", step: steps) == tiny.weights("whole", step: steps))
+    #expect(try tiny.metrics(name) == whole.metrics, "\(label)", sourceLocation: location)
+    #expect(
+      try tiny.weights(name, step: Self.stopSteps) == whole.weights, "\(label)", sourceLocation: location)
+    let audit = try Program.bipft(["schedule", "--audit", tiny.scratch.path(name)])
+    #expect(audit.code == 0, "\(label): \(audit.output)", sourceLocation: location)
+  }
+
+  /// More than two epochs.
+  private static let stopSteps = 30
+
+  private func wholeRun(
+    _ tiny: TinyRun, _ more: [String] = []
+  ) throws -> (metrics: [String], weights: Data) {
+    let result = try Program.pretrain(
+      tiny.arguments("whole", Self.settings(["training.steps=\(Self.stopSteps)"] + more)), ranks: 2)
+    try #require(result.code == 0, "\(result.errors)")
+    return (try tiny.metrics("whole"), try tiny.weights("whole", step: Self.stopSteps))
+  }
+
+  /// `count` different steps of the run but its last, in order; random, of a printed seed (see `FaultScene`).
+  private func moments(_ count: Int, _ name: String) -> [Int] {
+    var random = FaultScene.random(name)
+    return (1..<Self.stopSteps).shuffled(using: &random).prefix(count).sorted()
+  }
+
+  @Test(.timeLimit(.minutes(2)), arguments: Synchronisation.allCases)
+  func stoppedRunsGoOnWithOtherRanks(synchronisation: Synchronisation) throws {
+    let tiny = try TinyRun()
+    let whole = try wholeRun(tiny)
+    for round in 0..<2 {
+      let name = "cut-\(synchronisation)-\(round)"
+      let stops = moments(2, name)
+      try expectSameEnd(
+        tiny, name, as: whole,
+        [Part(ranks: 8, stop: stops[0]), Part(ranks: 3, stop: stops[1]), Part(ranks: 8)],
+        ["synchronisation=\(synchronisation)"])
+    }
+  }
+
+  /// What a rank keeps is no part of a run: it may change at any stop.
+  @Test(.timeLimit(.minutes(2))) func stoppedRunsGoOnWithOtherSynchronisation() throws {
+    let tiny = try TinyRun()
+    let stops = moments(3, "switch")
+    let (sharded, replicated) = (["synchronisation=sharded"], ["synchronisation=replicated"])
+    try expectSameEnd(
+      tiny, "switch", as: try wholeRun(tiny),
+      [
+        Part(ranks: 3, settings: sharded, stop: stops[0]),
+        Part(ranks: 3, settings: replicated, stop: stops[1]),
+        Part(ranks: 5, settings: sharded, stop: stops[2]), Part(ranks: 2, settings: replicated),
+      ])
+  }
+
+  /// With the last samples of an epoch done and none of the next.
+  @Test(.timeLimit(.minutes(2))) func stoppedExactlyAtAnEpochsEnd() throws {
+    let tiny = try TinyRun()
+    let epoch = try plan(tiny, ranks: 1, []).stepsPerEpoch
+    #expect(epoch > 1 && 2 * epoch < Self.stopSteps)
+    try expectSameEnd(
+      tiny, "epoch", as: try wholeRun(tiny),
+      [Part(ranks: 4, stop: epoch), Part(ranks: 3, stop: 2 * epoch), Part(ranks: 8)])
+  }
+
+  /// The rounding of backward products is drawn from what the run is, not from who does it.
+  @Test(.timeLimit(.minutes(2))) func stoppedRunsWithRoundedProductsGoOn() throws {
+    let tiny = try TinyRun()
+    let more = ["training.backward_precision=int8"]
+    let stops = moments(2, "rounded")
+    let whole = try wholeRun(tiny, more)
+    try expectSameEnd(
+      tiny, "rounded", as: whole,
+      [Part(ranks: 4, stop: stops[0]), Part(ranks: 1, stop: stops[1]), Part(ranks: 3)], more)
+    let wide = try Program.pretrain(
+      tiny.arguments("wide", Self.settings(["training.steps=\(Self.stopSteps)"])), ranks: 2)
+    #expect(wide.code == 0, "\(wide.errors)")
+    #expect(try tiny.weights("wide", step: Self.stopSteps) != whole.weights)
   }
 }

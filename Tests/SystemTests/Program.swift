@@ -39,6 +39,15 @@ enum Program {
     "OMPI_MCA_rmaps_base_oversubscribe": "1", "OPENBLAS_NUM_THREADS": "1",
   ]
 
+  /// Whether small file systems can be mounted here; in many containers not even root may.
+  static let canMount: Bool = {
+    guard geteuid() == 0, let scratch = try? Scratch(),
+      let mounted = try? run("/bin/mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", scratch.folder])
+    else { return false }
+    if mounted.code == 0 { _ = try? run("/bin/umount", [scratch.folder]) }
+    return mounted.code == 0
+  }()
+
   static func run(
     _ program: String, _ arguments: [String], environment: [String: String] = [:]
   ) throws -> Outcome {

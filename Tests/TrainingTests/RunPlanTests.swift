@@ -50,7 +50,8 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
         #expect(memory.activations > 0 && memory.packed > 0 && memory.teacher == 0)
         #expect(memory.state == 3 * buffer + memory.packed)
         let passing = memory.gradients + memory.exchange + memory.checkpoint + memory.activations
-        #expect(memory.checkpoint == 3 * buffer && memory.total == memory.state + passing)
+        #expect(memory.checkpoint == 3 * buffer && memory.checkpointCopy == 3 * buffer)
+        #expect(memory.total == memory.state + passing)
       }
     }
     let distilled = try RunPlan(
@@ -73,6 +74,9 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
     #expect(Double(sharded.memory.state) < 0.6 * Double(sharded.replicatedMemory.state))
     #expect(sharded.memory.total < sharded.replicatedMemory.total)
     // All ranks together, and each.
+    #expect(sharded.memory.checkpoint == 4 << 20)
+    // A rank's half, as even as chunks allow.
+    #expect(abs(Double(sharded.memory.checkpointCopy) / (6 * 110_215_000) - 1) < 0.05)
     #expect(Double(sharded.traffic.total) < 0.65 * Double(sharded.allReduceBytes))
     #expect(Double(sharded.mostSent) < 0.65 * Double(sharded.allReduceBytes) / 2)
     let narrow = try plan(["gradient_format=bfloat16"])
