@@ -5,14 +5,13 @@ import Kernels
 
 /// A brief look at what one core of this machine does with the model of a run, in the processor time of the calling thread.
 ///
-/// The layers of a model are alike: models of one and of two layers are measured, with at most 8 sequences, and the rest is
-/// laid on top. A teacher counts with its products in float32.
+/// The layers of a model are alike: models of one and of two layers are measured, with one slice of a micro-batch, and the rest is
+/// laid on top. A teacher counts with its products.
 public struct CoreMeasurement: Sendable {
   public let speed: CoreSpeed
   /// Seconds that it took.
   public let seconds: Double
 
-  private static let mostSequences = 8
   private static let mostLayers = 2
 
   /// Measures on the calling thread, before `startThreads`.
@@ -61,7 +60,7 @@ public struct CoreMeasurement: Sendable {
       few.layers = layers
       layout = ParameterLayout(few)
       packed = PackedLayout(layout)
-      let sequences = min(configuration.training.microBatch, CoreMeasurement.mostSequences)
+      let sequences = configuration.sliceSequences
       let length = configuration.data.sequenceLength
       batch = StepBenchmark(
         model: few, lanes: 1, microBatch: sequences, length: length,
@@ -97,11 +96,12 @@ public struct CoreMeasurement: Sendable {
       guard configuration.teacher != nil else { return 0 }
       let (rows, size, length) = (tokens, model.hiddenSize, batch.length)
       let input = MatrixView(first.view[0..<rows * size], rows: rows, columns: size)
-      let weight = MatrixView(parameters.view[0..<size * size], rows: size, columns: size)
-      let output = FloatBuffer(count: rows * size)
-      let product = fastest {
-        denseProductSerial(
-          .plain(input), .plain(weight), into: MatrixView(output.view, rows: rows, columns: size))
+      var arena = Arena()
+      let weight = Bfloat16Matrix(rows: size, columns: size, in: &arena)
+      weight.pack(MatrixView(parameters.view[0..<size * size], rows: size, columns: size))
+      let output = MatrixView(arena.floats(rows * size), rows: rows, columns: size)
+      let product = withExtendedLifetime(arena) {
+        fastest { bfloat16Product(input, weight, bias: nil, into: output) }
       }
       let perToken = 4 * size * size + 2 * size * model.intermediateSize + 2 * length * size
       return product * Double(model.layers * perToken) / Double(size * size)
@@ -120,7 +120,7 @@ public struct CoreMeasurement: Sendable {
             parameters.view, gradients: gradients.view, firstMoments: first.view, secondMoments: second.view,
             decay: 0.01)
           network.sumPieces(packed.pieces.indices, of: parameters.view, into: sums.view.bytes)
-          network.packSigns(of: all, parameters.view, sums: sums.view.bytes)
+          network.packSigns(of: [all], parameters.view, sums: sums.view.bytes)
         }
     }
 

@@ -365,7 +365,7 @@ struct PretrainingRun: ~Copyable {
       configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory,
       values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
     let parts = CheckpointVector.allCases.flatMap { vector in
-      parts(of: vector, optimizer.slice).map { (vector: vector, part: $0) }
+      self.parts(of: vector, optimizer.slice).map { (vector: vector, part: $0) }
     }
     return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout).begin(
       world, state: state, parts: parts, durable: durable, afterCommit: afterCommit,
