@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Training speed of bipft against PyTorch at BERT-base size on the same cores, one after the other:
+# Training speed of bipft against PyTorch at BERT-base size on the same cores, taking turns:
 #   scripts/compare_speed.sh [python]      (a Python with torch, numpy and safetensors)
-# THREADS=2 and STEPS=2 can be set. Prints each measurement as JSON, then the ratios.
+# THREADS=2, STEPS=2 and ROUNDS=3 can be set. Prints each measurement as JSON, then the medians of the rounds' ratios.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-python3}
 threads=${THREADS:-2}
 steps=${STEPS:-2}
+rounds=${ROUNDS:-3}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 bipft=.build/release/bipft
@@ -16,20 +17,29 @@ export OMP_NUM_THREADS=$threads
 "$python" scripts/pytorch/speed.py --write-teacher "$work/teacher.safetensors"
 ours() { "$bipft" bench step --threads "$threads" --steps "$steps" --precision int8 --json "$@"; }
 theirs() { "$python" scripts/pytorch/speed.py --threads "$threads" --steps "$steps" "$@"; }
-ours | tee "$work/ours"
-theirs --precision float32 | tee "$work/float32"
-theirs --precision bfloat16 | tee "$work/bfloat16"
-ours --teacher "$work/teacher.safetensors" | tee "$work/ours-teacher"
-theirs --precision float32 --teacher | tee "$work/float32-teacher"
-theirs --precision bfloat16 --teacher | tee "$work/bfloat16-teacher"
+for ((round = 1; round <= rounds; round++)); do
+  ours | tee -a "$work/ours"
+  theirs --precision float32 | tee -a "$work/float32"
+  theirs --precision bfloat16 | tee -a "$work/bfloat16"
+  ours --teacher "$work/teacher.safetensors" | tee -a "$work/ours-teacher"
+  theirs --precision float32 --teacher | tee -a "$work/float32-teacher"
+  theirs --precision bfloat16 --teacher | tee -a "$work/bfloat16-teacher"
+done
+# A rank that has one micro-batch of 8 of the step's two.
+"$bipft" bench step --threads "$threads" --steps 1 --lanes 1 --precision int8 --json | tee "$work/one-lane"
 
 "$python" - "$work" <<'END'
-import json, sys
-read = lambda name: json.load(open(f'{sys.argv[1]}/{name}'))
+import json, statistics, sys
+read = lambda name: [json.loads(line) for line in open(f'{sys.argv[1]}/{name}')]
+one_lane = read('one-lane')[0]['peak_rss_mib']
 for suffix, title in (('', 'without teacher'), ('-teacher', 'with teacher')):
     own = read('ours' + suffix)
     for name in ('float32', 'bfloat16'):
         other = read(name + suffix)
-        print(f"{title}: {own['tokens_per_s'] / other['tokens_per_s']:.2f} times PyTorch {name}, "
-              f"{own['peak_rss_mib'] / other['peak_rss_mib']:.2f} of its memory")
+        ratios = [a['tokens_per_s'] / b['tokens_per_s'] for a, b in zip(own, other)]
+        memory = statistics.median(b['peak_rss_mib'] for b in other)
+        print(f"{title}: {statistics.median(ratios):.2f} times PyTorch {name} "
+              f"({min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} rounds), "
+              f"{own[0]['peak_rss_mib'] / memory:.2f} of its memory"
+              + (f', a rank with one micro-batch {one_lane / memory:.2f}' if not suffix else ''))
 END

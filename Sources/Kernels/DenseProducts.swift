@@ -42,8 +42,9 @@ public enum Operand {
   }
 }
 
-/// Rows or columns of the result that one BLAS call computes: fixed, so that the bits do not depend on the threads.
-private let densePanel = 256
+/// Rows or columns of a side of the result that one BLAS call computes: given by the shape, so that the bits do not depend on
+/// the threads. Few enough to share a layer's width out, many enough where the side is a vocabulary.
+private func densePanel(_ side: Int) -> Int { side < 4096 ? 192 : 512 }
 
 /// out = factor·(A B), or added to out, in float32 with OpenBLAS on the calling thread alone.
 ///
@@ -68,11 +69,11 @@ public func denseProduct(
   _ a: Operand, _ b: Operand, factor: Float = 1, accumulate: Bool = false, into out: MatrixView
 ) {
   if out.rows >= out.columns {
-    parallelPanels(out.rows, densePanel) { range, _ in
+    parallelPanels(out.rows, densePanel(out.rows)) { range, _ in
       denseProductSerial(a.rows(range), b, factor: factor, accumulate: accumulate, into: out[rows: range])
     }
   } else {
-    parallelPanels(out.columns, densePanel) { range, _ in
+    parallelPanels(out.columns, densePanel(out.columns)) { range, _ in
       denseProductSerial(
         a, b.columns(range), factor: factor, accumulate: accumulate, into: out[columns: range])
     }
