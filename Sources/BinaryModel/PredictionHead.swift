@@ -23,8 +23,13 @@ struct PredictionHead {
   /// block: the loss of each row of logits, and its likeliest word.
   let rowLosses: UnsafeMutablePointer<Double>
   let likeliest: UnsafeMutablePointer<Int>
+  /// Where gradients are rounded: the decoder's backward in bfloat16.
+  let decoderBackward: Bfloat16Backward?
 
-  init(_ places: ModelPlaces, configuration c: ModelConfiguration, rows: Int, in arena: inout Arena) {
+  init(
+    _ places: ModelPlaces, configuration c: ModelConfiguration, rows: Int, precision: BackwardPrecision,
+    in arena: inout Arena
+  ) {
     self.places = places
     hidden = c.hiddenSize
     vocabularySize = c.vocabularySize
@@ -37,6 +42,11 @@ struct PredictionHead {
     tokens = arena.elements(rows, of: Int.self)
     rowLosses = arena.elements(min(rows, Self.block), of: Double.self)
     likeliest = arena.elements(min(rows, Self.block), of: Int.self)
+    decoderBackward =
+      precision == .float32
+      ? nil
+      : Bfloat16Backward(
+        rows: min(rows, Self.block), outputs: c.vocabularySize, inputs: c.hiddenSize, in: &arena)
   }
 
   private func matrix(_ view: FloatView, _ rows: Range<Int>) -> MatrixView {
@@ -107,16 +117,26 @@ struct PredictionHead {
       }
       if let gradients {
         logits.addColumnSums(to: gradients[places.predictionBias])
-        denseProduct(
-          .transposed(logits), .plain(matrix(transformed, rows)), accumulate: true,
-          into: embeddings(gradients))
-        denseProduct(.plain(logits), .plain(embeddings(parameters)), into: matrix(gradient, rows))
+        backwardDecoder(logits, rows, parameters: parameters, gradients: gradients)
       }
     }
     if let gradients, let dx {
       backward(count: count, parameters: parameters, gradients: gradients, addingTo: dx)
     }
     return sums
+  }
+
+  /// From the gradient of some tokens' logits to those of E (added to) and of their transform (written).
+  private func backwardDecoder(
+    _ d: MatrixView, _ rows: Range<Int>, parameters: FloatView, gradients: FloatView
+  ) {
+    let (x, dx) = (matrix(transformed, rows), matrix(gradient, rows))
+    if let decoderBackward {
+      decoderBackward.run(d, x: x, w: embeddings(parameters), dw: embeddings(gradients), dx: dx)
+    } else {
+      denseProduct(.transposed(d), .plain(x), accumulate: true, into: embeddings(gradients))
+      denseProduct(.plain(d), .plain(embeddings(parameters)), into: dx)
+    }
   }
 
   private func backward(count: Int, parameters: FloatView, gradients: FloatView, addingTo dx: MatrixView) {

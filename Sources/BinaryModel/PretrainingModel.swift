@@ -75,7 +75,8 @@ public struct PretrainingModel: ~Copyable {
     self.layers = layers
     self.hidden = hidden
     pooler = Pooler(places, sequences: sequences, length: length, hidden: size, in: &arena)
-    predictionHead = PredictionHead(places, configuration: c, rows: rows, in: &arena)
+    predictionHead = PredictionHead(
+      places, configuration: c, rows: rows, precision: backwardPrecision, in: &arena)
     sequenceHead = SequenceHead(places, sequences: sequences, in: &arena)
     scratch = LayerScratch(
       c, sequences: sequences, length: length, slices: slices, precision: backwardPrecision, seed: seed,

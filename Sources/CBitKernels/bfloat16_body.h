@@ -85,6 +85,18 @@ static void bfloat16_right(const float *w, size_t rows, size_t columns, size_t l
     }
 }
 
+// The columns of x from `first` (up to 48 of them, below `last`) as one panel of a right operand, summed over the rows.
+static void bfloat16_right_columns(const float *x, size_t rows, size_t ld, size_t first, size_t last, uint32_t *packed) {
+  for (size_t i = 0; i < rows; i += 2)
+    for (size_t v = 0; v < PANEL_VECTORS; v++) {
+      size_t c = first + v * LANES, n = c >= last ? 0 : lanes_at(c, last);
+      vu even = round_upper(load_part(x + i * ld + c, n));
+      vu odd = i + 1 < rows ? round_upper(load_part(x + (i + 1) * ld + c, n)) : (vu){0};
+      vu words = pair_up(even, odd);
+      memcpy(packed + i / 2 * PANEL_COLUMNS + v * LANES, &words, sizeof words);
+    }
+}
+
 // The 48 columns from `first` of a bit matrix as +-1.
 static void bfloat16_signs(const uint64_t *bits, size_t rows, size_t words, size_t first, uint32_t *expanded) {
   for (size_t k = 0; k * 2 < rows; k++)

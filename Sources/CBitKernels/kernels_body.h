@@ -5,6 +5,7 @@
 #include "product_body.h"
 #include "packing_body.h"
 #include "elementwise_body.h"
+#include "gradient_sum_body.h"
 #include COUNTS
 #include "rounded_body.h"
 #include "bfloat16_body.h"
@@ -25,6 +26,7 @@ const bk_kernels TABLE = {
     .bfloat16_rows = bfloat16_rows,
     .bfloat16_columns = bfloat16_columns,
     .bfloat16_right = bfloat16_right,
+    .bfloat16_right_columns = bfloat16_right_columns,
     .bfloat16_signs = bfloat16_signs,
     .bfloat16_product = bfloat16_product,
     .bfloat16_linear = bfloat16_linear,
@@ -43,6 +45,10 @@ const bk_kernels TABLE = {
     .tanh = tanh_,
     .tanh_backward = tanh_backward,
     .squared_difference = squared_difference,
+    .add_vectors = add_vectors,
+    .round_vector = round_vector,
+    .narrow_vector = narrow_vector,
+    .widen_vector = widen_vector,
     .dropout_bits = dropout_bits,
     .dropout_apply = dropout_apply,
     .normalise = normalise,

@@ -183,8 +183,7 @@ public struct TreeReduction: ~Copyable {
         let isTotal = if case .result = addition.sum { true } else { false }
         addVectors(
           pointer(addition.left), pointer(addition.right), count: count,
-          rounding: isTotal ? .float32 : format,
-          into: pointer(addition.sum))
+          rounds: !isTotal && format == .bfloat16, into: pointer(addition.sum))
       }
       first += count
     }

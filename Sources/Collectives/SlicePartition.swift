@@ -1,7 +1,7 @@
 /// How a flat vector of `count` elements is shared among the owners of a world of `size` ranks.
 ///
-/// The vector is cut into fixed chunks of 65,536 elements (the last may be shorter), and these into buckets of 16 chunks,
-/// whatever the world size. The ranks share each bucket in runs of whole chunks, as even as possible; from bucket to bucket
+/// The vector is cut into fixed chunks of 65,536 elements (the last may be shorter), whatever the world size, and these into
+/// buckets of 16 chunks, or of as many as there are ranks, so that each has a part of every bucket. The ranks share each bucket in runs of whole chunks, as even as possible; from bucket to bucket
 /// they take turns, so that who has a chunk more, or a run at the edge of a tensor, changes. A rank's slice is what it owns
 /// of all buckets. So it has about 1/W of every large tensor, however that travels, and about 1/W of whatever part of
 /// the vector is on its way at a time.
@@ -11,8 +11,8 @@
 public struct SlicePartition: Equatable, Sendable {
   /// Elements of a chunk.
   public static let chunkSize = 65_536
-  /// Elements of a bucket.
-  public static let bucketSize = 16 * chunkSize
+  /// Chunks of a bucket, at least.
+  public static let fewestChunks = 16
 
   public let count: Int
   public let size: Int
@@ -25,12 +25,15 @@ public struct SlicePartition: Equatable, Sendable {
 
   public var chunkCount: Int { (count + Self.chunkSize - 1) / Self.chunkSize }
 
-  public var bucketCount: Int { (count + Self.bucketSize - 1) / Self.bucketSize }
+  /// Elements of a bucket.
+  public var bucketSize: Int { max(Self.fewestChunks, size) * Self.chunkSize }
+
+  public var bucketCount: Int { (count + bucketSize - 1) / bucketSize }
 
   /// The elements of a bucket.
   public func elements(ofBucket bucket: Int) -> Range<Int> {
     precondition(bucket >= 0 && bucket < bucketCount, "bucket \(bucket) of \(bucketCount)")
-    return bucket * Self.bucketSize..<min((bucket + 1) * Self.bucketSize, count)
+    return bucket * bucketSize..<min((bucket + 1) * bucketSize, count)
   }
 
   /// The elements that `rank` owns in a bucket, perhaps none.

@@ -128,7 +128,8 @@ public struct LaneAdditions {
       if let leaf { roundVector(leaf.base + first, count: panel.count) }
       for sum in sums {
         let left = sum.left.base + first
-        addVectors(left, sum.right.base + first, count: panel.count, rounding: sum.format, into: left)
+        addVectors(
+          left, sum.right.base + first, count: panel.count, rounds: sum.format == .bfloat16, into: left)
       }
     }
   }

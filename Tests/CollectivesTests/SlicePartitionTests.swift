@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct SlicePartitionTests {
   static let chunk = SlicePartition.chunkSize
-  static let bucket = SlicePartition.bucketSize
+  static let bucket = SlicePartition.fewestChunks * SlicePartition.chunkSize
 
   @Test(arguments: [0, 1, chunk - 1, chunk, chunk + 1, 5 * chunk, bucket, 3 * bucket + 17, 40 * bucket - 17])
   func slicesTileTheVectorInWholeChunks(count: Int) {
@@ -28,7 +28,8 @@ import Testing
   @Test func everyPartIsSharedEvenly() {
     let buckets = 24
     for size in 1...64 {
-      let partition = SlicePartition(count: buckets * Self.bucket, size: size)
+      let bucket = max(SlicePartition.fewestChunks, size) * Self.chunk
+      let partition = SlicePartition(count: buckets * bucket, size: size)
       func chunks(_ part: Range<Int>) -> [Int] {
         partition.slices.map { slice in
           slice.reduce(0) { $0 + $1.clamped(to: part).count } / Self.chunk
@@ -37,14 +38,15 @@ import Testing
       let whole = chunks(0..<partition.count)
       #expect(whole.max()! - whole.min()! <= 1, "\(size) ranks")
       for first in stride(from: 0, to: buckets - 4, by: 3) {
-        let part = chunks(first * Self.bucket..<(first + 4) * Self.bucket)
+        let part = chunks(first * bucket..<(first + 4) * bucket)
         #expect(part.max()! - part.min()! <= 1, "\(size) ranks, buckets from \(first) on")
       }
     }
   }
 
   @Test(arguments: 1...20) func bucketsMakeTheSlices(size: Int) {
-    let partition = SlicePartition(count: Self.bucket + 3 * Self.chunk + 5, size: size)
+    let bucket = max(SlicePartition.fewestChunks, size) * Self.chunk
+    let partition = SlicePartition(count: bucket + 3 * Self.chunk + 5, size: size)
     #expect(partition.buckets.count == 2)
     for (rank, slice) in partition.slices.enumerated() {
       let own = partition.buckets.flatMap { $0[rank] }

@@ -208,7 +208,7 @@ import Testing
   @Test func reductionOfManyBuckets() throws {
     try inWorld { world in
       // One lane a rank, three buckets, the last one short.
-      let count = 2 * SlicePartition.bucketSize + 123
+      let count = 2 * SlicePartition.fewestChunks * SlicePartition.chunkSize + 123
       let even = SlicePartition(count: count, size: world.size).buckets
       try Self.checkReduction(in: world, laneCount: world.size, buckets: even, inPlace: false)
       var lopsided = [Range<Int>](repeating: 0..<0, count: world.size)
@@ -224,7 +224,7 @@ import Testing
     try inWorld { world in
       let (rank, size) = (world.rank, world.size)
       let tree = LaneTree(laneCount: size + more)
-      let count = 2 * SlicePartition.bucketSize + 77
+      let count = 2 * SlicePartition.fewestChunks * SlicePartition.chunkSize + 77
       let partition = SlicePartition(count: count, size: size)
       let lanes = tree.lanes(of: rank, size: size)
       let slice = partition.slice(of: rank).flatMap { Array($0) }
@@ -254,7 +254,10 @@ import Testing
           let total = accumulator.nodes[0].view
           early.begin(accumulator, into: total)
           var end = count
-          for start in [count - 5, SlicePartition.bucketSize + 1, SlicePartition.bucketSize, 3, 0] {
+          for start in [
+            count - 5, SlicePartition.fewestChunks * SlicePartition.chunkSize + 1,
+            SlicePartition.fewestChunks * SlicePartition.chunkSize, 3, 0,
+          ] {
             fill(view, lane: lanes.upperBound - 1, start..<end)
             early.complete(from: start)
             end = start
@@ -369,7 +372,8 @@ import Testing
       // Shared with a rank that does not exist: MPI refuses its messages.
       let (rank, size) = (world.rank, world.size + 1)
       let tree = LaneTree(laneCount: size)
-      let partition = SlicePartition(count: SlicePartition.bucketSize, size: size)
+      let partition = SlicePartition(
+        count: SlicePartition.fewestChunks * SlicePartition.chunkSize, size: size)
       let early = GradientExchange(
         TreeReduction(tree: tree, size: size, buckets: partition.buckets, rank: rank), partition: partition)
       var accumulator = TreeAccumulator(

@@ -84,6 +84,8 @@ typedef struct {
   void (*bfloat16_columns)(const float *x, size_t rows, size_t ld, size_t first, size_t last, uint32_t *panels);
   // A right operand from the rows of w.
   void (*bfloat16_right)(const float *w, size_t rows, size_t columns, size_t ld, uint32_t *packed);
+  // One panel of a right operand from the columns of x, first ..< last (48 at most).
+  void (*bfloat16_right_columns)(const float *x, size_t rows, size_t ld, size_t first, size_t last, uint32_t *packed);
   // One panel of a right operand from the 48 columns from `first` (a multiple of 16) of a bit matrix, as +-1.
   void (*bfloat16_signs)(const uint64_t *bits, size_t rows, size_t words, size_t first, uint32_t *expanded);
   // out[i*ld + j] = factor * sum, added or written, for the first `columns` of one panel of a right operand.
@@ -118,6 +120,14 @@ typedef struct {
   void (*tanh_backward)(const float *y, size_t count, float *dy);        // dy *= 1 - y^2
   // dx += factor * (x - y), unless dx is NULL; returns the sum of (x - y)^2.
   double (*squared_difference)(const float *x, const float *y, size_t count, float factor, float *dx);
+
+  // ---- gradients between ranks: float32, or bfloat16 held in float32 or in its upper halves ----
+
+  // out = x + y, rounded to bfloat16 (nearest, ties to even; what is not finite stays so) if asked; out may be x or y.
+  void (*add_vectors)(const float *x, const float *y, size_t count, bool rounds, float *out);
+  void (*round_vector)(float *x, size_t count);                          // to bfloat16, in place
+  void (*narrow_vector)(const float *x, size_t count, uint16_t *halves); // of what is bfloat16 already
+  void (*widen_vector)(const uint16_t *halves, size_t count, float *x);  // the reverse
 
   // ---- dropout ----
 
