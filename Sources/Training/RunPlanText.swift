@@ -27,7 +27,7 @@ extension RunPlan {
         "  checkpoint", Self.size(memory.checkpoint),
         "up to \(Self.size(memory.checkpointCopy)) more if writing outlasts a step"
       ),
-      ("  activations", Self.size(memory.activations), "of a micro-batch"),
+      ("  activations", Self.size(memory.activations), "of a slice of a micro-batch"),
     ]
     if memory.teacher > 0 { rows.append(("  teacher", Self.size(memory.teacher), "if of the model's shape")) }
     rows += [
