@@ -77,6 +77,6 @@ let package = Package(
     tests("AllocationTests", ["CAllocationCount", "BinaryModel", "Kernels"]),
     tests("TelemetryTests", ["Telemetry"]),
     tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
-    tests("SystemTests", ["TensorFiles", "Coordinator", "Telemetry", "Training"]),
+    tests("SystemTests", ["TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "Training"]),
   ]
 )

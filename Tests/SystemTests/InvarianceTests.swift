@@ -1,3 +1,4 @@
+import BinaryModel
 import Coordinator
 import Foundation
 import Testing
@@ -80,6 +81,27 @@ import Training
         #expect(run.metrics == expected.metrics, "\(name)")
         #expect(run.weights == expected.weights, "\(name)")
       }
+    }
+  }
+
+  /// A micro-batch of 40 sequences of 32 tokens is computed in two slices, whose gradients are added in their order.
+  @Test(.timeLimit(.minutes(2)), arguments: BackwardPrecision.allCases)
+  func slicesOfAMicroBatchDependOnNothingElse(precision: BackwardPrecision) throws {
+    let tiny = try TinyRun()
+    let settings = [
+      "training.micro_batch=40", "training.global_batch=80", "training.backward_precision=\(precision)",
+    ]
+    let configuration = try RunConfiguration.load(
+      file: tiny.scratch.path("tiny.yaml"), overrides: Self.shape + settings)
+    #expect(configuration.sliceSequences < 40, "a micro-batch is one slice")
+    let expected = try Self.run(tiny, "\(precision)", ranks: 1, settings)
+    for (index, more) in [
+      ["threads=2"], ["threads=2", "overlap_exchange=true"], ["synchronisation=replicated"],
+    ].enumerated() {
+      let name = "\(precision)-\(index)"
+      let run = try Self.run(tiny, name, ranks: 2, settings + more)
+      #expect(run.metrics == expected.metrics, "\(name)")
+      #expect(run.weights == expected.weights, "\(name)")
     }
   }
 
