@@ -98,14 +98,22 @@ while :; do
     setsid mpirun -n "$ranks" --hostfile "$present" --mca plm_rsh_agent "$rsh" -x OPENBLAS_NUM_THREADS \
       $mpirun_options "$program" --config "$config" "$@" </dev/null &
     job=$!
-    # mpirun waits for ever for a host that it cannot reach any more: where the watchdog has ended the run, it gets 15 s.
+    # mpirun waits for ever for a host that it cannot reach any more, even when all ranks are gone. It gets 15 s once the
+    # watchdog has ended the run, or once no rank holds the run's lock any more (and this host has seen that one did).
     (
       trap - USR1 TERM INT EXIT
-      while sleep 5 && kill -0 "$job" 2>/dev/null; do
-        if [ "$(state status)" = hung ] && [ "$(state attempt)" != "$attempt" ]; then
-          sleep 15
-          kill -9 "$job" 2>/dev/null
+      held=""
+      while sleep "${held:-1}" && kill -0 "$job" 2>/dev/null; do
+        [ "$(state attempt)" != "$attempt" ] || continue
+        if [ "$(state status)" != hung ]; then
+          case $("${program%-pretrain}" checkpoint list "$run" 2>/dev/null | tail -n 1) in
+          "run: running"*) held=5 && continue ;;
+          "run: its last job ended without a word"*) [ -n "$held" ] || continue ;;
+          *) continue ;;
+          esac
         fi
+        sleep 15
+        kill -9 "$job" 2>/dev/null
       done
     ) &
     # A trapped signal ends a wait early.

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs over a network between hosts of their own on this machine (hosts.sh), with mpirun and launch.sh over TCP: the same bits as
-# on one host, over slow links too, ranks and hosts that do not fit together, a cable cut under a run, a host gone. About 2 minutes.
+# on one host, over slow links too, ranks and hosts that do not fit together, a cable cut under a run, a host gone, an mpirun
+# that stays. About 3 minutes.
 #
 #   cluster/test/network.sh [FOLDER OF THE PROGRAMS]         # default: .build/release
 #
@@ -173,4 +174,23 @@ await 300 "$what" ended
 wait "$job" || fail "$what"
 grep -q "host n2 does not answer" "$scratch/output" && grep -q "2 ranks on n1" "$scratch/output" || fail "$what"
 [ "$(digest one)" = "$(digest launched)" ] || fail "$what: other weights"
+echo "network: $what: passed"
+
+what="an mpirun that does not end when its ranks are gone is ended, and the run goes on"
+mkdir "$scratch/stuck"
+# Waits for ever after its first run.
+printf '#!/bin/sh\n"%s" "$@"\ncode=$?\n[ -e "%s" ] && exit "$code"\ntouch "%s"\nexec sleep 1000\n' \
+  "$(command -v mpirun)" "$scratch/stuck/once" "$scratch/stuck/once" >"$scratch/stuck/mpirun"
+chmod 755 "$scratch/stuck/mpirun"
+printf 'localhost slots=2\n' >"$scratch/hostfile"
+PATH=$scratch/stuck:$PATH launch stuck-run 120
+await 120 "$what" trained stuck-run 12
+freeze stuck-run "$what"
+# Until launch.sh has seen that the run is held.
+sleep 3
+kill -9 "${frozen[@]}" 2>/dev/null || true
+await 120 "$what" ended
+wait "$job" || fail "$what"
+[ -e "$scratch/stuck/once" ] && grep -q "exit code 137; starting again" "$scratch/output" || fail "$what"
+[ "$(digest one)" = "$(digest stuck-run)" ] || fail "$what: other weights"
 echo "network: $what: passed"
