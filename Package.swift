@@ -8,7 +8,6 @@ let swift: [SwiftSetting] = [
 ]
 let c: [CSetting] = [.treatAllWarnings(as: .error), .enableWarning("all"), .enableWarning("extra")]
 
-let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -36,35 +35,37 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
   ],
   targets: [
     // Libraries of the system.
     .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
     // C of our own.
     .target(name: "CMPI", dependencies: ["COpenMPI"], cSettings: c),
     .target(name: "CBitKernels", cSettings: c),
     .target(name: "CMappedFiles", cSettings: c),
     // Swift, lowest first; each module imports only modules above it in this list.
+    module("DurableFiles", ["COpenSSL"]),
     module("Kernels", ["CBitKernels", "COpenBLAS"]),
     module("Collectives", ["CMPI", "Kernels"]),
     module("TensorFiles", ["CMappedFiles"]),
-    module("Corpora", ["Kernels", "CMappedFiles", crypto]),
+    module("Corpora", ["Kernels", "CMappedFiles", "DurableFiles"]),
     module("BinaryModel", ["Kernels", "TensorFiles"]),
     module(
       "Coordinator",
-      ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", "CMappedFiles", crypto]),
+      ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", "CMappedFiles", "DurableFiles"]),
     module("Telemetry"),
     module(
       "Training",
       [
-        "Kernels", "Collectives", "TensorFiles", "Corpora", "BinaryModel", "Coordinator", "Telemetry", crypto,
-        yams,
+        "Kernels", "Collectives", "TensorFiles", "Corpora", "BinaryModel", "Coordinator", "Telemetry",
+        "DurableFiles", yams,
       ]),
     program("bipft-pretrain", ["Training", "Collectives", arguments]),
     program("bipft", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels", arguments]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
+    tests("DurableFilesTests", ["DurableFiles"]),
     tests("KernelsTests", ["Kernels"]),
     tests("TensorFilesTests", ["TensorFiles"]),
     tests("CorporaTests", ["Corpora", "Kernels"], resources: [.copy("Resources")]),

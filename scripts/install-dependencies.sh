@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the build needs from the system and is missing: Open MPI, OpenBLAS and pkg-config, on Debian and its
+# Installs what the build needs from the system and is missing: Open MPI, OpenBLAS, OpenSSL and pkg-config, on Debian and its
 # relatives with apt. Asks nothing, and says nothing when all is there. As an ordinary user it needs sudo without a
 # password; where that does not work it prints the command for an administrator and exits with 1.
 #
@@ -13,6 +13,7 @@ command -v mpirun >/dev/null || missing+=(openmpi-bin)
 # Without pkg-config the libraries cannot be looked for; installing them again does no harm.
 pkg-config --exists ompi-c 2>/dev/null || missing+=(libopenmpi-dev)
 pkg-config --exists openblas 2>/dev/null || missing+=(libopenblas-dev)
+pkg-config --exists libcrypto 2>/dev/null || missing+=(libssl-dev)
 if [ "${1:-}" = slurm ]; then
   # SLURM's daemons lie in /usr/sbin, which is not on every user's path.
   PATH=$PATH:/usr/sbin:/sbin

@@ -1,5 +1,5 @@
 import BinaryModel
-import Crypto
+import DurableFiles
 import Foundation
 import Kernels
 import TensorFiles
@@ -106,9 +106,9 @@ public struct CheckpointDraft: Sendable {
         }
         touch()
         try file.write(UnsafeRawBufferPointer(bytes), at: block.bytes.lowerBound)
-        hash.update(bufferPointer: UnsafeRawBufferPointer(bytes))
+        hash.update(UnsafeRawBufferPointer(bytes))
       }
-      return hexadecimal(hash.finalize())
+      return hash.finish()
     }
   }
 

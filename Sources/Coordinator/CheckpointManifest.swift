@@ -1,4 +1,4 @@
-import Crypto
+import DurableFiles
 import Foundation
 import TensorFiles
 
@@ -34,7 +34,7 @@ struct CheckpointManifest: Codable, Equatable {
   private var ownDigest: String {
     var copy = self
     copy.digest = ""
-    return hexadecimal(SHA256.hash(data: Data(encodeJSON(copy))))
+    return SHA256.digest(encodeJSON(copy))
   }
 
   /// Reads and checks the manifest itself.

@@ -1,4 +1,4 @@
-import Crypto
+import DurableFiles
 import Foundation
 import TensorFiles
 
@@ -84,8 +84,8 @@ struct FileAccess: ~Copyable {
   /// The SHA-256 of what the file holds in `range`.
   func digest(_ range: Range<Int>) throws(CoordinatorError) -> String {
     var hash = SHA256()
-    try read(range) { hash.update(bufferPointer: $0) }
-    return hexadecimal(hash.finalize())
+    try read(range) { hash.update($0) }
+    return hash.finish()
   }
 }
 

@@ -1,4 +1,3 @@
-import Crypto
 import Foundation
 import TensorFiles
 
@@ -50,10 +49,4 @@ private func summary(of error: any Error) -> String {
     return "key \(place(context)) has a wrong type"
   default: return "damaged or truncated"
   }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
-  let digits = Array("0123456789abcdef".utf8)
-  return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
 }

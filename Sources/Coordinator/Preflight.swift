@@ -1,5 +1,5 @@
 import Collectives
-import Crypto
+import DurableFiles
 import Foundation
 
 /// What a look at all ranks shows before they start: what keeps them from computing the same bits is an error, what costs
@@ -170,7 +170,7 @@ public func digestOfProgram() throws(CoordinatorError) -> String {
   let path = "/proc/self/exe"
   do {
     let bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-    return hexadecimal(SHA256.hash(data: bytes))
+    return bytes.withUnsafeBytes { SHA256.digest($0) }
   } catch {
     throw .unreadable(path: path, problem: "\(error.localizedDescription); is /proc mounted?")
   }

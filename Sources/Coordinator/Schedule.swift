@@ -1,4 +1,4 @@
-import Crypto
+import DurableFiles
 import Foundation
 import Kernels
 import Synchronization
@@ -98,7 +98,7 @@ public struct Schedule: Sendable {
     let text =
       "bipft schedule 1\nseed \(seed)\nglobal batch \(globalBatch)\nmicro-batch \(microBatch)\nwindow \(window)\n"
       + "shards \(shardSampleCounts.map(String.init).joined(separator: " "))\n"
-    return hexadecimal(SHA256.hash(data: Data(text.utf8)))
+    return SHA256.digest(Array(text.utf8))
   }
 
   /// A running hash of the samples that were trained on: SHA-256 of `previous` (empty before the first step) and the
@@ -107,16 +107,16 @@ public struct Schedule: Sendable {
   /// - Cost: one look-up for each sample of the step.
   public func history(after previous: String, step: Int) -> String {
     var hash = SHA256()
-    hash.update(data: Data(previous.utf8))
+    hash.update(Array(previous.utf8))
     for lane in 0..<lanes {
       for index in 0..<microBatch {
         let (epoch, sample) = sample(step: step, lane: lane, index: index)
         withUnsafeBytes(of: (UInt64(epoch).littleEndian, sample.littleEndian)) {
-          hash.update(bufferPointer: $0)
+          hash.update($0)
         }
       }
     }
-    return hexadecimal(hash.finalize())
+    return hash.finish()
   }
 
   private func order(epoch: UInt32) -> EpochOrder {

@@ -1,4 +1,4 @@
-import Crypto
+import DurableFiles
 
 /// A tokenised corpus: a folder with `corpus.json`, the vocabulary and pairs of shard files.
 public struct Corpus: Sendable {
@@ -17,7 +17,7 @@ public struct Corpus: Sendable {
     let bytes = try readFile(file)
     self.directory = directory
     description = try CorpusDescription(parsing: bytes, file: file)
-    digest = hexadecimal(SHA256.hash(data: bytes))
+    digest = SHA256.digest(bytes)
     let vocabularyPath = directory + "/" + description.vocabulary.file
     vocabulary = try Vocabulary(path: vocabularyPath)
     guard vocabulary.digest == description.vocabulary.sha256 else {

@@ -1,4 +1,4 @@
-import Crypto
+import DurableFiles
 import Foundation
 
 /// The whole of a small file.
@@ -17,10 +17,10 @@ func fileDigest(_ path: String) throws(CorpusError) -> String {
   var hash = SHA256()
   var block: [UInt8] = []
   while try input.read(into: &block, atMost: 1 << 20) > 0 {
-    hash.update(data: block)
+    hash.update(block)
     block.removeAll(keepingCapacity: true)
   }
-  return hexadecimal(hash.finalize())
+  return hash.finish()
 }
 
 /// The size of a regular file in bytes.
@@ -28,11 +28,6 @@ func fileSize(_ path: String) throws(CorpusError) -> Int {
   var status = stat()
   guard stat(path, &status) == 0 else { throw .cannotRead(file: path, reason: systemReason(errno)) }
   return Int(status.st_size)
-}
-
-func hexadecimal(_ digest: SHA256.Digest) -> String {
-  let digits = Array("0123456789abcdef".utf8)
-  return String(decoding: digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
 }
 
 /// The offset of the first byte that does not belong to well-formed UTF-8, nil if all do.
@@ -128,7 +123,7 @@ final class OutputFile {
   func finish() throws(CorpusError) -> FileInformation {
     try flush()
     guard fsync(descriptor) == 0 else { throw .cannotWrite(file: path, reason: systemReason(errno)) }
-    return FileInformation(bytes: byteCount, sha256: hexadecimal(hash.finalize()))
+    return FileInformation(bytes: byteCount, sha256: hash.finish())
   }
 
   private func flush() throws(CorpusError) {
@@ -143,7 +138,7 @@ final class OutputFile {
       }
       done += written
     }
-    hash.update(data: pending)
+    hash.update(pending)
     byteCount += pending.count
     pending.removeAll(keepingCapacity: true)
   }

@@ -1,4 +1,4 @@
-import Crypto
+import DurableFiles
 import Foundation
 
 /// A WordPiece vocabulary: one token a line, its id the line's index, continuations written `##piece`.
@@ -51,7 +51,7 @@ public struct Vocabulary: Sendable {
     self.bytes = bytes
     self.tokens = tokens
     self.ids = ids
-    digest = hexadecimal(SHA256.hash(data: bytes))
+    digest = SHA256.digest(bytes)
   }
 
   /// The text of a token, `id` in 0 ..< count.

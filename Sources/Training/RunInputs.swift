@@ -2,7 +2,7 @@ import BinaryModel
 import Collectives
 import Coordinator
 import Corpora
-import Crypto
+import DurableFiles
 import Foundation
 
 /// What a run is made from, checked: configuration, corpus, schedule, layout. The same on every rank.
@@ -58,7 +58,7 @@ public struct RunInputs: Sendable {
   private static func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
     do {
       let bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-      return SHA256.hash(data: bytes).map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+      return bytes.withUnsafeBytes { SHA256.digest($0) }
     } catch {
       throw .unreadable(
         path: path,
