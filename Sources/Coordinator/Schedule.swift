@@ -93,10 +93,11 @@ public struct Schedule: Sendable {
     return order(epoch: epoch).shards(positions: lane * laneLength..<(lane + 1) * laneLength)
   }
 
-  /// SHA-256 over all that defines this schedule, for checkpoints.
+  /// SHA-256 over all that defines this schedule, for checkpoints. The version counts what defines the samples too: from 2 on
+  /// sentences longer than a sample are cut into pieces, and a pair that is too long is cut to one of few even runs.
   public var digest: String {
     let text =
-      "bipft schedule 1\nseed \(seed)\nglobal batch \(globalBatch)\nmicro-batch \(microBatch)\nwindow \(window)\n"
+      "bipft schedule 2\nseed \(seed)\nglobal batch \(globalBatch)\nmicro-batch \(microBatch)\nwindow \(window)\n"
       + "shards \(shardSampleCounts.map(String.init).joined(separator: " "))\n"
     return SHA256.digest(Array(text.utf8))
   }

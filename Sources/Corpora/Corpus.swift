@@ -78,20 +78,11 @@ public struct Corpus: Sendable {
 
 /// Throws `tokenOutOfRange` for the first token that the vocabulary lacks.
 func checkTokens(_ dataset: IndexedDataset, vocabulary: Vocabulary) throws(CorpusError) {
-  var tokens: [Int32] = []
-  for sequence in 0..<dataset.sequenceCount {
-    tokens.removeAll(keepingCapacity: true)
-    dataset.append(sequence, to: &tokens)
-    try checkTokens(tokens, of: sequence, in: dataset, vocabulary: vocabulary)
-  }
-}
-
-func checkTokens(
-  _ tokens: some Sequence<Int32>, of sequence: Int, in dataset: IndexedDataset, vocabulary: Vocabulary
-) throws(CorpusError) {
   let count = UInt32(vocabulary.count)
-  for token in tokens where UInt32(bitPattern: token) >= count {
-    throw .tokenOutOfRange(
-      file: dataset.binPath, sequence: sequence, token: Int(token), vocabulary: vocabulary.count)
+  for sequence in 0..<dataset.sequenceCount {
+    for token in try dataset.tokens(of: sequence) where UInt32(bitPattern: token) >= count {
+      throw .tokenOutOfRange(
+        file: dataset.binPath, sequence: sequence, token: Int(token), vocabulary: vocabulary.count)
+    }
   }
 }

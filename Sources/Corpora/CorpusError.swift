@@ -40,8 +40,11 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
   case tokenOutOfRange(file: String, sequence: Int, token: Int, vocabulary: Int)
   case wrongDigest(file: String, expected: String, found: String)
 
+  case changedWhileOpen(file: String)
+
   // Samples.
   case sequenceTooShort(Int)
+  case tooManyPieces(file: String)
   case tooFewDocuments(directory: String, split: CorpusSplit, documents: Int)
 
   /// The exit code of a program that ends with this error: 78 where starting again cannot mend it, else 70; 130 after an interrupt.
@@ -110,6 +113,10 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
         + "use the vocabulary that it was tokenised with"
     case .wrongDigest(let file, let expected, let found):
       "\(file): has SHA-256 \(found) instead of \(expected); it was changed or damaged, copy or build it again"
+    case .changedWhileOpen(let file):
+      "\(file): was changed while it was in use; restore it, then start again"
+    case .tooManyPieces(let file):
+      "\(file): has 2³² pieces of text or more; cut the shard into several"
     case .sequenceTooShort(let length):
       "sequence length \(length): too short; [CLS] A [SEP] B [SEP] needs at least 5 tokens"
     case .tooFewDocuments(let directory, let split, let documents):

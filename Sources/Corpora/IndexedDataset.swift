@@ -115,27 +115,49 @@ public final class IndexedDataset: Sendable {
     return Int(idx.integer(at: Self.headerSize + 4 * sequence, as: Int32.self))
   }
 
-  /// Where a sequence begins in the .bin file.
-  func byteOffset(of sequence: Int) -> Int {
-    Int(idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * sequence, as: Int64.self))
+  /// Where the tokens of a sequence stand among those of the .bin file.
+  ///
+  /// - Throws: `changedWhileOpen` where the index no longer says what it said when it was opened and checked.
+  func tokenRange(of sequence: Int) throws(CorpusError) -> Range<Int> {
+    let offset = idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * sequence, as: Int64.self)
+    let length = length(of: sequence)
+    let start = Int(offset) / tokenType.width
+    guard offset >= 0, length > 0, start <= tokenCount - length else {
+      throw .changedWhileOpen(file: idxPath)
+    }
+    return start..<start + length
+  }
+
+  /// The sequence that holds a token, `token` in 0 ..< tokenCount.
+  ///
+  /// - Cost: log₂ sequenceCount look-ups.
+  func sequence(holding token: Int) -> Int {
+    var (low, high) = (0, sequenceCount)
+    while low < high {
+      let middle = (low + high) / 2
+      let offset = idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * middle, as: Int64.self)
+      if offset > Int64(token * tokenType.width) { high = middle } else { low = middle + 1 }
+    }
+    return low - 1
   }
 
   /// The sequences of a document.
   public func sequences(of document: Int) -> Range<Int> {
     precondition(document >= 0 && document < documentCount, "document \(document) of \(documentCount)")
     let place = Self.headerSize + 12 * sequenceCount + 8 * document
-    return Int(idx.integer(at: place, as: Int64.self))..<Int(idx.integer(at: place + 8, as: Int64.self))
+    let lower = Int(idx.integer(at: place, as: Int64.self))
+    let upper = Int(idx.integer(at: place + 8, as: Int64.self))
+    // An index that has been changed since it was checked may say anything.
+    return lower >= 0 && lower <= upper && upper <= sequenceCount ? lower..<upper : 0..<0
   }
 
-  /// Appends the tokens of a sequence to `tokens`.
-  public func append(_ sequence: Int, to tokens: inout [Int32]) {
-    let count = length(of: sequence)
-    let offset = byteOffset(of: sequence)
+  /// Appends the tokens that stand at `range` in the .bin file to `tokens`.
+  func append(_ range: Range<Int>, to tokens: inout [Int32]) {
     switch tokenType {
     case .int32:
-      for index in 0..<count { tokens.append(bin.integer(at: offset + 4 * index, as: Int32.self)) }
+      for index in range { tokens.append(bin.integer(at: 4 * index, as: Int32.self)) }
     case .uint16:
-      for index in 0..<count { tokens.append(Int32(bin.integer(at: offset + 2 * index, as: UInt16.self))) }
+      for index in range { tokens.append(Int32(bin.integer(at: 2 * index, as: UInt16.self))) }
     }
   }
 
@@ -146,9 +168,11 @@ public final class IndexedDataset: Sendable {
   }
 
   /// The tokens of a sequence.
-  public func tokens(of sequence: Int) -> [Int32] {
+  ///
+  /// - Throws: `changedWhileOpen`.
+  public func tokens(of sequence: Int) throws(CorpusError) -> [Int32] {
     var tokens: [Int32] = []
-    append(sequence, to: &tokens)
+    append(try tokenRange(of: sequence), to: &tokens)
     return tokens
   }
 }

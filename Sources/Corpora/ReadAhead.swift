@@ -9,19 +9,16 @@ extension SampleSource {
   /// - Cost: one system call a sample; waits for no disk.
   public func prefetch(_ ids: some Sequence<UInt64>) {
     for id in ids {
-      let (dataset, sentences) = place(of: id)
-      dataset.prefetch(sentences)
+      // Advice only: what is wrong is found when the sample is made.
+      if let (dataset, tokens) = try? chunk(of: id) { dataset.prefetch(tokens) }
     }
   }
 }
 
 extension IndexedDataset {
-  /// Asks for the tokens of `sequences`.
-  func prefetch(_ sequences: Range<Int>) {
-    guard !sequences.isEmpty else { return }
-    let last = sequences.upperBound - 1
-    bin.prefetch(
-      byteOffset(of: sequences.lowerBound)..<byteOffset(of: last) + length(of: last) * tokenType.width)
+  /// Asks for tokens of the .bin file.
+  func prefetch(_ tokens: Range<Int>) {
+    bin.prefetch(tokens.lowerBound * tokenType.width..<tokens.upperBound * tokenType.width)
   }
 }
 

@@ -3,14 +3,16 @@ import Kernels
 /// The samples of one split of a corpus: a pure function of corpus, seed, epoch and sample id.
 ///
 /// A sample is one chunk (`ChunkTable`) of a shard: its id is the number of chunks of the shards before, in the order of
-/// corpus.json, plus the chunk's index. In each epoch the chunk is cut anew into A and B, uniformly between its sentences. With
-/// probability 1/2, and always where the chunk is one sentence, B is instead a run of sentences from another document:
-/// uniform among the other documents of the shard (of the other shards where it has just one), from a uniformly drawn
-/// sentence on, until the chunk's target length is reached. The pair is then cut to T − 3 tokens: one token at a time from the
-/// longer part, at its front or back with probability 1/2 each.
+/// corpus.json, plus the chunk's index. In each epoch the chunk is cut anew into A and B, uniformly between its sentences (or
+/// pieces of sentences longer than a sample). With probability 1/2, and always where the chunk is one sentence, B is instead a
+/// run of sentences from another document: uniform among the other documents of the shard (of the other shards where it has
+/// just one), from a uniformly drawn sentence on, until the chunk's target length is reached. The pair is then cut to T − 3
+/// tokens: the longer part is shortened first, both to halves where that does not do. Of a part of s tokens that keeps w, one
+/// of the ⌈s / w⌉ evenly spread runs that together cover it is kept, each as likely: so no token is hidden in every epoch.
 ///
 /// Source: `create_pretraining_data.py` of google-research/bert (Devlin et al. 2019). There the sentences that a random B
-/// displaces begin the next instance; here they wait for another epoch's cut, since chunks are fixed.
+/// displaces begin the next instance; here they wait for another epoch's cut, since chunks are fixed. And there each token too
+/// many is taken from front or back with probability 1/2, which never shows the ends of a long part.
 public struct SampleSource: Sendable {
   public let corpus: Corpus
   public let split: CorpusSplit
@@ -20,6 +22,8 @@ public struct SampleSource: Sendable {
   public let shardSampleCounts: [Int]
   /// Number of samples an epoch.
   public var count: Int { sampleBases[sampleBases.count - 1] }
+  /// Number of tokens of each shard.
+  public var shardTokenCounts: [Int] { shards.map(\.dataset.tokenCount) }
 
   private struct Shard: Sendable {
     let dataset: IndexedDataset
@@ -36,8 +40,8 @@ public struct SampleSource: Sendable {
 
   /// Opens the shards of a split and groups their sentences into chunks.
   ///
-  /// - Throws: `sequenceTooShort` (below 5), `tooFewDocuments` (below 2), what `Corpus.open` throws.
-  /// - Cost: reads each .idx twice; 4 bytes a chunk and a document.
+  /// - Throws: `sequenceTooShort` (below 5), `tooFewDocuments` (below 2), `tooManyPieces`, what `Corpus.open` throws.
+  /// - Cost: reads each .idx twice; 4 bytes a chunk and a document, 12 a sentence longer than a sample.
   public init(corpus: Corpus, split: CorpusSplit, sequenceLength: Int, seed: UInt64) throws(CorpusError) {
     guard sequenceLength >= 5 else { throw .sequenceTooShort(sequenceLength) }
     precondition(sequenceLength < 1 << 31, "a sequence length of \(sequenceLength)")
@@ -49,7 +53,7 @@ public struct SampleSource: Sendable {
     var documentBases = [0]
     for (index, information) in corpus.shards(split).enumerated() {
       let dataset = try corpus.open(information)
-      let chunks = ChunkTable(dataset, shard: index, longest: sequenceLength - 3, seed: seed)
+      let chunks = try ChunkTable(dataset, shard: index, longest: sequenceLength - 3, seed: seed)
       shards.append(Shard(dataset: dataset, chunks: chunks))
       sampleBases.append(sampleBases[index] + chunks.count)
       documentBases.append(documentBases[index] + chunks.documents.count)
@@ -69,31 +73,44 @@ public struct SampleSource: Sendable {
 
   /// Makes a sample, `id` in 0 ..< count.
   ///
-  /// - Throws: `tokenOutOfRange` where a shard holds a token that the vocabulary lacks.
-  /// - Cost: a few arrays of T; reads the sentences of the chunk and of B.
+  /// - Throws: `tokenOutOfRange` where a shard holds a token that the vocabulary lacks, what `pair` throws.
+  /// - Cost: a few arrays of T; reads the tokens of the sample.
   public func sample(_ id: UInt64, epoch: UInt32) throws(CorpusError) -> Sample {
+    let pair = try pair(id, epoch: epoch)
+    let place = Self.place(id, epoch)
+    return assemble(
+      try tokens(pair.first), try tokens(pair.second), isRandom: pair.isRandom,
+      maskStream: masks.stream(place.0, place.1, place.2))
+  }
+
+  /// Where the tokens of a sample stand, `id` in 0 ..< count.
+  ///
+  /// - Throws: `changedWhileOpen` where an index is no longer as it was opened.
+  /// - Cost: reads no token; a look-up a sentence.
+  public func pair(_ id: UInt64, epoch: UInt32) throws(CorpusError) -> SamplePair {
     precondition(id < UInt64(count), "sample \(id) of \(count)")
     let shard = sampleBases.lastIndexOfNotGreater(than: Int(id))
     let chunk = Int(id) - sampleBases[shard]
-    let place = (UInt32(truncatingIfNeeded: id), UInt32(truncatingIfNeeded: id >> 32), epoch)
+    let place = Self.place(id, epoch)
     var stream = pairs.stream(place.0, place.1, place.2)
 
-    let sentences = shards[shard].chunks.sentences(of: chunk)
-    let cut = sentences.count > 1 ? 1 + Int(stream.next(below: UInt32(sentences.count - 1))) : 1
-    let first = try tokens(sentences.prefix(cut), of: shard)
-    let isRandom = stream.next(below: 2) == 1 || sentences.count == 1
+    let pieces = shards[shard].chunks.pieces(of: chunk)
+    let cut = pieces.count > 1 ? 1 + Int(stream.next(below: UInt32(pieces.count - 1))) : 1
+    let first = try tokens(of: pieces.prefix(cut), in: shard)
+    let isRandom = stream.next(below: 2) == 1 || pieces.count == 1
     let second =
       isRandom
-      ? try randomSecond(besides: chunk, of: shard, firstLength: first.count, stream: &stream)
-      : try tokens(sentences.dropFirst(cut), of: shard)
-    let (a, b) = Self.truncate(first, second, to: sequenceLength - 3, stream: &stream)
-    return assemble(a, b, isRandom: isRandom, maskStream: masks.stream(place.0, place.1, place.2))
+      ? try randomSecond(besides: chunk, of: shard, firstLength: first.tokens.count, stream: &stream)
+      : try tokens(of: pieces.dropFirst(cut), in: shard)
+    return SamplePair(
+      first: first, second: second, isRandom: isRandom, limit: sequenceLength - 3, stream: &stream)
   }
 
-  /// The shard file and the sentences of the chunk that sample `id` is.
-  func place(of id: UInt64) -> (dataset: IndexedDataset, sentences: Range<Int>) {
+  /// The shard file and the tokens of the chunk that sample `id` is.
+  func chunk(of id: UInt64) throws(CorpusError) -> (dataset: IndexedDataset, tokens: Range<Int>) {
     let shard = sampleBases.lastIndexOfNotGreater(than: Int(id))
-    return (shards[shard].dataset, shards[shard].chunks.sentences(of: Int(id) - sampleBases[shard]))
+    let pieces = shards[shard].chunks.pieces(of: Int(id) - sampleBases[shard])
+    return (shards[shard].dataset, try tokens(of: pieces, in: shard).tokens)
   }
 
   /// Throws `wrongSize` if a shard of these samples has been cut off, or has grown, since it was opened. To be called after
@@ -113,18 +130,22 @@ public struct SampleSource: Sendable {
 
   // MARK: The pair
 
+  /// The counter that keys what is drawn for a sample.
+  private static func place(_ id: UInt64, _ epoch: UInt32) -> (UInt32, UInt32, UInt32) {
+    (UInt32(truncatingIfNeeded: id), UInt32(truncatingIfNeeded: id >> 32), epoch)
+  }
+
   private func randomSecond(
     besides chunk: Int, of shard: Int, firstLength: Int, stream: inout RandomStream
-  ) throws(CorpusError) -> [Int32] {
+  ) throws(CorpusError) -> TokenRange {
     let chunks = shards[shard].chunks
     let (otherShard, document) = otherDocument(than: chunks.document(of: chunk), of: shard, stream: &stream)
-    let sentences = shards[otherShard].chunks.sentences(ofDocument: document)
-    let start = Int(stream.next(below: UInt32(sentences.count)))
+    let pieces = shards[otherShard].chunks.pieces(ofDocument: document)
+    let start = pieces.lowerBound + Int(stream.next(below: UInt32(pieces.count)))
     let target = chunks.target(of: chunk) - firstLength
-    var second: [Int32] = []
-    for sentence in sentences.dropFirst(start) {
-      try append(sentence, of: otherShard, to: &second)
-      if second.count >= target { break }
+    var second = try tokens(of: start..<start + 1, in: otherShard)
+    for piece in start + 1..<pieces.upperBound where second.tokens.count < target {
+      second = try tokens(of: start..<piece + 1, in: otherShard)
     }
     return second
   }
@@ -145,39 +166,41 @@ public struct SampleSource: Sendable {
     return (other, number - documentBases[other])
   }
 
-  private func tokens(_ sentences: Range<Int>, of shard: Int) throws(CorpusError) -> [Int32] {
-    var tokens: [Int32] = []
-    for sentence in sentences { try append(sentence, of: shard, to: &tokens) }
-    return tokens
+  /// Where consecutive pieces, at least one, stand: sentence follows upon sentence in a shard.
+  private func tokens(of pieces: Range<Int>, in shard: Int) throws(CorpusError) -> TokenRange {
+    let lower = try bounds(of: pieces.lowerBound, in: shard).lowerBound
+    let upper = try bounds(of: pieces.upperBound - 1, in: shard).upperBound
+    guard lower < upper else { throw .changedWhileOpen(file: shards[shard].dataset.idxPath) }
+    return TokenRange(shard: shard, tokens: lower..<upper)
   }
 
-  private func append(_ sentence: Int, of shard: Int, to tokens: inout [Int32]) throws(CorpusError) {
-    let start = tokens.count
-    let dataset = shards[shard].dataset
-    dataset.append(sentence, to: &tokens)
-    try checkTokens(tokens[start...], of: sentence, in: dataset, vocabulary: corpus.vocabulary)
-  }
-
-  /// Cuts a pair to `limit` tokens. Neither part becomes empty, since `limit` is at least 2.
-  private static func truncate(
-    _ first: [Int32], _ second: [Int32], to limit: Int, stream: inout RandomStream
-  ) -> (ArraySlice<Int32>, ArraySlice<Int32>) {
-    var (a, b) = (first[...], second[...])
-    while a.count + b.count > limit {
-      let atFront = stream.next(below: 2) == 0
-      if a.count > b.count {
-        a = atFront ? a.dropFirst() : a.dropLast()
-      } else {
-        b = atFront ? b.dropFirst() : b.dropLast()
-      }
+  private func bounds(of piece: Int, in shard: Int) throws(CorpusError) -> Range<Int> {
+    let (sentence, index, pieces) = shards[shard].chunks.pieces.place(of: piece)
+    let tokens = try shards[shard].dataset.tokenRange(of: sentence)
+    func bound(_ index: Int) -> Int {
+      tokens.lowerBound + PieceTable.bound(index, of: pieces, length: tokens.count)
     }
-    return (a, b)
+    return bound(index)..<bound(index + 1)
+  }
+
+  private func tokens(_ range: TokenRange) throws(CorpusError) -> [Int32] {
+    let dataset = shards[range.shard].dataset
+    var tokens: [Int32] = []
+    tokens.reserveCapacity(range.tokens.count)
+    dataset.append(range.tokens, to: &tokens)
+    let count = UInt32(corpus.vocabulary.count)
+    for (index, token) in tokens.enumerated() where UInt32(bitPattern: token) >= count {
+      throw .tokenOutOfRange(
+        file: dataset.binPath, sequence: dataset.sequence(holding: range.tokens.lowerBound + index),
+        token: Int(token), vocabulary: corpus.vocabulary.count)
+    }
+    return tokens
   }
 
   // MARK: The sequence
 
   private func assemble(
-    _ a: ArraySlice<Int32>, _ b: ArraySlice<Int32>, isRandom: Bool, maskStream: RandomStream
+    _ a: [Int32], _ b: [Int32], isRandom: Bool, maskStream: RandomStream
   ) -> Sample {
     let vocabulary = corpus.vocabulary
     var tokens: [Int32] = []

@@ -1,9 +1,14 @@
-/// Splits English paragraphs into sentences by rule.
+/// Splits paragraphs into sentences by rule.
 ///
-/// A sentence ends after `.`, `!`, `?` or `…` (with closing quotes and brackets) that white space follows, unless the next
-/// word begins in lower case or the full stop belongs to an abbreviation, an initial or a list number. Abbreviations that
-/// often do end a sentence (`U.S.`, `p.m.`, `etc.`, `Inc.`) end one only before a word that commonly begins sentences.
-/// Splitting too seldom is harmless: a longer sentence is trained on whole.
+/// `.`, `!`, `?` and `…` end a sentence (with closing quotes and brackets) where white space follows, unless the next word
+/// begins in lower case or the full stop belongs to an English abbreviation, an initial or a list number. Abbreviations that
+/// often do end a sentence (`U.S.`, `p.m.`, `etc.`, `Inc.`) end one only before a word that commonly begins sentences. In a
+/// paragraph without a single capital letter a sentence may begin in lower case.
+///
+/// The marks of other scripts (`SentenceMarks`: Chinese and Japanese 。！？, the Indic danda, Arabic, Ethiopic, Armenian,
+/// Burmese, Khmer and others) mean nothing else, so they end a sentence wherever they stand, with closing quotes and brackets.
+/// Thai and Lao have no such mark. Splitting too seldom is harmless: what is longer than a sample is cut into pieces
+/// (`PieceTable`).
 public enum SentenceSplitter {
   /// The byte ranges of the sentences of a UTF-8 paragraph, without the white space between them.
   ///
@@ -19,6 +24,7 @@ public enum SentenceSplitter {
   }
 
   static func sentences(in bytes: UnsafeBufferPointer<UInt8>) -> [Range<Int>] {
+    let isLowerCase = !hasCapital(bytes)
     var found: [Range<Int>] = []
     var start = skipSpace(bytes, from: 0)
     var index = start
@@ -28,21 +34,24 @@ public enum SentenceSplitter {
         continue
       }
       let stop = index
-      index += length
+      index += length.bytes
       var terminators = 1
+      var isSure = length.isSure
       while let more = terminator(bytes, at: index) {
-        index += more
+        index += more.bytes
         terminators += 1
+        isSure = isSure || more.isSure
       }
       let afterTerminators = index
       while let closer = match(closers, bytes, at: index) { index += closer }
       let next = skipSpace(bytes, from: index)
       guard next < bytes.count else { break }
-      guard next > index else { continue }
+      guard next > index || isSure else { continue }
       let isPlainStop = terminators == 1 && bytes[stop] == UInt8(ascii: ".")
-      if begins(bytes, at: next)
-        && !(isPlainStop && index == afterTerminators
-          && continues(bytes, start: start, stop: stop, next: next))
+      if isSure
+        || begins(bytes, at: next, isLowerCase: isLowerCase)
+          && !(isPlainStop && index == afterTerminators
+            && continues(bytes, start: start, stop: stop, next: next, isLowerCase: isLowerCase))
       {
         found.append(start..<index)
         start = next
@@ -57,22 +66,26 @@ public enum SentenceSplitter {
 
   // MARK: What surrounds a full stop
 
-  /// Whether the text at `index` can begin a sentence: no lower-case letter and no further punctuation after any openers.
-  private static func begins(_ bytes: UnsafeBufferPointer<UInt8>, at index: Int) -> Bool {
+  /// Whether the text at `index` can begin a sentence: no lower-case letter (unless all are) and no further punctuation after
+  /// any openers.
+  private static func begins(
+    _ bytes: UnsafeBufferPointer<UInt8>, at index: Int, isLowerCase: Bool
+  ) -> Bool {
     var index = index
     while let opener = match(openers, bytes, at: index) { index += opener }
     guard index < bytes.count else { return false }
     let byte = bytes[index]
-    if byte < 0x80 { return isUpper(byte) || isDigit(byte) }
+    if byte < 0x80 { return isUpper(byte) || isDigit(byte) || isLowerCase && isLower(byte) }
     var decoder = UTF8()
     var iterator = bytes[index..<min(index + 4, bytes.count)].makeIterator()
     guard case .scalarValue(let scalar) = decoder.decode(&iterator) else { return false }
-    return !scalar.properties.isLowercase && scalar.properties.isAlphabetic
+    return scalar.properties.isAlphabetic && (isLowerCase || !scalar.properties.isLowercase)
   }
 
   /// Whether the full stop at `stop` belongs to its word, so that the sentence goes on.
-  private static func continues(_ bytes: UnsafeBufferPointer<UInt8>, start: Int, stop: Int, next: Int) -> Bool
-  {
+  private static func continues(
+    _ bytes: UnsafeBufferPointer<UInt8>, start: Int, stop: Int, next: Int, isLowerCase: Bool
+  ) -> Bool {
     var begin = stop
     while begin > start && !isWordBreak(bytes[begin - 1]) { begin -= 1 }
     while begin < stop, let opener = match(openers, bytes, at: begin) { begin += opener }
@@ -82,18 +95,25 @@ public enum SentenceSplitter {
     // A list number: "1. Heat the oven."
     if begin == start && word.utf8.allSatisfy(isDigit) { return true }
     // An initial: "J. S. Bach". "I" after a word in lower case is the pronoun: "my brother and I. We …".
-    if word.utf8.count == 1, let letter = word.utf8.first, isUpper(letter) {
-      let pronoun = letter == UInt8(ascii: "I") && begin >= start + 2 && isLower(bytes[begin - 2])
+    if word.utf8.count == 1, let letter = word.utf8.first, isUpper(letter) || isLowerCase && isLower(letter) {
+      let pronoun = letter | 0x20 == UInt8(ascii: "i") && begin >= start + 2 && isLower(bytes[begin - 2])
       return !pronoun
     }
-    if titles.contains(word) { return true }
+    if titles.contains(isLowerCase ? capitalised(word) : word) { return true }
     let lower = word.lowercased()
     if alwaysInside.contains(lower) { return true }
     if beforeNumbers.contains(lower) { return nextIsDigit }
     let isAcronym =
       word.utf8.contains(UInt8(ascii: ".")) && word.split(separator: ".").allSatisfy { $0.utf8.count <= 2 }
-    if isAcronym || mayEnd.contains(lower) { return !starters.contains(firstWord(bytes, at: next)) }
+    if isAcronym || mayEnd.contains(lower) {
+      let first = firstWord(bytes, at: next)
+      return !starters.contains(isLowerCase ? capitalised(first) : first)
+    }
     return false
+  }
+
+  private static func capitalised(_ word: String) -> String {
+    word.prefix(1).uppercased() + word.dropFirst()
   }
 
   private static func firstWord(_ bytes: UnsafeBufferPointer<UInt8>, at index: Int) -> String {
@@ -139,18 +159,23 @@ public enum SentenceSplitter {
 
   // MARK: Bytes
 
-  private static let closers = ["\"", "'", ")", "]", "}", "*", "_", "’", "”", "»"].map { Array($0.utf8) }
+  private static let closers = [
+    "\"", "'", ")", "]", "}", "*", "_", "’", "”", "»", "」", "』", "）", "】", "》", "〉", "〕", "］", "｝", "｣",
+  ].map { Array($0.utf8) }
   private static let openers = ["\"", "'", "(", "[", "{", "*", "_", "‘", "“", "«", "—", "¿", "¡"].map {
     Array($0.utf8)
   }
-  private static let ellipsis = Array("…".utf8)
 
-  private static func terminator(_ bytes: UnsafeBufferPointer<UInt8>, at index: Int) -> Int? {
+  /// The mark that may end a sentence at `index`: its bytes, and whether it means nothing else.
+  @inline(__always)
+  private static func terminator(
+    _ bytes: UnsafeBufferPointer<UInt8>, at index: Int
+  ) -> (bytes: Int, isSure: Bool)? {
     guard index < bytes.count else { return nil }
     switch bytes[index] {
-    case UInt8(ascii: "."), UInt8(ascii: "!"), UInt8(ascii: "?"): return 1
-    case ellipsis[0]: return match([ellipsis], bytes, at: index)
-    default: return nil
+    case UInt8(ascii: "."), UInt8(ascii: "!"), UInt8(ascii: "?"): return (1, false)
+    case ..<0xC0: return nil
+    default: return SentenceMarks.mark(bytes, at: index)
     }
   }
 
@@ -166,6 +191,13 @@ public enum SentenceSplitter {
     var index = index
     while index < bytes.count && isSpace(bytes[index]) { index += 1 }
     return index
+  }
+
+  /// Whether any letter is upper case.
+  private static func hasCapital(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+    if bytes.contains(where: isUpper) { return true }
+    guard bytes.contains(where: { $0 >= 0xC3 }) else { return false }
+    return String(decoding: bytes, as: UTF8.self).unicodeScalars.contains { $0.properties.isUppercase }
   }
 
   private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (byte >= 0x09 && byte <= 0x0D) }

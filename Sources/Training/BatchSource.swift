@@ -31,6 +31,22 @@ public struct BatchSource: Sendable {
     return try makeBatch(samples, ids: places.map(\.sample), epoch: places[0].epoch)
   }
 
+  /// Which of the corpus' training tokens are read: none so far.
+  public func makeCoverage() -> TokenCoverage { TokenCoverage(samples) }
+
+  /// Counts the tokens that the update number `step`, from 1, reads.
+  ///
+  /// - Throws: `TrainingError.module` where the corpus cannot be read.
+  /// - Cost: a few look-ups a sample; reads no token.
+  public func add(step: Int, to coverage: inout TokenCoverage) throws(TrainingError) {
+    for lane in 0..<schedule.lanes {
+      for index in 0..<schedule.microBatch {
+        let (epoch, sample) = schedule.sample(step: step - 1, lane: lane, index: index)
+        coverage.add(try inModule { () throws(CorpusError) in try samples.pair(sample, epoch: epoch) })
+      }
+    }
+  }
+
   /// Asks the system for what `lane` reads in the update number `step`.
   func prefetch(step: Int, lane: Int) {
     samples.prefetch(

@@ -20,7 +20,7 @@ public struct RunAudit: Sendable {
   ///
   /// - Parameter corpus: the folder of the corpus, if it is not where the run's configuration says.
   /// - Throws: `TrainingError` where the run, its configuration or its corpus cannot be read.
-  /// - Cost: the schedule of every step; a bit for each sample of an epoch.
+  /// - Cost: the schedule and the pairs of every step; a byte for each sample of an epoch, a bit for each token.
   public init(run: String, corpus: String? = nil) throws(TrainingError) {
     let found = try inModule { () throws(CoordinatorError) in try RunDirectory.identify(run) }
     guard found != nil else { throw .module(CoordinatorError.noRun(path: run)) }
@@ -29,7 +29,8 @@ public struct RunAudit: Sendable {
     let opened = try inModule { () throws(CorpusError) in
       try Corpus(directory: configuration.data.corpus)
     }
-    let schedule = try BatchSource(configuration, corpus: opened).schedule
+    let batches = try BatchSource(configuration, corpus: opened)
+    let schedule = batches.schedule
     let events = try inModule { () throws(CoordinatorError) in try RunHistory(run: run).events() }
     let records = try inModule { () throws(TelemetryError) in
       try MetricsFile.records(path: run + "/metrics.jsonl")
@@ -38,6 +39,8 @@ public struct RunAudit: Sendable {
     let foreign = events.filter { $0.event == .start && $0.from != nil }
     let steps = checkSteps(records, schedule, foreign: foreign)
     countSamples(steps, schedule)
+    try countTokens(steps, batches)
+    if isExact { lines.append("exact: every step was done once, and no sample came twice in an epoch") }
   }
 
   /// Each job went on from a step that an earlier one had reached.
@@ -96,7 +99,8 @@ public struct RunAudit: Sendable {
       } else if !isTold {
         isTold = true
         faults.append(
-          "from step \(record.step) on the samples are not those of the schedule: another corpus, seed or batch size"
+          "from step \(record.step) on the samples are not those of the schedule: another corpus, seed or batch size, or a version "
+            + "of bipft that draws other samples"
         )
       }
     }
@@ -142,6 +146,14 @@ public struct RunAudit: Sendable {
     lines.append(
       "\(whole) whole epoch\(whole == 1 ? "" : "s") of \(schedule.sampleCount - schedule.tail) samples "
         + "(\(schedule.tail) are left out of each), and \(rest) step\(rest == 1 ? "" : "s") of the next")
-    if isExact { lines.append("exact: every step was done once, and no sample came twice in an epoch") }
+  }
+
+  /// Counts the tokens that were trained on.
+  private mutating func countTokens(_ steps: [Int], _ batches: BatchSource) throws(TrainingError) {
+    var coverage = batches.makeCoverage()
+    for step in steps where !coverage.isComplete { try batches.add(step: step, to: &coverage) }
+    lines.append(
+      "\(coverage.seenCount) of the corpus' \(coverage.tokenCount) training tokens were trained on "
+        + "(\(coverage.percentage))")
   }
 }

@@ -6,11 +6,20 @@ extension RunInputs {
   /// in which it comes to the shards.
   ///
   /// - Throws: `TrainingError.worldSize` if so many ranks cannot share the lanes.
+  /// - Cost: draws every pair of the epoch, without reading the tokens; a bit a token.
   public func schedulePlan(ranks: Int, epoch: UInt32) throws(TrainingError) -> String {
     try RunPlan.checkWorldSize(ranks, configuration)
     let schedule = batches.schedule
     let names = corpus.shards(.training).map(\.name)
     var lines = [schedule.plan(steps: configuration.training.steps).description]
+    var coverage = batches.makeCoverage()
+    let steps = Int(epoch) * schedule.stepsPerEpoch
+    for step in steps + 1...steps + schedule.stepsPerEpoch where !coverage.isComplete {
+      try batches.add(step: step, to: &coverage)
+    }
+    lines.append(
+      "epoch \(epoch) reads \(coverage.percentage) of the \(coverage.tokenCount) tokens; the pairs of other epochs read others"
+    )
     lines.append("epoch \(epoch), \(ranks) rank(s):")
     for rank in 0..<ranks {
       let lanes = tree.lanes(of: rank, size: ranks)

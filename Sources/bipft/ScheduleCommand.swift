@@ -21,10 +21,12 @@ struct ScheduleCommand: ParsableCommand {
       step, epoch, and per lane (micro-batch) sample_ids, input_ids, token_type_ids, attention_mask, labels (-100 where \
       nothing is predicted) and next_sentence_label (0: the second segment follows the first).
 
-      --plan shows shards, lanes, epochs and the samples that an epoch leaves out, and which lanes and shards each rank has.
+      --plan shows shards, lanes, epochs and the samples that an epoch leaves out, the share of the tokens that an epoch \
+      reads, and which lanes and shards each rank has.
 
       --audit replays all that happened to a run (restarts, other numbers of ranks, steps done again) and proves that every \
-      sample came exactly once an epoch, or names gaps and duplicates (exit code 78).
+      sample came exactly once an epoch, or names gaps and duplicates (exit code 78). It also says what share of the corpus' \
+      tokens was trained on.
       """)
 
   @Option(help: ArgumentHelp("The YAML file that defines the run.", valueName: "file"))

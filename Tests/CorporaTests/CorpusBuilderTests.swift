@@ -27,9 +27,9 @@ import Testing
   static func documents(_ corpus: Corpus, _ split: CorpusSplit) throws -> [[String]] {
     try corpus.shards(split).flatMap { shard in
       let dataset = try corpus.open(shard)
-      return (0..<dataset.documentCount).map { document in
-        dataset.sequences(of: document).map { sequence in
-          dataset.tokens(of: sequence).map { corpus.vocabulary.token($0) }.joined(separator: " ")
+      return try (0..<dataset.documentCount).map { document in
+        try dataset.sequences(of: document).map { sequence in
+          try dataset.tokens(of: sequence).map { corpus.vocabulary.token($0) }.joined(separator: " ")
         }
       }
     }

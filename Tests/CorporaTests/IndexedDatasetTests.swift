@@ -39,7 +39,7 @@ import Testing
 
     let dataset = try IndexedDataset(prefix: scratch.path + "/s")
     #expect(dataset.tokenType == type && dataset.sequenceCount == 3 && dataset.documentCount == 2)
-    #expect((0..<3).map { dataset.tokens(of: $0) } == [[1, 2], [3], [258]])
+    #expect(try (0..<3).map { try dataset.tokens(of: $0) } == [[1, 2], [3], [258]])
     #expect((0..<2).map { dataset.sequences(of: $0) } == [0..<2, 2..<3])
     #expect(dataset.length(of: 0) == 2 && dataset.tokenCount == 4)
   }

@@ -30,6 +30,20 @@ import Testing
     "The end of 1999. |2000 began.",
     "A . . . |Then",
     "Do you know? it asked.",
+    // Without a capital letter.
+    "it rained. |we stayed in! |why? |mr. smith knew, e.g. from j. s. bach.",
+    "он пришёл. |она ушла.",
+    "the shop of apple inc. sold it. |bags, boxes, etc. |the rest was lost.",
+    // Other scripts: the marks end a sentence with and without white space.
+    "今天下雨。|我们在家！|为什么？|“走开。”|他说。",
+    "「行け！」|と言った。|終わり｡|３．１４です。",
+    "यह पहला है। |यह दूसरा है।|अंत॥ |क्या १.५ है?",
+    "هل هذا صحيح؟ |نعم. |یہ اردو ہے۔ |ختم۔",
+    "ሰላም ነው። |ደህና ነህ፧ |አዎ።",
+    "Առաջինը։ |Երկրորդը։",
+    "ပထမ၊ ဒုတိယ။ |တတိယ။",
+    "ទីមួយ។ |ទីពីរ៕",
+    "ประโยคไทยไม่มีจุดจบ แต่มีช่องว่าง",
   ])
   func splits(_ marked: String) {
     let expected = marked.split(separator: "|").map { $0.trimmingSpaces }
