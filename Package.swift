@@ -46,16 +46,16 @@ let package = Package(
     .target(name: "CBitKernels", cSettings: c),
     .target(name: "CMappedFiles", cSettings: c),
     // Swift, lowest first; each module imports only modules above it in this list.
-    module("DurableFiles", ["COpenSSL"]),
+    module("DurableFiles", ["COpenSSL", "CMappedFiles"]),
     module("Kernels", ["CBitKernels", "COpenBLAS"]),
     module("Collectives", ["CMPI", "Kernels"]),
-    module("TensorFiles", ["CMappedFiles"]),
-    module("Corpora", ["Kernels", "CMappedFiles", "DurableFiles"]),
+    module("TensorFiles", ["DurableFiles"]),
+    module("Corpora", ["Kernels", "DurableFiles"]),
     module("BinaryModel", ["Kernels", "TensorFiles"]),
     module(
       "Coordinator",
-      ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", "CMappedFiles", "DurableFiles"]),
-    module("Telemetry"),
+      ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", "DurableFiles"]),
+    module("Telemetry", ["DurableFiles"]),
     module(
       "Training",
       [
@@ -67,16 +67,17 @@ let package = Package(
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
     tests("DurableFilesTests", ["DurableFiles"]),
     tests("KernelsTests", ["Kernels"]),
-    tests("TensorFilesTests", ["TensorFiles"]),
+    tests("TensorFilesTests", ["TensorFiles", "DurableFiles"]),
     tests("CorporaTests", ["Corpora", "Kernels"], resources: [.copy("Resources")]),
     tests("CollectivesTests", ["Collectives", "Kernels"]),
     tests("GoldenTests", ["BinaryModel", "Kernels", "TensorFiles"], resources: [.copy("Golden")]),
     tests("BinaryModelTests", ["BinaryModel", "Kernels", "TensorFiles"]),
     tests(
-      "CoordinatorTests", ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
+      "CoordinatorTests",
+      ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
     tests("AllocationTests", ["CAllocationCount", "BinaryModel", "Kernels"]),
-    tests("TelemetryTests", ["Telemetry"]),
+    tests("TelemetryTests", ["Telemetry", "DurableFiles"]),
     tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
     tests("SystemTests", ["TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "Training"]),
   ]

@@ -17,11 +17,11 @@ public struct Checkpoint: Sendable {
       throw .newerFormat(path: statePath, version: state.version, known: CheckpointState.currentVersion)
     }
     self.path = path
-    model = try files { () throws(TensorFileError) in
-      try SafetensorsFile(path: path + "/" + CheckpointTensors.modelFile)
-    }
-    optimizer = try files { () throws(TensorFileError) in
-      try SafetensorsFile(path: path + "/" + CheckpointTensors.optimizerFile)
+    do throws(TensorFileError) {
+      model = try SafetensorsFile(path: path + "/" + CheckpointTensors.modelFile)
+      optimizer = try SafetensorsFile(path: path + "/" + CheckpointTensors.optimizerFile)
+    } catch {
+      throw .tensorFile(error)
     }
   }
 

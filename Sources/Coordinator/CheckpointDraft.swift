@@ -35,7 +35,7 @@ public struct CheckpointDraft: Sendable {
   /// - Cost: the room is reserved, not written; waits for no fsync, since training waits for it.
   public func create() throws(CoordinatorError) {
     FaultInjection.delay(before: "create")
-    try removeFolder(hiddenPath)
+    try files { () throws(FileError) in try removeFolder(hiddenPath) }
     if mkdir(hiddenPath, 0o755) != 0 {
       throw .file(.system(operation: "create", path: hiddenPath, code: errno))
     }
@@ -44,16 +44,16 @@ public struct CheckpointDraft: Sendable {
   }
 
   private func createFile(_ name: String, _ layout: SafetensorsLayout) throws(CoordinatorError) {
-    let file = try FileAccess(creating: hiddenPath + "/" + name, size: layout.fileSize)
-    try layout.headerBytes.span.bytes.withUnsafeBytes { bytes throws(CoordinatorError) in
-      try file.write(bytes, at: 0)
+    try files { () throws(FileError) in
+      try FileAccess(creating: hiddenPath + "/" + name, size: layout.fileSize).write(
+        layout.headerBytes, at: 0)
     }
   }
 
   /// Writes `state.json`, durable.
   public func writeState() throws(CoordinatorError) {
-    try files { () throws(TensorFileError) in
-      try replaceFile(hiddenPath + "/" + Self.stateFile, with: [encodeJSON(state)])
+    try files { () throws(FileError) in
+      try replaceFile(hiddenPath + "/" + Self.stateFile, with: encodeJSON(state))
     }
   }
 
@@ -73,12 +73,15 @@ public struct CheckpointDraft: Sendable {
     let names = [CheckpointTensors.modelFile, CheckpointTensors.optimizerFile]
     var written: [String] = []
     for name in names { written += try write(snapshot, to: name, touch) }
-    for name in names { try FileAccess(updating: hiddenPath + "/" + name).sync() }
+    for name in names {
+      try files { () throws(FileError) in try FileAccess(updating: hiddenPath + "/" + name).sync() }
+    }
     var digests = Digests()
     for (stretch, digest) in zip(snapshot.stretches, written) {
       let path = hiddenPath + "/" + stretch.piece.file
       touch()
-      guard try FileAccess(reading: path).digest(stretch.bytes) == digest else {
+      let found = try files { () throws(FileError) in try FileAccess(reading: path).digest(stretch.bytes) }
+      guard found == digest else {
         throw .unreadable(
           path: path,
           problem: "reads back other bytes than were written from byte \(stretch.bytes.lowerBound) to "
@@ -93,7 +96,7 @@ public struct CheckpointDraft: Sendable {
   private func write(
     _ snapshot: CheckpointSnapshot, to name: String, _ touch: () -> Void
   ) throws(CoordinatorError) -> [String] {
-    let file = try FileAccess(updating: hiddenPath + "/" + name)
+    let file = try files { () throws(FileError) in try FileAccess(updating: hiddenPath + "/" + name) }
     let buffer = UnsafeMutableRawBufferPointer.allocate(
       byteCount: CheckpointSnapshot.blockSize, alignment: 64)
     defer { buffer.deallocate() }
@@ -105,7 +108,9 @@ public struct CheckpointDraft: Sendable {
           throw .notWritten(step: state.step, reason: "the job ends")
         }
         touch()
-        try file.write(UnsafeRawBufferPointer(bytes), at: block.bytes.lowerBound)
+        do throws(FileError) {
+          try file.write(UnsafeRawBufferPointer(bytes), at: block.bytes.lowerBound)
+        } catch { throw .file(error) }
         hash.update(UnsafeRawBufferPointer(bytes))
       }
       return hash.finish()
@@ -160,26 +165,26 @@ public struct CheckpointDraft: Sendable {
         CheckpointManifest.File(name: piece.file, size: piece.fileSize, pieces: earlier + [digest]))
     }
     let manifest = encodeJSON(CheckpointManifest(files: entries))
-    for path in durable { try FileAccess(updating: path).sync() }
+    try files { () throws(FileError) in for path in durable { try FileAccess(updating: path).sync() } }
     FaultInjection.delay(before: "manifest")
-    try files { () throws(TensorFileError) in
-      try replaceFile(hiddenPath + "/" + CheckpointManifest.fileName, with: [manifest])
+    try files { () throws(FileError) in
+      try replaceFile(hiddenPath + "/" + CheckpointManifest.fileName, with: manifest)
     }
     // A damaged checkpoint of this step (a redone one) gives way, kept under another name.
     try setAsideCheckpoint(path)
     FaultInjection.delay(before: "rename")
-    if rename(hiddenPath, path) != 0 {
-      throw .file(.system(operation: "rename to", path: path, code: errno))
-    }
-    try files { () throws(TensorFileError) in
+    try files { () throws(FileError) in
+      try moveFile(hiddenPath, to: path)
       try syncFolder(checkpoints)
       FaultInjection.delay(before: "latest")
-      try replaceFile(checkpoints + "/latest", with: [Array((checkpointName(step: state.step) + "\n").utf8)])
+      try replaceFile(checkpoints + "/latest", with: Array((checkpointName(step: state.step) + "\n").utf8))
     }
   }
 
   /// Removes the hidden folder.
-  public func discard() throws(CoordinatorError) { try removeFolder(hiddenPath) }
+  public func discard() throws(CoordinatorError) {
+    try files { () throws(FileError) in try removeFolder(hiddenPath) }
+  }
 }
 
 /// The name of a checkpoint's folder: `step-00000100`.
@@ -190,24 +195,8 @@ public func checkpointName(step: Int) -> String {
 
 /// Moves the checkpoint at `path`, if there is one, to another name, which counts for nothing but is kept.
 func setAsideCheckpoint(_ path: String) throws(CoordinatorError) {
-  var status = stat()
-  guard lstat(path, &status) == 0 else { return }
+  guard fileExists(path) else { return }
   var number = 1
-  while lstat("\(path).replaced-\(number)", &status) == 0 { number += 1 }
-  if rename(path, "\(path).replaced-\(number)") != 0 {
-    throw .file(.system(operation: "rename", path: path, code: errno))
-  }
-}
-
-/// Removes a folder of files, if it is there.
-func removeFolder(_ path: String) throws(CoordinatorError) {
-  var status = stat()
-  if lstat(path, &status) != 0 {
-    if errno == ENOENT { return }
-    throw .file(.system(operation: "look at", path: path, code: errno))
-  }
-  for name in try folderContents(path) where unlink(path + "/" + name) != 0 {
-    throw .file(.system(operation: "remove", path: path + "/" + name, code: errno))
-  }
-  if rmdir(path) != 0 { throw .file(.system(operation: "remove", path: path, code: errno)) }
+  while fileExists("\(path).replaced-\(number)") { number += 1 }
+  try files { () throws(FileError) in try moveFile(path, to: "\(path).replaced-\(number)") }
 }

@@ -1,6 +1,5 @@
 import DurableFiles
 import Foundation
-import TensorFiles
 
 /// `manifest.json` of a checkpoint: size and SHA-256 of every piece of every file. Written last, so that a checkpoint
 /// with a manifest is complete, and any later damage shows.
@@ -48,7 +47,7 @@ struct CheckpointManifest: Codable, Equatable {
     if version > Self.currentVersion {
       throw .newerFormat(path: path, version: version, known: Self.currentVersion)
     }
-    let bytes = try Coordinator.files { () throws(TensorFileError) in try readFile(path) }
+    let bytes = try Coordinator.files { () throws(FileError) in try readFile(path) }
     // Comparing the text too finds changes that the decoder does not see.
     if digest != ownDigest || bytes != encodeJSON(self) || pieceSize != Self.pieceSize {
       throw .damagedCheckpoint(
@@ -110,6 +109,6 @@ struct Piece: Hashable, Sendable {
 
   /// SHA-256 of what the file holds now. Read with pread, not mapped: a file cut off meanwhile is an error, not a crash.
   func digest(in checkpoint: String) throws(CoordinatorError) -> String {
-    try FileAccess(reading: checkpoint + "/" + file).digest(range)
+    try files { () throws(FileError) in try FileAccess(reading: checkpoint + "/" + file).digest(range) }
   }
 }

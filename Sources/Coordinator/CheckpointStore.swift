@@ -1,5 +1,4 @@
-import Foundation
-import TensorFiles
+import DurableFiles
 
 /// The checkpoints of one run.
 public struct CheckpointStore: Sendable {
@@ -25,7 +24,7 @@ public struct CheckpointStore: Sendable {
   /// The checkpoints under their final names, oldest first. Hidden, unfinished ones do not count.
   public func list() throws(CoordinatorError) -> [Item] {
     var items: [Item] = []
-    for name in try folderContents(path) {
+    for name in try files({ () throws(FileError) in try folderContents(path) }) {
       if let step = Int(name.dropFirst(5)), step >= 0, name == checkpointName(step: step) {
         items.append(Item(step: step, path: path + "/" + name))
       }
@@ -136,27 +135,29 @@ public struct CheckpointStore: Sendable {
   public func setAside(after step: Int) throws(CoordinatorError) -> [Int] {
     let later = try list().filter { $0.step > step }
     for item in later { try setAsideCheckpoint(item.path) }
-    if !later.isEmpty { try files { () throws(TensorFileError) in try syncFolder(path) } }
+    if !later.isEmpty { try files { () throws(FileError) in try syncFolder(path) } }
     return later.map(\.step)
   }
 
   /// Hidden first, so that a half-removed checkpoint never looks like one.
   private func remove(_ item: Item) throws(CoordinatorError) {
     let hidden = path + "/." + checkpointName(step: item.step) + ".removed"
-    try removeFolder(hidden)
-    if rename(item.path, hidden) != 0 {
-      throw .file(.system(operation: "rename", path: item.path, code: errno))
+    try files { () throws(FileError) in
+      try removeFolder(hidden)
+      try moveFile(item.path, to: hidden)
+      try removeFolder(hidden)
     }
-    try removeFolder(hidden)
   }
 
   /// Removes the hidden folders and files that a dead job left. Only the holder of the run's lock may call it.
   public func removeAbandoned() throws(CoordinatorError) {
-    for name in try folderContents(path) {
-      if name.hasPrefix(".step-"), name.hasSuffix(".partial") || name.hasSuffix(".removed") {
-        try removeFolder(path + "/" + name)
+    try files { () throws(FileError) in
+      for name in try folderContents(path) {
+        if name.hasPrefix(".step-"), name.hasSuffix(".partial") || name.hasSuffix(".removed") {
+          try removeFolder(path + "/" + name)
+        }
       }
+      try removeTemporaries(of: ["latest"], in: path)
     }
-    try removeTemporaries(of: ["latest"], in: path)
   }
 }

@@ -1,10 +1,13 @@
 import Collectives
+import DurableFiles
 import TensorFiles
 
 /// What can go wrong around a run. Each description is one line: what, where, and what to do next.
 public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertible {
   /// A file could not be read or written.
-  case file(TensorFileError)
+  case file(FileError)
+  /// A tensor file could not be opened or is not one.
+  case tensorFile(TensorFileError)
   /// An epoch would have no step.
   case tooFewSamples(samples: Int, globalBatch: Int)
   /// The folder holds things that no run put there; `found` is one of them.
@@ -45,6 +48,7 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   public var description: String {
     switch self {
     case .file(let error): return error.description
+    case .tensorFile(let error): return error.description
     case .tooFewSamples(let samples, let globalBatch):
       return "the corpus gives \(samples) samples, fewer than training.global_batch = \(globalBatch); "
         + "use more text, or a training.global_batch of at most \(samples)"
@@ -97,8 +101,8 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
 }
 
 /// Runs `body`, whose errors are about files.
-func files<Result>(
-  _ body: () throws(TensorFileError) -> Result
+func files<Result: ~Copyable>(
+  _ body: () throws(FileError) -> Result
 ) throws(CoordinatorError) -> Result {
-  do throws(TensorFileError) { return try body() } catch { throw .file(error) }
+  do throws(FileError) { return try body() } catch { throw .file(error) }
 }

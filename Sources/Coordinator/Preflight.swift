@@ -1,6 +1,5 @@
 import Collectives
 import DurableFiles
-import Foundation
 
 /// What a look at all ranks shows before they start: what keeps them from computing the same bits is an error, what costs
 /// time a warning.
@@ -168,10 +167,7 @@ public struct Preflight: Equatable, Sendable {
 /// - Cost: reads the file.
 public func digestOfProgram() throws(CoordinatorError) -> String {
   let path = "/proc/self/exe"
-  do {
-    let bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-    return bytes.withUnsafeBytes { SHA256.digest($0) }
-  } catch {
-    throw .unreadable(path: path, problem: "\(error.localizedDescription); is /proc mounted?")
+  do throws(FileError) { return try fileDigest(path) } catch {
+    throw .unreadable(path: path, problem: "\(error.reason); is /proc mounted?")
   }
 }

@@ -1,5 +1,5 @@
+import DurableFiles
 import Foundation
-import TensorFiles
 
 /// The folder of one run, held by this process alone until the value is destroyed. One rank opens it for its world.
 ///
@@ -18,14 +18,16 @@ public struct RunDirectory: ~Copyable {
   /// - Throws: `foreignFolder` if the folder holds something else, `runLocked` if another job has it, `newerFormat`,
   ///   `file` if it cannot be written.
   public init(path: String) throws(CoordinatorError) {
-    try createFolders(path)
+    try files { () throws(FileError) in _ = try createFolders(path) }
     let state = try Self.identify(path)
     let descriptor = try takeLock(path)
     do throws(CoordinatorError) {
-      try createFolders(path + "/checkpoints")
+      try files { () throws(FileError) in
+        try createFolders(path + "/checkpoints")
+        try removeTemporaries(of: ["state.json", "config.yaml"], in: path)
+        try removeFolder(path + "/progress")
+      }
       try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
-      try removeTemporaries(of: ["state.json", "config.yaml"], in: path)
-      try removeFolder(path + "/progress")
     } catch {
       close(descriptor)
       throw error
@@ -73,8 +75,7 @@ public struct RunDirectory: ~Copyable {
   /// Keeps the resolved configuration beside the results, as `config.yaml`. Call it after `begin`, whose state marks the
   /// folder as a run.
   public func writeConfiguration(_ text: String) throws(CoordinatorError) {
-    try files { () throws(TensorFileError) in try replaceFile(path + "/config.yaml", with: [Array(text.utf8)])
-    }
+    try files { () throws(FileError) in try replaceFile(path + "/config.yaml", with: Array(text.utf8)) }
   }
 
   private func write(
@@ -88,8 +89,8 @@ public struct RunDirectory: ~Copyable {
   }
 
   private static func write(_ state: RunState, run: String) throws(CoordinatorError) {
-    try files { () throws(TensorFileError) in
-      try replaceFile(run + "/state.json", with: [encodeJSON(state)])
+    try files { () throws(FileError) in
+      try replaceFile(run + "/state.json", with: encodeJSON(state))
     }
   }
 
@@ -135,7 +136,7 @@ public struct RunDirectory: ~Copyable {
   ///
   /// - Throws: `foreignFolder` for a folder with other contents.
   public static func identify(_ path: String) throws(CoordinatorError) -> RunState? {
-    let names = try folderContents(path)
+    let names = try files { () throws(FileError) in try folderContents(path) }
     if names.contains("state.json") {
       guard let state = try? decodeJSON(RunState.self, path: path + "/state.json"),
         state.format == RunState.format
@@ -152,43 +153,6 @@ public struct RunDirectory: ~Copyable {
     }
     return nil
   }
-}
-
-/// The names in a folder, sorted.
-func folderContents(_ path: String) throws(CoordinatorError) -> [String] {
-  guard let folder = opendir(path) else { throw .file(.system(operation: "list", path: path, code: errno)) }
-  defer { closedir(folder) }
-  var names: [String] = []
-  while let item = readdir(folder) {
-    let name = withUnsafeBytes(of: item.pointee.d_name) { bytes in
-      String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
-    if name != "." && name != ".." { names.append(name) }
-  }
-  return names.sorted()
-}
-
-/// Removes what an interrupted `replaceFile` of one of `names` left in `folder`.
-func removeTemporaries(of names: [String], in folder: String) throws(CoordinatorError) {
-  for item in try folderContents(folder) where item.hasSuffix(".partial") {
-    guard names.contains(where: { item.hasPrefix(".\($0).") }) else { continue }
-    let path = folder + "/" + item
-    if unlink(path) != 0 { throw .file(.system(operation: "remove", path: path, code: errno)) }
-  }
-}
-
-/// Makes a folder and those above it; one that is there is fine.
-private func createFolders(_ path: String) throws(CoordinatorError) {
-  if mkdir(path, 0o755) == 0 { return }
-  let code = errno
-  let parent = (path as NSString).deletingLastPathComponent
-  if code == ENOENT, !parent.isEmpty, parent != path {
-    try createFolders(parent)
-    if mkdir(path, 0o755) == 0 { return }
-  }
-  var status = stat()
-  if stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR { return }
-  throw .file(.system(operation: "create", path: path, code: code))
 }
 
 /// What the holder of a lock wrote into its file.
@@ -219,11 +183,7 @@ private func takeLock(_ path: String) throws(CoordinatorError) -> Int32 {
   let holder =
     "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"
   ftruncate(descriptor, 0)
-  do throws(TensorFileError) {
-    try Array(holder.utf8).span.bytes.withUnsafeBytes { bytes throws(TensorFileError) in
-      try writeAll(bytes, to: descriptor, at: 0, path: file)
-    }
-  } catch {
+  do throws(FileError) { try writeAll(Array(holder.utf8), to: descriptor, at: 0, path: file) } catch {
     close(descriptor)
     throw .file(error)
   }

@@ -1,6 +1,6 @@
 import Collectives
+import DurableFiles
 import Foundation
-import TensorFiles
 
 /// Looks whether the folder of a run can do what checkpoints ask of it, by doing it. What it writes is gone afterwards.
 public struct RunFolderCheck: Sendable {
@@ -39,29 +39,30 @@ public struct RunFolderCheck: Sendable {
 
   private func begin(size: Int) throws(CoordinatorError) {
     clean()
-    _ = try FileAccess(creating: probe, size: size)
+    try files { () throws(FileError) in _ = try FileAccess(creating: probe, size: size) }
   }
 
   /// False if there is no such file here.
   private func write(_ token: [UInt8], at place: Int) throws(CoordinatorError) -> Bool {
     if access(probe, F_OK) != 0 { return false }
-    let file = try FileAccess(updating: probe)
-    try file.write(token, at: place)
-    try file.sync()
+    try files { () throws(FileError) in
+      let file = try FileAccess(updating: probe)
+      try file.write(token, at: place)
+      try file.sync()
+    }
     return true
   }
 
   private func renameProbe() throws(CoordinatorError) {
-    try files { () throws(TensorFileError) in
-      if rename(probe, renamed) != 0 { throw .system(operation: "rename to", path: renamed, code: errno) }
+    try files { () throws(FileError) in
+      try moveFile(probe, to: renamed)
       try syncFolder(path)
     }
   }
 
   /// Nothing if there is no such file here.
   private func renamedBytes() throws(CoordinatorError) -> [UInt8] {
-    if access(renamed, F_OK) != 0 { return [] }
-    return try files { () throws(TensorFileError) in try readFile(renamed) }
+    try files { () throws(FileError) in try readFileIfThere(renamed) } ?? []
   }
 
   private var lostWrites: CoordinatorError {
@@ -87,6 +88,6 @@ public struct RunFolderCheck: Sendable {
     let code = reserveRoom(count * bytes, descriptor: descriptor)
     if code == 0 { return nil }
     return .noRoom(
-      path: path, checkpoints: count, bytes: count * bytes, reason: String(cString: strerror(code)))
+      path: path, checkpoints: count, bytes: count * bytes, reason: systemReason(code))
   }
 }

@@ -1,5 +1,5 @@
+import DurableFiles
 import Foundation
-import TensorFiles
 
 /// `RUN/history.jsonl`: what happened to a run, one event a line, only ever appended to. Metrics hold the steps that
 /// count; this file also tells of those that were lost and done again.
@@ -57,21 +57,19 @@ public struct RunHistory: Sendable {
   /// Appends one line and makes it durable. What a crash left of a line is cut off first. One process does it, the holder of
   /// the run.
   public func append(_ event: Event) throws(CoordinatorError) {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(event) else { preconditionFailure("an event does not encode") }
+    let line = encodeJSONLine(event)
     let end = try wholeLines().count
-    if end == 0, access(path, F_OK) != 0 { _ = try FileAccess(creating: path, size: 0) }
-    let file = try FileAccess(updating: path)
-    do throws(CoordinatorError) {
-      try Array(data + [UInt8(ascii: "\n")]).span.bytes.withUnsafeBytes { bytes throws(CoordinatorError) in
-        try file.write(bytes, at: end)
+    try files { () throws(FileError) in
+      if end == 0, access(path, F_OK) != 0 { _ = try FileAccess(creating: path, size: 0) }
+      let file = try FileAccess(updating: path)
+      do throws(FileError) {
+        try file.write(line, at: end)
+        try file.truncate(end + line.count)
+        try file.sync()
+      } catch {
+        try? file.truncate(end)
+        throw error
       }
-      try file.truncate(end + data.count + 1)
-      try file.sync()
-    } catch {
-      try? file.truncate(end)
-      throw error
     }
   }
 
@@ -84,7 +82,7 @@ public struct RunHistory: Sendable {
       separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false
     )
     .dropLast().enumerated() {
-      do { events.append(try JSONDecoder().decode(Event.self, from: Data(line))) } catch {
+      do throws(JSONFault) { events.append(try decodeJSONLine(Event.self, line)) } catch {
         throw .unreadable(path: path, problem: "line \(index + 1) is not an event of a run")
       }
     }
@@ -93,8 +91,7 @@ public struct RunHistory: Sendable {
 
   /// The file up to its last line end; empty if there is none.
   private func wholeLines() throws(CoordinatorError) -> [UInt8] {
-    guard access(path, F_OK) == 0 else { return [] }
-    let bytes = try files { () throws(TensorFileError) in try readFile(path) }
+    let bytes = try files { () throws(FileError) in try readFileIfThere(path) } ?? []
     return Array(bytes[..<((bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1)])
   }
 }

@@ -1,7 +1,7 @@
 import Collectives
+import DurableFiles
 import Foundation
 import Synchronization
-import TensorFiles
 
 /// Ends a job that makes no progress, and says which rank holds it up.
 ///
@@ -97,7 +97,8 @@ public final class Watchdog: Sendable {
     if descriptor < 0 { return }
     defer { close(descriptor) }
     let bytes = Array(text.utf8)
-    if pwrite(descriptor, bytes, bytes.count, 0) == bytes.count { ftruncate(descriptor, off_t(bytes.count)) }
+    guard (try? writeAll(bytes, to: descriptor, at: 0, path: file(of: rank))) != nil else { return }
+    ftruncate(descriptor, off_t(bytes.count))
   }
 }
 

@@ -14,7 +14,7 @@ public struct Corpus: Sendable {
   public init(directory: String) throws(CorpusError) {
     let file = directory + "/" + CorpusDescription.fileName
     guard fileExists(file) else { throw .notACorpus(directory: directory) }
-    let bytes = try readFile(file)
+    let bytes = try reading { () throws(FileError) in try readFile(file) }
     self.directory = directory
     description = try CorpusDescription(parsing: bytes, file: file)
     digest = SHA256.digest(bytes)
@@ -25,7 +25,7 @@ public struct Corpus: Sendable {
         file: vocabularyPath, expected: description.vocabulary.sha256, found: vocabulary.digest)
     }
     for (path, information) in files {
-      let size = try fileSize(path)
+      let size = try reading { () throws(FileError) in try fileSize(path) }
       guard size == information.bytes else {
         throw .wrongSize(file: path, expected: information.bytes, found: size)
       }
@@ -61,7 +61,7 @@ public struct Corpus: Sendable {
   /// - Cost: reads everything twice.
   public func verify() throws(CorpusError) {
     for (path, information) in files {
-      let found = try fileDigest(path)
+      let found = try reading { () throws(FileError) in try fileDigest(path) }
       guard found == information.sha256 else {
         throw .wrongDigest(file: path, expected: information.sha256, found: found)
       }

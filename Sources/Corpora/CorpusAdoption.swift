@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 extension Corpus {
@@ -15,12 +16,14 @@ extension Corpus {
       throw .invalidOption(
         name: "--held-out-prefix", value: "\"\"", allowed: "the beginning of the held-out shards' names")
     }
-    let names = try entries(of: directory)
+    let names = try reading { () throws(FileError) in try folderContents(directory) }
     if names.contains(CorpusDescription.fileName) { throw .corpusExists(directory: directory) }
     let vocabulary = try Vocabulary(path: path)
     let vocabularyCopy = directory + "/" + CorpusDescription.vocabularyFileName
     let hasVocabulary = fileExists(vocabularyCopy)
-    if hasVocabulary, try fileDigest(vocabularyCopy) != vocabulary.digest {
+    if hasVocabulary,
+      try reading({ () throws(FileError) in try fileDigest(vocabularyCopy) }) != vocabulary.digest
+    {
       throw .outputOccupied(directory: directory, entry: "another " + CorpusDescription.vocabularyFileName)
     }
     var shards: [ShardInformation] = []
@@ -44,12 +47,14 @@ extension Corpus {
       vocabulary: vocabulary,
       shards: shards.filter { $0.split == .training } + shards.filter { $0.split == .heldOut },
       build: nil)
-    if !hasVocabulary { try replaceFile(vocabularyCopy, with: vocabulary.bytes) }
-    do throws(CorpusError) {
-      try replaceFile(directory + "/" + CorpusDescription.fileName, with: description.encoded())
-    } catch {
-      if !hasVocabulary { unlink(vocabularyCopy) }
-      throw error
+    try writing { () throws(FileError) in
+      if !hasVocabulary { try replaceFile(vocabularyCopy, with: vocabulary.bytes) }
+      do throws(FileError) {
+        try replaceFile(directory + "/" + CorpusDescription.fileName, with: encodeJSON(description))
+      } catch {
+        if !hasVocabulary { unlink(vocabularyCopy) }
+        throw error
+      }
     }
     return try Corpus(directory: directory)
   }
@@ -62,22 +67,6 @@ extension Corpus {
     return ShardInformation(
       name: name, split: split, sequences: dataset.sequenceCount, documents: dataset.documentCount,
       tokens: dataset.tokenCount,
-      bin: FileInformation(bytes: try fileSize(dataset.binPath), sha256: try fileDigest(dataset.binPath)),
-      idx: FileInformation(bytes: try fileSize(dataset.idxPath), sha256: try fileDigest(dataset.idxPath)))
+      bin: try FileInformation(of: dataset.binPath), idx: try FileInformation(of: dataset.idxPath))
   }
-}
-
-/// Writes a file under a hidden name beside it, then renames it.
-private func replaceFile(_ path: String, with bytes: [UInt8]) throws(CorpusError) {
-  let url = URL(fileURLWithPath: path)
-  let folder = url.deletingLastPathComponent().path
-  let hidden = "\(folder)/.\(url.lastPathComponent).writing-\(getpid())"
-  do throws(CorpusError) {
-    try writeFile(bytes, to: hidden)
-    guard rename(hidden, path) == 0 else { throw .cannotWrite(file: path, reason: systemReason(errno)) }
-  } catch {
-    unlink(hidden)
-    throw error
-  }
-  try synchroniseDirectory(folder)
 }

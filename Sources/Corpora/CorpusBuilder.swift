@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 import Kernels
 
@@ -63,7 +64,7 @@ public struct CorpusBuilder: Sendable {
     }
     let vocabulary = try Vocabulary(path: vocabulary)
     var totalBytes = 0
-    for input in inputs { totalBytes += try InputFile(input).size() }
+    for input in inputs { totalBytes += try reading { () throws(FileError) in try InputFile(input).size() } }
     let staged = try StagedDirectory(for: output, overwrite: overwrite)
 
     let encoder = DocumentEncoder(tokenizer: WordPieceTokenizer(vocabulary: vocabulary))
@@ -99,8 +100,10 @@ public struct CorpusBuilder: Sendable {
     let description = CorpusDescription(
       vocabulary: vocabulary, shards: trainingShards + heldOutShards,
       build: CorpusDescription.Build(heldOut: heldOut, seed: seed))
-    try writeFile(vocabulary.bytes, to: staged.path + "/" + CorpusDescription.vocabularyFileName)
-    try writeFile(description.encoded(), to: staged.path + "/" + CorpusDescription.fileName)
+    try writing { () throws(FileError) in
+      try writeNewFile(staged.path + "/" + CorpusDescription.vocabularyFileName, vocabulary.bytes)
+      try writeNewFile(staged.path + "/" + CorpusDescription.fileName, encodeJSON(description))
+    }
     if isInterrupted() { throw .interrupted }
     try staged.commit()
     return try Corpus(directory: output)

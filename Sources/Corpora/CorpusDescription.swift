@@ -1,10 +1,21 @@
-import Foundation
+import DurableFiles
 
 /// Size and SHA-256 of a file.
 public struct FileInformation: Codable, Equatable, Sendable {
   public let bytes: Int
   /// 64 hexadecimal digits.
   public let sha256: String
+
+  init(bytes: Int, sha256: String) {
+    self.bytes = bytes
+    self.sha256 = sha256
+  }
+
+  /// - Throws: `CorpusError.cannotRead`.
+  /// - Cost: reads the file.
+  init(of path: String) throws(CorpusError) {
+    (bytes, sha256) = try reading { () throws(FileError) in (try fileSize(path), try fileDigest(path)) }
+  }
 }
 
 /// One shard: a pair NAME.bin and NAME.idx.
@@ -71,12 +82,8 @@ public struct CorpusDescription: Codable, Equatable, Sendable {
   ///
   /// - Throws: `malformedDescription`.
   init(parsing bytes: [UInt8], file: String) throws(CorpusError) {
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    do {
-      self = try decoder.decode(CorpusDescription.self, from: Data(bytes))
-    } catch {
-      throw .malformedDescription(file: file, reason: Self.reason(error))
+    do throws(JSONFault) { self = try decodeJSON(CorpusDescription.self, bytes) } catch {
+      throw .malformedDescription(file: file, reason: error.reason)
     }
     guard format == Self.formatName else {
       throw .malformedDescription(file: file, reason: "format is \"\(format)\", not \"\(Self.formatName)\"")
@@ -101,33 +108,9 @@ public struct CorpusDescription: Codable, Equatable, Sendable {
     }
   }
 
-  /// The text of `corpus.json`.
-  func encoded() -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    do {
-      return Array(try encoder.encode(self)) + [UInt8(ascii: "\n")]
-    } catch {
-      preconditionFailure("a corpus description that is no JSON: \(error)")
-    }
-  }
-
   /// The names of all files of the corpus.
   var fileNames: [String] {
     shards.flatMap { ["\($0.name).bin", "\($0.name).idx"] } + [vocabulary.file, Self.fileName]
-  }
-
-  private static func reason(_ error: any Error) -> String {
-    func place(_ path: [any CodingKey]) -> String { path.map(\.stringValue).joined(separator: ".") }
-    return switch error {
-    case DecodingError.keyNotFound(let key, let context): "no \(place(context.codingPath + [key]))"
-    case DecodingError.typeMismatch(_, let context): "\(place(context.codingPath)) has the wrong type"
-    case DecodingError.valueNotFound(_, let context): "\(place(context.codingPath)) is null"
-    case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
-      "\(place(context.codingPath)) has a value that is not allowed"
-    default: "not JSON"
-    }
   }
 }
 

@@ -1,5 +1,3 @@
-import Foundation
-
 /// What can be wrong with text, vocabularies and corpora. Each description is one line: what, where, what to do.
 public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
   // Files.
@@ -125,6 +123,3 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
     }
   }
 }
-
-/// The reason behind the last failed system call.
-func systemReason(_ code: Int32) -> String { String(cString: strerror(code)) }

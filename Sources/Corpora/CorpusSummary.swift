@@ -1,4 +1,4 @@
-import Foundation
+import DurableFiles
 
 /// A corpus as text for people and as JSON for programs: `bipft corpus info`.
 public struct CorpusSummary: Sendable {
@@ -64,15 +64,8 @@ public struct CorpusSummary: Sendable {
         try container.encode(digest, forKey: .digest)
       }
     }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    do {
-      let document = Document(
-        directory: corpus.directory, digest: corpus.digest, description: corpus.description)
-      return String(decoding: try encoder.encode(document), as: UTF8.self)
-    } catch {
-      preconditionFailure("a corpus that is no JSON: \(error)")
-    }
+    let document = Document(
+      directory: corpus.directory, digest: corpus.digest, description: corpus.description)
+    return String(decoding: encodeJSON(document).dropLast(), as: UTF8.self)
   }
 }

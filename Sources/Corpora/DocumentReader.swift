@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 /// A document as it stands in an input file, not yet checked.
@@ -19,11 +20,20 @@ struct RawDocument: Sendable {
       throw isJSON ? .invalidUTF8Line(file: file, line: line) : .invalidUTF8(file: file, byte: byte + invalid)
     }
     guard isJSON else { return bytes }
-    guard
-      let object = try? JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any],
-      let text = object["text"] as? String
-    else { throw .malformedJSONLine(file: file, line: line) }
+    guard let text = try? textOfObject() else { throw .malformedJSONLine(file: file, line: line) }
     return Array(text.utf8)
+  }
+
+  /// The string "text" of the JSON object that `bytes` are.
+  private func textOfObject() throws(JSONProblem) -> String {
+    try JSONReader.read(bytes) { reader throws(JSONProblem) in
+      var text: String?
+      try reader.object { reader, name throws(JSONProblem) in
+        if name == "text" { text = try reader.string() } else { try reader.skip() }
+      }
+      guard let text else { throw reader.problem("no text") }
+      return text
+    }
   }
 }
 
@@ -69,7 +79,7 @@ final class DocumentReader {
   }
 
   private func begin(_ path: String) throws(CorpusError) {
-    input = try InputFile(path)
+    input = try .open(path)
     isJSON = path.hasSuffix(".jsonl")
     block.removeAll(keepingCapacity: true)
     (position, byte, line, documentsOfFile) = (0, 0, 1, 0)
@@ -111,7 +121,7 @@ final class DocumentReader {
       block.removeFirst(position)
       position = 0
       searched = block.count
-      if try input.read(into: &block, atMost: 1 << 20) == 0 {
+      if try !input.readMore(into: &block) {
         return block.isEmpty ? nil : 0..<block.count
       }
     }

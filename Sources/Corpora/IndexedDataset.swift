@@ -1,3 +1,5 @@
+import DurableFiles
+
 /// A Megatron-LM indexed dataset, memory-mapped: tokenised sequences grouped into documents.
 ///
 /// Layout (Megatron-LM, `megatron/core/datasets/indexed_dataset.py`), all little endian: NAME.bin holds the token ids of all
@@ -39,8 +41,9 @@ public final class IndexedDataset: Sendable {
   /// - Throws: `cannotRead`, `damagedIndex`, `unsupportedTokenType`, `wrongSize` for the file that is too short or too long.
   /// - Cost: reads the whole .idx once.
   public init(prefix: String) throws(CorpusError) {
-    idx = try MappedFile(prefix + ".idx")
-    bin = try MappedFile(prefix + ".bin")
+    (idx, bin) = try reading { () throws(FileError) in
+      (try MappedFile(path: prefix + ".idx"), try MappedFile(path: prefix + ".bin"))
+    }
     let path = idx.path
     guard idx.count >= Self.headerSize else {
       throw .wrongSize(file: path, expected: Self.headerSize, found: idx.count)
@@ -162,9 +165,14 @@ public final class IndexedDataset: Sendable {
   }
 
   /// Throws `wrongSize` if either file was cut off or has grown since it was opened.
+  /// Call it after reading: what was read is then what the files held.
+  ///
+  /// - Cost: two system calls.
   func checkSizes() throws(CorpusError) {
-    try bin.checkSize()
-    try idx.checkSize()
+    for file in [bin, idx] {
+      let size = try reading { () throws(FileError) in try fileSize(file.path) }
+      if size != file.count { throw .wrongSize(file: file.path, expected: file.count, found: size) }
+    }
   }
 
   /// The tokens of a sequence.

@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 /// Tokenises line by line: `bipft corpus encode`.
@@ -14,12 +15,12 @@ public struct LineEncoder: Sendable {
   /// - Throws: `cannotRead`, `invalidUTF8` with the byte of the input; the lines before it have been handed on.
   /// - Cost: memory for a megabyte of text, or the longest line.
   public func encode(_ path: String?, output: ([UInt8]) throws(CorpusError) -> Void) throws(CorpusError) {
-    let input = try path.map { path throws(CorpusError) in try InputFile(path) } ?? InputFile.standardInput()
+    let input = try path.map { path throws(CorpusError) in try .open(path) } ?? InputFile.standardInput()
     var block: [UInt8] = []
     var offset = 0
     var searched = 0
     while true {
-      let isAtEnd = try input.read(into: &block, atMost: 1 << 20) == 0
+      let isAtEnd = try !input.readMore(into: &block)
       let end =
         isAtEnd ? block.count : block[searched...].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
       searched = block.count

@@ -1,5 +1,3 @@
-import Foundation
-
 // Telling the system what will be read soon, so that it is in memory by then.
 
 extension SampleSource {
@@ -19,17 +17,5 @@ extension IndexedDataset {
   /// Asks for tokens of the .bin file.
   func prefetch(_ tokens: Range<Int>) {
     bin.prefetch(tokens.lowerBound * tokenType.width..<tokens.upperBound * tokenType.width)
-  }
-}
-
-extension MappedFile {
-  /// Asks for the bytes of `range`.
-  func prefetch(_ range: Range<Int>) {
-    precondition(range.lowerBound >= 0 && range.upperBound <= count, "bytes \(range) of \(path)")
-    let page = sysconf(Int32(_SC_PAGESIZE))
-    let first = range.lowerBound / page * page
-    // Advice only: what fails is read when it is needed.
-    madvise(
-      UnsafeMutableRawPointer(bitPattern: base)! + first, range.upperBound - first, Int32(MADV_WILLNEED))
   }
 }

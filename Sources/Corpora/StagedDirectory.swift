@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 /// A folder that appears whole or not at all: filled under a hidden name beside its destination, then renamed.
@@ -23,36 +24,22 @@ final class StagedDirectory {
     destination = url.path
     parent = url.deletingLastPathComponent().path
     try Self.checkDestination(destination, shownAs: given, overwrite: overwrite)
-    createdParents = try Self.createFolders(parent)
+    createdParents = try writing { [parent] () throws(FileError) in try createFolders(parent) }
     path = "\(parent)/.\(url.lastPathComponent).building-\(getpid())"
     guard mkdir(path, 0o755) == 0 else { throw .cannotWrite(file: path, reason: systemReason(errno)) }
   }
 
   deinit {
     guard !isCommitted else { return }
-    removeFolder(path)
+    try? removeFolder(path)
     for folder in createdParents.reversed() { rmdir(folder) }
-  }
-
-  /// Makes `folder` and what is missing above it; returns those made, outermost first.
-  private static func createFolders(_ folder: String) throws(CorpusError) -> [String] {
-    var missing: [String] = []
-    var current = folder
-    while !fileExists(current) && current != "/" {
-      missing.append(current)
-      current = URL(fileURLWithPath: current).deletingLastPathComponent().path
-    }
-    for folder in missing.reversed() where mkdir(folder, 0o755) != 0 {
-      throw .cannotWrite(file: folder, reason: systemReason(errno))
-    }
-    return missing.reversed()
   }
 
   /// Makes the folder appear at its destination, in place of an earlier corpus.
   ///
   /// - Throws: `cannotWrite`; the earlier corpus is then where it was.
   func commit() throws(CorpusError) {
-    try synchroniseDirectory(path)
+    try writing { () throws(FileError) in try syncFolder(path) }
     let replaced = path + ".replaced"
     let replaces = fileExists(destination + "/" + CorpusDescription.fileName)
     if replaces { try move(destination, to: replaced) }
@@ -63,8 +50,8 @@ final class StagedDirectory {
       throw error
     }
     isCommitted = true
-    try synchroniseDirectory(parent)
-    if replaces { removeFolder(replaced) }
+    try writing { () throws(FileError) in try syncFolder(parent) }
+    if replaces { try? removeFolder(replaced) }
   }
 
   private func move(_ source: String, to target: String) throws(CorpusError) {
@@ -77,11 +64,10 @@ final class StagedDirectory {
     _ destination: String, shownAs given: String, overwrite: Bool
   ) throws(CorpusError) {
     guard fileExists(destination) else { return }
-    var status = stat()
-    guard stat(destination, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
+    guard isFolder(destination) else {
       throw .outputOccupied(directory: given, entry: "it is not a folder")
     }
-    let found = try entries(of: destination)
+    let found = try reading { () throws(FileError) in try folderContents(destination) }
     guard let first = found.first else { return }
     let file = destination + "/" + CorpusDescription.fileName
     guard fileExists(file) else { throw .outputOccupied(directory: given, entry: first) }
@@ -94,10 +80,4 @@ final class StagedDirectory {
     }
     if !overwrite { throw .corpusExists(directory: given) }
   }
-}
-
-/// Removes a folder of files; what cannot be removed stays.
-private func removeFolder(_ path: String) {
-  for name in (try? entries(of: path)) ?? [] { unlink(path + "/" + name) }
-  rmdir(path)
 }

@@ -22,7 +22,7 @@ public struct Vocabulary: Sendable {
   ///
   /// - Throws: `cannotRead`, `invalidUTF8`, `emptyVocabulary`, `blankToken`, `duplicateToken`, `missingToken`.
   public init(path: String) throws(CorpusError) {
-    let bytes = try readFile(path)
+    let bytes = try reading { () throws(FileError) in try readFile(path) }
     if let byte = firstInvalidUTF8(bytes) { throw .invalidUTF8(file: path, byte: byte) }
     var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     if lines.last?.isEmpty == true { lines.removeLast() }

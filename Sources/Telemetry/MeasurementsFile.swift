@@ -1,8 +1,10 @@
+import DurableFiles
 import Foundation
 
 /// `measurements.jsonl`: what was measured at each step, appended; steps that are done again stand there again. Lines are
 /// for people and plots, so one that cannot be written is left out.
 public struct MeasurementsFile: ~Copyable {
+  private let path: String
   private let descriptor: Int32
 
   /// Opens the file, made if it is missing; a run that begins drops what is there.
@@ -11,7 +13,8 @@ public struct MeasurementsFile: ~Copyable {
   public init(path: String, isResumed: Bool) throws(TelemetryError) {
     let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (isResumed ? 0 : O_TRUNC)
     descriptor = open(path, flags, 0o644)
-    if descriptor < 0 { throw .file(operation: "open", path: path, code: errno) }
+    self.path = path
+    if descriptor < 0 { throw .file(.system(operation: "open", path: path, code: errno)) }
   }
 
   deinit { close(descriptor) }
@@ -19,7 +22,6 @@ public struct MeasurementsFile: ~Copyable {
   /// Appends what was measured with `record`, if anything.
   public func append(_ record: StepRecord) {
     guard let json = record.measuredJSON else { return }
-    let bytes = Array((json + "\n").utf8)
-    _ = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    try? writeAll(Array((json + "\n").utf8), to: descriptor, path: path)
   }
 }

@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 /// `metrics.jsonl`: one record a line, appended by one process.
@@ -24,14 +25,14 @@ public struct MetricsFile: ~Copyable {
   private static func open(
     _ path: String, resumingAfter step: Int?
   ) throws(TelemetryError) -> (descriptor: Int32, end: Int) {
-    let old = try FileBytes.read(path) ?? []
+    let old = try files { () throws(FileError) in try readFileIfThere(path) } ?? []
     var kept: [UInt8] = []
     if let step {
       for line in try lines(of: old, path: path) where line.record.step <= step { kept += old[line.bytes] }
     }
-    if kept.count != old.count { try FileBytes.replace(path, with: kept) }
+    if kept.count != old.count { try files { () throws(FileError) in try replaceFile(path, with: kept) } }
     let descriptor = Foundation.open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
-    if descriptor < 0 { throw .file(operation: "open", path: path, code: errno) }
+    if descriptor < 0 { throw .file(.system(operation: "open", path: path, code: errno)) }
     return (descriptor, kept.count)
   }
 
@@ -40,10 +41,9 @@ public struct MetricsFile: ~Copyable {
   /// - Throws: `TelemetryError.file`; the file then holds what it held before, and the call can be repeated.
   public mutating func append(_ record: StepRecord) throws(TelemetryError) {
     let bytes = Array((record.json + "\n").utf8)
-    let code = FileBytes.write(bytes, to: descriptor, at: end)
-    guard code == 0 else {
+    do throws(FileError) { try writeAll(bytes, to: descriptor, at: end, path: path) } catch {
       _ = ftruncate(descriptor, off_t(end))
-      throw .file(operation: "write", path: path, code: code)
+      throw .file(error)
     }
     end += bytes.count
   }
@@ -52,7 +52,7 @@ public struct MetricsFile: ~Copyable {
   ///
   /// - Throws: `TelemetryError.file`.
   public borrowing func synchronise() throws(TelemetryError) {
-    if fsync(descriptor) != 0 { throw .file(operation: "sync", path: path, code: errno) }
+    do throws(FileError) { try syncFile(descriptor, path: path) } catch { throw .file(error) }
   }
 
   deinit { close(descriptor) }
@@ -61,9 +61,7 @@ public struct MetricsFile: ~Copyable {
   ///
   /// - Throws: `TelemetryError.file`, or `.notARecord` for a whole line that cannot be read.
   public static func records(path: String) throws(TelemetryError) -> [StepRecord] {
-    guard let bytes = try FileBytes.read(path) else {
-      throw .file(operation: "open", path: path, code: ENOENT)
-    }
+    let bytes = try files { () throws(FileError) in try readFile(path) }
     return try lines(of: bytes, path: path).map(\.record)
   }
 
@@ -74,7 +72,7 @@ public struct MetricsFile: ~Copyable {
     var start = 0
     while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
       do {
-        let record = try StepRecord(line: String(decoding: bytes[start..<end], as: UTF8.self))
+        let record = try StepRecord(line: Array(bytes[start..<end]))
         lines.append((start..<end + 1, record))
       } catch {
         throw .notARecord(path: path, line: lines.count + 1, reason: error.reason)

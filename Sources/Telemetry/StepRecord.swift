@@ -1,3 +1,5 @@
+import DurableFiles
+
 /// What is known of one optimizer step, or of the evaluation after it: a line of `metrics.jsonl`.
 ///
 /// Every line has the same first eight keys. An evaluation makes no update, so its `learning_rate` and
@@ -97,7 +99,7 @@ public struct StepRecord: Equatable, Sendable {
   }
 
   private static func object(_ fields: [(String, String)]) -> String {
-    "{" + fields.map { "\(JSONText.quoted($0)): \($1)" }.joined(separator: ", ") + "}"
+    JSONText.object(fields)
   }
 }
 
@@ -116,9 +118,9 @@ extension StepRecord {
 
   /// Reads one line. An extra that is a number without point or exponent reads as an integer, and
   /// `"NaN"` or `"Infinity"` there as text.
-  init(line: some StringProtocol) throws(RecordFault) {
-    let fields = try JSONLine.fields(of: line)
-    func value(_ key: String) throws(RecordFault) -> JSONLine.Value {
+  init(line: [UInt8]) throws(RecordFault) {
+    let fields = try Self.fields(of: line)
+    func value(_ key: String) throws(RecordFault) -> JSONReader.Scalar {
       guard let field = fields.first(where: { $0.key == key }) else { throw RecordFault(reason: "no \(key)") }
       return field.value
     }
@@ -163,19 +165,38 @@ extension StepRecord {
           throw RecordFault(reason: "\(field.key) is no number")
         }
       case .null: throw RecordFault(reason: "\(field.key) is null")
+      case .bool: throw RecordFault(reason: "\(field.key) is true or false")
       }
     }
   }
 
+  /// The members of a flat object in their order.
+  private static func fields(
+    of line: [UInt8]
+  ) throws(RecordFault) -> [(key: String, value: JSONReader.Scalar)] {
+    do throws(JSONProblem) {
+      return try JSONReader.read(line) { reader throws(JSONProblem) in
+        var fields: [(key: String, value: JSONReader.Scalar)] = []
+        try reader.object { reader, key throws(JSONProblem) in
+          if fields.contains(where: { $0.key == key }) { throw reader.problem("\(key) stands twice") }
+          fields.append((key, try reader.scalar()))
+        }
+        return fields
+      }
+    } catch {
+      throw RecordFault(reason: "\(error.text) at column \(error.byte + 1)")
+    }
+  }
+
   private static func number<Number: BinaryFloatingPoint & LosslessStringConvertible>(
-    _ value: JSONLine.Value, _: Number.Type
+    _ value: JSONReader.Scalar, _: Number.Type
   ) -> Number? {
     switch value {
     case .number(let text): Number(text)
     case .text("NaN"): .nan
     case .text("Infinity"): .infinity
     case .text("-Infinity"): -.infinity
-    case .text, .null: nil
+    case .text, .bool, .null: nil
     }
   }
 }

@@ -1,3 +1,5 @@
+import DurableFiles
+
 /// An open safetensors file, memory-mapped: u64 header length, JSON header, data.
 ///
 /// Format and its rules (no holes, no overlaps, every size exact): huggingface/safetensors, as its reference
@@ -19,7 +21,7 @@ public struct SafetensorsFile: Sendable {
   /// - Throws: a `TensorFileError` that names the tensor and the numbers.
   /// - Cost: linear in the header.
   public init(path: String) throws(TensorFileError) {
-    let file = try MappedFile(path: path)
+    let file = try files { () throws(FileError) in try MappedFile(path: path) }
     let header = try file.withBytes { bytes throws(TensorFileError) in
       try SafetensorsHeader(bytes, path: path)
     }
@@ -62,7 +64,7 @@ private struct SafetensorsHeader {
     }
     let dataStart = 8 + Int(length)
     let raw: [RawEntry]
-    do throws(HeaderProblem) {
+    do throws(JSONProblem) {
       raw = try scan(UnsafeRawBufferPointer(rebasing: bytes[8..<dataStart]))
     } catch {
       throw .headerSyntax(path: path, byte: 8 + error.byte, problem: error.text)
@@ -78,14 +80,14 @@ private struct SafetensorsHeader {
     var offsets: [Int]?
   }
 
-  private mutating func scan(_ bytes: UnsafeRawBufferPointer) throws(HeaderProblem) -> [RawEntry] {
-    var scanner = HeaderScanner(bytes)
+  private mutating func scan(_ bytes: UnsafeRawBufferPointer) throws(JSONProblem) -> [RawEntry] {
+    var scanner = JSONReader(bytes)
     if bytes.first != UInt8(ascii: "{") { throw scanner.problem("'{' expected") }
     var raw: [RawEntry] = []
     var pairs: [String: String] = [:]
-    try scanner.object { scanner, name throws(HeaderProblem) in
+    try scanner.object { scanner, name throws(JSONProblem) in
       if name == "__metadata__" {
-        try scanner.object { scanner, key throws(HeaderProblem) in
+        try scanner.object { scanner, key throws(JSONProblem) in
           let value = try scanner.string()
           if pairs.updateValue(value, forKey: key) != nil {
             throw scanner.problem("metadata \(key) is there twice")
@@ -94,7 +96,7 @@ private struct SafetensorsHeader {
         return
       }
       var entry = RawEntry(name: name)
-      try scanner.object { scanner, key throws(HeaderProblem) in
+      try scanner.object { scanner, key throws(JSONProblem) in
         switch key {
         case "dtype" where entry.type == nil: entry.type = try scanner.string()
         case "shape" where entry.shape == nil: entry.shape = try scanner.wholeNumbers()

@@ -1,3 +1,5 @@
+import DurableFiles
+
 /// Where everything lies in a safetensors file that is yet to be written, so that many writers can each write a part.
 ///
 /// Equal arguments give equal bytes: tensors in the order given, metadata sorted by key.
@@ -20,7 +22,9 @@ public struct SafetensorsLayout: Sendable {
     precondition(!tensors.contains { $0.name == "__metadata__" }, "a tensor called __metadata__")
     var members: [String] = []
     if !metadata.isEmpty {
-      let pairs = metadata.sorted { $0.key < $1.key }.map { "\(quoted($0.key)):\(quoted($0.value))" }
+      let pairs = metadata.sorted { $0.key < $1.key }.map {
+        "\(JSONText.quoted($0.key)):\(JSONText.quoted($0.value))"
+      }
       members.append("\"__metadata__\":{\(pairs.joined(separator: ","))}")
     }
     var ranges: [Range<Int>] = []
@@ -31,7 +35,7 @@ public struct SafetensorsLayout: Sendable {
       else { preconditionFailure("tensor \(tensor.name) of shape \(tensor.shape)") }
       let shape = tensor.shape.map(String.init).joined(separator: ",")
       members.append(
-        "\(quoted(tensor.name)):{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":[\(shape)],"
+        "\(JSONText.quoted(tensor.name)):{\"dtype\":\"\(tensor.type.rawValue)\",\"shape\":[\(shape)],"
           + "\"data_offsets\":[\(end),\(end + size)]}")
       ranges.append(end..<end + size)
       end += size
@@ -47,25 +51,6 @@ public struct SafetensorsLayout: Sendable {
     }
     fileSize = start + end
   }
-}
-
-/// `text` as a JSON string.
-private func quoted(_ text: String) -> String {
-  var result = "\""
-  for scalar in text.unicodeScalars {
-    switch scalar {
-    case "\"": result += "\\\""
-    case "\\": result += "\\\\"
-    case "\n": result += "\\n"
-    case "\t": result += "\\t"
-    case "\r": result += "\\r"
-    case _ where scalar.value < 32:
-      let digits = String(scalar.value, radix: 16)
-      result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-    default: result.unicodeScalars.append(scalar)
-    }
-  }
-  return result + "\""
 }
 
 /// A tensor in memory, to be written. Bytes are row-major and little endian.
@@ -101,5 +86,7 @@ public func writeSafetensors(
   path: String, tensors: [Tensor], metadata: [String: String] = [:]
 ) throws(TensorFileError) {
   let layout = SafetensorsLayout(tensors: tensors.map { ($0.name, $0.type, $0.shape) }, metadata: metadata)
-  try replaceFile(path, with: [layout.headerBytes] + tensors.map(\.bytes))
+  try files { () throws(FileError) in
+    try replaceFile(path, with: [layout.headerBytes] + tensors.map(\.bytes))
+  }
 }

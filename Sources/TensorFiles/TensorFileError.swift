@@ -1,9 +1,9 @@
-import Foundation
+import DurableFiles
 
 /// What can be wrong with a tensor file. Each description is one line: the file, the place, the numbers, what to do.
 public enum TensorFileError: Error, Equatable, Sendable, CustomStringConvertible {
-  /// A system call failed with the errno `code`.
-  case system(operation: String, path: String, code: Int32)
+  /// The file could not be read or written.
+  case file(FileError)
   /// The file is too short to hold even the header's length.
   case tooShort(path: String, size: Int)
   /// The header's length is over the limit or reaches past the end of the file.
@@ -24,8 +24,7 @@ public enum TensorFileError: Error, Equatable, Sendable, CustomStringConvertible
 
   public var description: String {
     switch self {
-    case .system(let operation, let path, let code):
-      return "cannot \(operation) \(path): \(String(cString: strerror(code)))"
+    case .file(let error): return error.description
     case .tooShort(let path, let size):
       return "\(path): \(size) bytes are too few for a safetensors file (at least 8); copy the file again"
     case .headerLength(let path, let length, let size):
@@ -57,4 +56,9 @@ public enum TensorFileError: Error, Equatable, Sendable, CustomStringConvertible
       return "\(path): tensor \(tensor) has type \(type.rawValue), wanted \(wanted)"
     }
   }
+}
+
+/// Runs `body`, whose errors are about files.
+func files<Result>(_ body: () throws(FileError) -> Result) throws(TensorFileError) -> Result {
+  do throws(FileError) { return try body() } catch { throw .file(error) }
 }

@@ -1,16 +1,15 @@
 import BinaryModel
+import DurableFiles
 
 /// A batch as JSON that any other program can train on (`bipft schedule --json`).
 public enum BatchDescription {
   /// One object: the step, its epoch, and for each lane sample_ids, input_ids, token_type_ids, attention_mask, labels
   /// (-100 where nothing is predicted) and next_sentence_label.
   public static func json(step: Int?, lanes: [Batch]) -> String {
-    var fields: [String] = []
-    if let step { fields.append("\"step\": \(step)") }
-    fields.append("\"epoch\": \(lanes.first?.epoch ?? 0)")
     let objects = lanes.enumerated().map { object($1, lane: $0) }
-    fields.append("\"lanes\": [\(objects.joined(separator: ", "))]")
-    return "{\(fields.joined(separator: ", "))}"
+    return JSONText.object(
+      (step.map { [("step", "\($0)")] } ?? [])
+        + [("epoch", "\(lanes.first?.epoch ?? 0)"), ("lanes", "[\(objects.joined(separator: ", "))]")])
   }
 
   private static func object(_ batch: Batch, lane: Int) -> String {
@@ -24,10 +23,10 @@ public enum BatchDescription {
     let mask = (0..<batch.sequences * batch.length).map { token -> Int32 in
       token % batch.length < Int(batch.lengths[token / batch.length]) ? 1 : 0
     }
-    return """
-      {"lane": \(lane), "sample_ids": \(row(batch.sampleIDs)), "input_ids": \(rows(batch.inputIDs)), \
-      "token_type_ids": \(rows(batch.tokenTypeIDs)), "attention_mask": \(rows(mask)), \
-      "labels": \(rows(batch.labels)), "next_sentence_label": \(row(batch.nextSentenceLabels))}
-      """
+    return JSONText.object([
+      ("lane", "\(lane)"), ("sample_ids", row(batch.sampleIDs)), ("input_ids", rows(batch.inputIDs)),
+      ("token_type_ids", rows(batch.tokenTypeIDs)), ("attention_mask", rows(mask)),
+      ("labels", rows(batch.labels)), ("next_sentence_label", row(batch.nextSentenceLabels)),
+    ])
   }
 }

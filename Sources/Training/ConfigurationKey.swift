@@ -1,6 +1,6 @@
 import BinaryModel
 import Collectives
-import Telemetry
+import DurableFiles
 
 /// A value as it stands in the file or in an override.
 struct ConfigurationScalar {

@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import DurableFiles
 import Foundation
 import Kernels
 
@@ -49,7 +50,7 @@ private func run(_ options: PretrainOptions, world: borrowing World) throws -> E
   startThreads(configuration.threads ?? world.fairThreads)
   try inputs.readTeacherDigest(world: world)
   var notes = try compareRanks(options, inputs, world: world)
-  MappedFileFaults.report(
+  MappedFile.reportFaults(
     speaker: "bipft-pretrain: rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
 
   // Rank 0 keeps the journal; a failure to open it ends all ranks.

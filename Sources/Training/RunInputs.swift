@@ -56,10 +56,7 @@ public struct RunInputs: Sendable {
 
   /// - Cost: reads all of the file.
   private static func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
-    do {
-      let bytes = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-      return bytes.withUnsafeBytes { SHA256.digest($0) }
-    } catch {
+    do { return try fileDigest(path) } catch {
       throw .unreadable(
         path: path,
         reason:

@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 import Telemetry
 import Testing
@@ -130,10 +131,14 @@ private let mayMount =
   }
 
   @Test(arguments: [
-    ("x", "no { at column 1"), (#"{"kind": "train"}"#, "no step"), (#"{"kind": "test", "step": 1}"#, nil),
-    (#"{"kind": "train", "step": 1.5}"#, "step is no integer"), (#"{"a": 1, "a": 2}"#, "a stands twice"),
-    (#"{"a": [1]}"#, "no value at column 7"), (#"{"a": 1} {}"#, "more than one object"),
-    (#"{"a": "b"#, "a string does not end"), (#"{"a": "\ud800"}"#, "bad escape at column 13"),
+    ("x", "'{' expected at column 1"), (#"{"kind": "train"}"#, "no step"),
+    (#"{"kind": "test", "step": 1}"#, nil),
+    (#"{"kind": "train", "step": 1.5}"#, "step is no integer"),
+    (#"{"a": 1, "a": 2}"#, "a stands twice at column 14"),
+    (#"{"a": [1]}"#, "a value expected at column 7"),
+    (#"{"a": 1} {}"#, "text after the end of the value at column 10"),
+    (#"{"a": "b"#, "the text ends inside a string at column 9"),
+    (#"{"a": "\ud800"}"#, "half of a surrogate pair at column 15"),
   ])
   func aLineThatIsNoRecordIsNamed(_ line: String, _ reason: String?) throws {
     try withFolder { folder in
@@ -153,7 +158,7 @@ private let mayMount =
       let path = folder + "/none/metrics.jsonl"
       let error = #expect(throws: TelemetryError.self) { _ = try MetricsFile(path: path, resumingAfter: nil) }
       #expect(error?.description == "cannot open \(path): No such file or directory")
-      #expect(throws: TelemetryError.file(operation: "open", path: path, code: ENOENT)) {
+      #expect(throws: TelemetryError.file(.system(operation: "open", path: path, code: ENOENT))) {
         try MetricsFile.records(path: path)
       }
     }

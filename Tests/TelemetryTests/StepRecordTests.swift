@@ -43,21 +43,4 @@ func evaluationRecord(_ step: Int) -> StepRecord {
         == #"{"kind": "eval", "step": 0, "loss": 7.25, "mlm_loss": 6.5, "nsp_loss": 0.75, "learning_rate": null, "#
         + #""gradient_norm": null, "tokens_per_second": 2000.0, "mlm_accuracy": 0.125, "nsp_accuracy": 0.5}"#)
   }
-
-  @Test func notFiniteNumbersAreStrings() {
-    #expect(JSONText.number(Float.nan) == "\"NaN\"")
-    #expect(JSONText.number(Float.infinity) == "\"Infinity\"")
-    #expect(JSONText.number(-Double.infinity) == "\"-Infinity\"")
-  }
-
-  @Test func numbersAreTheShortest() {
-    #expect(JSONText.number(Float(0.1)) == "0.1")
-    #expect(JSONText.number(Float(16_777_216)) == "16777216.0")
-    #expect(JSONText.number(Double(0.1)) == "0.1")
-    #expect(JSONText.number(Float(-0.0)) == "-0.0")
-  }
-
-  @Test func stringsAreEscaped() {
-    #expect(JSONText.quoted("é\u{1}\"\\\t\r\n/") == #""é\u0001\"\\\t\r\n/""#)
-  }
 }

@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 import TensorFiles
 import Testing
@@ -26,10 +27,11 @@ struct MalformedTests {
   private var path: String { folder.file("bad.safetensors") }
 
   @Test func missingFileAndFolder() throws {
-    #expect(throws: TensorFileError.system(operation: "open", path: folder.file("none"), code: ENOENT)) {
+    #expect(throws: TensorFileError.file(.system(operation: "open", path: folder.file("none"), code: ENOENT)))
+    {
       try SafetensorsFile(path: folder.file("none"))
     }
-    #expect(throws: TensorFileError.system(operation: "read", path: folder.path, code: EISDIR)) {
+    #expect(throws: TensorFileError.file(.system(operation: "read", path: folder.path, code: EISDIR))) {
       try SafetensorsFile(path: folder.path)
     }
   }

@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 import TensorFiles
 import Testing
@@ -108,7 +109,7 @@ struct SafetensorsTests {
     // A folder in the way: the rename fails and the temporary is gone.
     let blocked = folder.file("folder")
     try FileManager.default.createDirectory(atPath: blocked, withIntermediateDirectories: true)
-    #expect(throws: TensorFileError.system(operation: "rename to", path: blocked, code: EISDIR)) {
+    #expect(throws: TensorFileError.file(.system(operation: "rename to", path: blocked, code: EISDIR))) {
       try writeSafetensors(path: blocked, tensors: [])
     }
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["folder"])

@@ -30,6 +30,11 @@ public enum JSONText {
     return result + "\""
   }
 
+  /// One object on one line, its members in the order given: names and their values as JSON.
+  public static func object(_ members: [(name: String, value: String)]) -> String {
+    "{" + members.map { "\(quoted($0.name)): \($0.value)" }.joined(separator: ", ") + "}"
+  }
+
   private static func nonFinite(isNaN: Bool, isNegative: Bool) -> String {
     isNaN ? "\"NaN\"" : isNegative ? "\"-Infinity\"" : "\"Infinity\""
   }
