@@ -51,16 +51,17 @@ let package = Package(
     module("Collectives", ["CMPI", "Kernels"]),
     module("TensorFiles", ["DurableFiles"]),
     module("Corpora", ["Kernels", "DurableFiles"]),
-    module("BinaryModel", ["Kernels", "TensorFiles"]),
+    module("Parameters"),
+    module("BinaryModel", ["Kernels", "TensorFiles", "Parameters"]),
     module(
       "Coordinator",
-      ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", "DurableFiles"]),
+      ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),
     module("Telemetry", ["DurableFiles"]),
     module(
       "Training",
       [
-        "Kernels", "Collectives", "TensorFiles", "Corpora", "BinaryModel", "Coordinator", "Telemetry",
-        "DurableFiles", yams,
+        "Kernels", "Collectives", "TensorFiles", "Corpora", "Parameters", "BinaryModel", "Coordinator",
+        "Telemetry", "DurableFiles", yams,
       ]),
     program("bipft-pretrain", ["Training", "Collectives", arguments]),
     program("bipft", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels", arguments]),

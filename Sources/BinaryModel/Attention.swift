@@ -1,4 +1,30 @@
 import Kernels
+import Parameters
+
+/// Where the tensors of one layer's self-attention lie in the flat buffers.
+struct AttentionPlaces: Sendable {
+  let query: BinaryLinearPlaces
+  let key: BinaryLinearPlaces
+  let value: BinaryLinearPlaces
+  let queryStep: StepSize
+  let keyStep: StepSize
+  let valueStep: StepSize
+  let probabilityStep: StepSize
+  let estimators: EstimatorPlaces?
+
+  /// Adds the tensors of the attention, whose names begin with `prefix`, to a layout.
+  init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
+    let hidden = c.hiddenSize
+    estimators = EstimatorPlaces(prefix, rank: c.estimatorRank, hidden: hidden, in: &layout)
+    query = BinaryLinearPlaces(prefix + "query", outputs: hidden, inputs: hidden, in: &layout)
+    key = BinaryLinearPlaces(prefix + "key", outputs: hidden, inputs: hidden, in: &layout)
+    value = BinaryLinearPlaces(prefix + "value", outputs: hidden, inputs: hidden, in: &layout)
+    queryStep = StepSize(prefix + "clip_query", in: &layout)
+    keyStep = StepSize(prefix + "clip_key", in: &layout)
+    valueStep = StepSize(prefix + "clip_value", in: &layout)
+    probabilityStep = StepSize(prefix + "clip_attn", in: &layout)
+  }
+}
 
 /// Multi-head self-attention on packed heads, with residual estimators (METHOD, "Attention with residual estimators").
 ///
@@ -6,7 +32,6 @@ import Kernels
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, h heads, D = H/h. Heads are numbered b·h + head.
 struct Attention {
-  let places: LayerPlaces
   let sequences: Int
   let length: Int
   let heads: Int
@@ -15,13 +40,11 @@ struct Attention {
   let key: BinaryLinear
   let value: BinaryLinear
   let estimators: ResidualEstimators?
-  /// (B·h·T)×D bits of Q, K and V: sign, and whether within the step size.
-  let querySigns: BitView
-  let queryWithin: BitView
-  let keySigns: BitView
-  let keyWithin: BitView
-  let valueSigns: BitView
-  let valueWithin: BitView
+  /// Of (B·h·T)×D.
+  let queries: SignBinariser
+  let keys: SignBinariser
+  let values: SignBinariser
+  let probabilityBinariser: ProbabilityBinariser
   /// (B·h·T)×T probabilities, and which of them dropout keeps.
   let probabilities: MatrixView
   let keep: BitView
@@ -29,10 +52,9 @@ struct Attention {
   let dropoutPlace: Int
 
   init(
-    _ places: LayerPlaces, configuration: ModelConfiguration, sequences: Int, length: Int, dropoutPlace: Int,
-    in arena: inout Arena
+    _ places: AttentionPlaces, configuration: ModelConfiguration, sequences: Int, length: Int,
+    dropoutPlace: Int, in arena: inout Arena
   ) {
-    self.places = places
     self.sequences = sequences
     self.length = length
     self.dropoutPlace = dropoutPlace
@@ -46,12 +68,14 @@ struct Attention {
       ResidualEstimators($0, sequences: sequences, length: length, in: &arena)
     }
     let headRows = rows * heads
-    querySigns = arena.bits(rows: headRows, columns: headSize)
-    queryWithin = arena.bits(rows: headRows, columns: headSize)
-    keySigns = arena.bits(rows: headRows, columns: headSize)
-    keyWithin = arena.bits(rows: headRows, columns: headSize)
-    valueSigns = arena.bits(rows: headRows, columns: headSize)
-    valueWithin = arena.bits(rows: headRows, columns: headSize)
+    func binariser(_ step: StepSize, _ arena: inout Arena, columns: Int) -> SignBinariser {
+      SignBinariser(
+        SignBinariser.Places(step: step, shift: nil), rows: headRows, columns: columns, in: &arena)
+    }
+    queries = binariser(places.queryStep, &arena, columns: headSize)
+    keys = binariser(places.keyStep, &arena, columns: headSize)
+    values = binariser(places.valueStep, &arena, columns: headSize)
+    probabilityBinariser = ProbabilityBinariser(step: places.probabilityStep)
     probabilities = MatrixView(arena.floats(headRows * length), rows: headRows, columns: length)
     keep = arena.bits(rows: headRows, columns: length)
   }
@@ -72,81 +96,53 @@ struct Attention {
   /// x: N×H → context: N×H.
   ///
   /// - Cost: 3·N·H²/64 + 2·N·T·H/64 word operations, N·h·T exponentials.
-  func forward(
-    _ x: MatrixView, batch: Batch, mode: ForwardMode, parameters: FloatView, weights: borrowing PackedWeights,
-    scratch: AttentionScratch, into context: MatrixView
-  ) {
-    let fit = mode.fit
-    query.forward(x, parameters: parameters, weights: weights, fit: fit, into: scratch.query)
-    key.forward(x, parameters: parameters, weights: weights, fit: fit, into: scratch.key)
-    value.forward(x, parameters: parameters, weights: weights, fit: fit, into: scratch.value)
+  func forward(_ x: MatrixView, _ pass: Pass, into context: MatrixView) {
+    let (scratch, parameters) = (pass.scratch.attention, pass.parameters)
+    query.forward(x, pass, into: scratch.query)
+    key.forward(x, pass, into: scratch.key)
+    value.forward(x, pass, into: scratch.value)
     estimators?.forward(x, parameters: parameters, scratch: scratch.estimators)
-    if let fit {
-      for (projection, place) in [
-        (scratch.query, places.queryStep), (scratch.key, places.keyStep), (scratch.value, places.valueStep),
-      ] {
-        let all = projection.dense
-        parameters[place] = Float(fit.signedFactor * all.sumOfAbsolutes() / Double(all.count))
-      }
+    if let rule = pass.mode.fit {
+      queries.fit(rule, to: scratch.query, parameters)
+      keys.fit(rule, to: scratch.key, parameters)
+      values.fit(rule, to: scratch.value, parameters)
     }
-    parallelFor(sequences) { b, worker in
-      computeProbabilities(
-        b, batch: batch, mode: mode, parameters: parameters, scratch: scratch, worker: worker)
-    }
-    if let fit {
-      let all = probabilities.dense
-      parameters[places.probabilityStep] = Float(fit.unsignedFactor * all.sum() / Double(all.count))
-    }
-    parallelFor(sequences) { b, worker in
-      computeContext(b, mode: mode, parameters: parameters, scratch: scratch, worker: worker, into: context)
-    }
+    parallelFor(sequences) { b, worker in computeProbabilities(b, pass, worker: worker) }
+    if let rule = pass.mode.fit { probabilityBinariser.fit(rule, to: probabilities.dense, parameters) }
+    parallelFor(sequences) { b, worker in computeContext(b, pass, worker: worker, into: context) }
   }
 
-  private func computeProbabilities(
-    _ b: Int, batch: Batch, mode: ForwardMode, parameters: FloatView, scratch: AttentionScratch, worker: Int
-  ) {
+  private func computeProbabilities(_ b: Int, _ pass: Pass, worker: Int) {
+    let (scratch, parameters, tokens) = (pass.scratch.attention, pass.parameters, pass.tokens)
     let own = scratch.workers[worker]
-    let queryStep = stepSize(parameters, places.queryStep)
-    let keyStep = stepSize(parameters, places.keyStep)
-    let valueStep = stepSize(parameters, places.valueStep)
+    let scale = queries.scale(parameters) * keys.scale(parameters)
     estimators?.scores(of: b, into: own.estimate)
     let estimate = estimators == nil ? nil : own.estimate.dense
     for head in 0..<heads {
       let rows = headRows(b, head)
-      packSerial(
-        part(scratch.query, b, head), shift: nil, step: queryStep, signs: querySigns[rows: rows],
-        within: queryWithin[rows: rows])
-      packSerial(
-        part(scratch.key, b, head), shift: nil, step: keyStep, signs: keySigns[rows: rows],
-        within: keyWithin[rows: rows])
-      packSerial(
-        part(scratch.value, b, head), shift: nil, step: valueStep, signs: valueSigns[rows: rows],
-        within: valueWithin[rows: rows])
-      own.keys.interleave(keySigns[rows: rows])
+      queries.packSerial(part(scratch.query, b, head), rows: rows, parameters)
+      keys.packSerial(part(scratch.key, b, head), rows: rows, parameters)
+      values.packSerial(part(scratch.value, b, head), rows: rows, parameters)
+      own.keys.interleave(keys.signs[rows: rows])
       let scores = probabilities[rows: rows]
-      xnorProductSerial(querySigns[rows: rows], own.keys, scale: queryStep * keyStep, into: scores)
-      softmaxSerial(scores, extra: estimate, length: Int(batch.lengths[b]), factor: scoreFactor)
-      mode.dropout?.draw(
-        place: dropoutPlace, part: head, epoch: batch.epoch, sample: batch.sampleIDs[b],
+      xnorProductSerial(queries.signs[rows: rows], own.keys, scale: scale, into: scores)
+      softmaxSerial(scores, extra: estimate, length: Int(tokens.lengths[b]), factor: scoreFactor)
+      pass.mode.dropout?.draw(
+        place: dropoutPlace, part: head, epoch: tokens.epoch, sample: tokens.sampleIDs[b],
         into: keep[rows: rows])
     }
   }
 
-  private func computeContext(
-    _ b: Int, mode: ForwardMode, parameters: FloatView, scratch: AttentionScratch, worker: Int,
-    into context: MatrixView
-  ) {
-    let own = scratch.workers[worker]
-    let step = stepSize(parameters, places.probabilityStep)
-    let valueStep = stepSize(parameters, places.valueStep)
-    let dropout = mode.dropout
+  private func computeContext(_ b: Int, _ pass: Pass, worker: Int, into context: MatrixView) {
+    let (own, parameters) = (pass.scratch.attention.workers[worker], pass.parameters)
+    let step = probabilityBinariser.scale(parameters)
+    let scale = step * values.scale(parameters)
     for head in 0..<heads {
       let rows = headRows(b, head)
-      binariseProbabilitiesSerial(
-        probabilities[rows: rows], keep: dropout == nil ? nil : keep[rows: rows],
-        factor: dropout?.factor ?? 1,
-        step: step, into: own.probabilityBits)
-      valueSigns[rows: rows].transpose(into: own.transposedValues)
+      probabilityBinariser.packSerial(
+        probabilities[rows: rows], keep: keep[rows: rows], dropout: pass.mode.dropout, parameters,
+        into: own.probabilityBits)
+      values.signs[rows: rows].transpose(into: own.transposedValues)
       own.values.interleave(own.transposedValues)
       var rowBias: FloatView?
       if let estimators {
@@ -154,58 +150,45 @@ struct Attention {
         rowBias = own.rowBias
       }
       andProductSerial(
-        own.probabilityBits, own.values, scale: step * valueStep, rowBias: rowBias,
-        into: part(context, b, head))
+        own.probabilityBits, own.values, scale: scale, rowBias: rowBias, into: part(context, b, head))
     }
   }
 
   /// dContext: N×H; adds to dx: N×H and to the parameters' gradients.
   ///
   /// - Cost: dense products of 6·N·H² for the projections and 8·N·T·H for the heads, times 2 operations.
-  func backward(
-    _ dContext: MatrixView, x: MatrixView, mode: ForwardMode, parameters: FloatView,
-    weights: borrowing PackedWeights, gradients: FloatView, scratch: AttentionScratch,
-    shared: BackwardScratch,
-    addingTo dx: MatrixView
-  ) {
-    parallelFor(sequences) { b, worker in
-      headsBackward(b, dContext, mode: mode, parameters: parameters, scratch: scratch, worker: worker)
-    }
-    // Step sizes: the heads' sums in their order.
-    func addStepGradient(_ kind: Int, at place: Int, count: Int) {
-      var sum = 0.0
-      for index in 0..<sequences * heads { sum += scratch.stepSums[index * 4 + kind] }
-      gradients[place] += Float(sum / Double(shared.slices * count).squareRoot())
-    }
-    addStepGradient(0, at: places.queryStep, count: dContext.rows * dContext.columns)
-    addStepGradient(1, at: places.keyStep, count: dContext.rows * dContext.columns)
-    addStepGradient(2, at: places.valueStep, count: dContext.rows * dContext.columns)
-    addStepGradient(3, at: places.probabilityStep, count: probabilities.rows * length)
+  func backward(_ dContext: MatrixView, x: MatrixView, _ pass: BackwardPass, addingTo dx: MatrixView) {
+    let (scratch, gradients) = (pass.scratch.attention, pass.gradients)
+    parallelFor(sequences) { b, worker in headsBackward(b, dContext, pass, worker: worker) }
+    let (slices, sums) = (pass.scratch.backward.slices, stepSums(scratch))
+    queries.addStepGradient(sums.query, slices: slices, gradients)
+    keys.addStepGradient(sums.key, slices: slices, gradients)
+    values.addStepGradient(sums.value, slices: slices, gradients)
+    probabilityBinariser.step.addGradient(
+      sums.probability, count: slices * probabilities.rows * length, gradients)
     // The projections' gradients stand where their values stood.
-    query.backward(
-      scratch.query, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx,
-      scratch: shared)
-    key.backward(
-      scratch.key, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx,
-      scratch: shared)
-    value.backward(
-      scratch.value, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dx,
-      scratch: shared)
+    query.backward(scratch.query, pass, add: true, dx: dx)
+    key.backward(scratch.key, pass, add: true, dx: dx)
+    value.backward(scratch.value, pass, add: true, dx: dx)
     estimators?.backward(
-      x: x, parameters: parameters, gradients: gradients, scratch: scratch.estimators, addingTo: dx)
+      x: x, parameters: pass.parameters, gradients: gradients, scratch: scratch.estimators, addingTo: dx)
+  }
+
+  /// The heads' sums for the gradients of the step sizes, added in their order.
+  private func stepSums(
+    _ scratch: AttentionScratch
+  ) -> (query: Double, key: Double, value: Double, probability: Double) {
+    func sum(_ kind: Int) -> Double {
+      (0..<sequences * heads).reduce(0) { $0 + scratch.stepSums[$1 * 4 + kind] }
+    }
+    return (sum(0), sum(1), sum(2), sum(3))
   }
 
   /// All heads of one sequence: gradients of Q, K and V into the scratch, of the estimates, and step size sums.
-  private func headsBackward(
-    _ b: Int, _ dContext: MatrixView, mode: ForwardMode, parameters: FloatView, scratch: AttentionScratch,
-    worker: Int
-  ) {
+  private func headsBackward(_ b: Int, _ dContext: MatrixView, _ pass: BackwardPass, worker: Int) {
+    let (scratch, parameters, dropout) = (pass.scratch.attention, pass.parameters, pass.dropout)
     let own = scratch.workers[worker]
-    let dropout = mode.dropout
-    let step = stepSize(parameters, places.probabilityStep)
-    let queryStep = stepSize(parameters, places.queryStep)
-    let keyStep = stepSize(parameters, places.keyStep)
-    let valueStep = stepSize(parameters, places.valueStep)
+    let step = probabilityBinariser.scale(parameters)
     let dScores = own.scores
     let dEstimate = own.estimate.dense
     dEstimate.fill(0)
@@ -213,40 +196,30 @@ struct Attention {
     for head in 0..<heads {
       let rows = headRows(b, head)
       let d = part(dContext, b, head)
-      let bits = own.probabilityBits
-      let dropped = dropout == nil ? nil : keep[rows: rows]
-      binariseProbabilitiesSerial(
-        probabilities[rows: rows], keep: dropped, factor: dropout?.factor ?? 1, step: step, into: bits)
+      let (p, kept) = (probabilities[rows: rows], keep[rows: rows])
+      probabilityBinariser.packSerial(
+        p, keep: kept, dropout: dropout, parameters, into: own.probabilityBits)
 
       // V + v_p, then dP_b = dC (V + v_p)ᵀ and d(V + v_p) = P_bᵀ dC.
-      valueSigns[rows: rows].unpack(high: valueStep, low: -valueStep, into: own.operand)
+      values.unpack(rows: rows, parameters, into: own.operand)
       if let values = estimators?.values(of: b) { own.operand.addToColumns(values) }
       denseProductSerial(.plain(d), .transposed(own.operand), into: dScores)
-      bits.unpack(high: step, low: 0, into: own.binaryProbabilities)
+      own.probabilityBits.unpack(high: step, low: 0, into: own.binaryProbabilities)
       denseProductSerial(.transposed(own.binaryProbabilities), .plain(d), into: own.operand)
       if estimators != nil { own.operand.addRowSums(to: own.valueGradient) }
       let sums = scratch.stepSums + (b * heads + head) * 4
-      sums[2] = signBackwardSerial(
-        own.operand, signs: valueSigns[rows: rows], within: valueWithin[rows: rows], columns: 0..<headSize,
-        add: false, dx: part(scratch.value, b, head), shiftGradient: nil)
+      sums[2] = values.backwardSerial(own.operand, rows: rows, dx: part(scratch.value, b, head))
 
-      sums[3] = probabilitiesBackwardSerial(
-        probabilities[rows: rows], keep: dropped, dropoutFactor: dropout?.factor ?? 1, step: step,
-        scoreFactor: scoreFactor, gradient: dScores)
+      sums[3] = probabilityBinariser.backwardSerial(
+        p, keep: kept, dropout: dropout, scoreFactor: scoreFactor, parameters, gradient: dScores)
       if estimators != nil { dEstimate.addSerial(dScores.dense) }
 
-      keySigns[rows: rows].unpack(high: keyStep, low: -keyStep, into: own.operand)
+      keys.unpack(rows: rows, parameters, into: own.operand)
       denseProductSerial(.plain(dScores), .plain(own.operand), into: own.operandGradient)
-      sums[0] = signBackwardSerial(
-        own.operandGradient, signs: querySigns[rows: rows], within: queryWithin[rows: rows],
-        columns: 0..<headSize,
-        add: false, dx: part(scratch.query, b, head), shiftGradient: nil)
-      querySigns[rows: rows].unpack(high: queryStep, low: -queryStep, into: own.operand)
+      sums[0] = queries.backwardSerial(own.operandGradient, rows: rows, dx: part(scratch.query, b, head))
+      queries.unpack(rows: rows, parameters, into: own.operand)
       denseProductSerial(.transposed(dScores), .plain(own.operand), into: own.operandGradient)
-      sums[1] = signBackwardSerial(
-        own.operandGradient, signs: keySigns[rows: rows], within: keyWithin[rows: rows],
-        columns: 0..<headSize,
-        add: false, dx: part(scratch.key, b, head), shiftGradient: nil)
+      sums[1] = keys.backwardSerial(own.operandGradient, rows: rows, dx: part(scratch.key, b, head))
     }
     estimators?.backward(
       sequence: b, scores: own.estimate, values: own.valueGradient, scratch: scratch.estimators)

@@ -1,81 +1,94 @@
 import Kernels
+import Parameters
+
+/// Where a binary linear layer's tensors lie in the flat buffers. Legend: O outputs, I inputs.
+struct BinaryLinearPlaces: Sendable {
+  /// What stands before `.weight` and `.bias`.
+  let name: String
+  /// Its number among the binary matrices.
+  let index: Int
+  let outputs: Int
+  let inputs: Int
+  let weight: Range<Int>  // O×I
+  let bias: Range<Int>  // O
+  let input: SignBinariser.Places
+
+  /// Adds the tensors of the layer called `name` to a layout.
+  init(_ name: String, outputs: Int, inputs: Int, in layout: inout LayoutBuilder) {
+    self.name = name
+    self.outputs = outputs
+    self.inputs = inputs
+    index = layout.matrixCount
+    weight = layout.add(name + ".weight", [outputs, inputs], .binaryMatrix, initial: .normal).range
+    bias = layout.add(name + ".bias", [outputs], initial: .zero).range
+    let shift = layout.add(name + ".move.bias", [inputs], initial: .zero).range
+    input = SignBinariser.Places(step: StepSize(name + ".input_clip_val", in: &layout), shift: shift)
+  }
+}
 
 /// A linear layer whose input and weight are binary: y = (α·sign(x + b)) (m·sign(w − mean w))ᵀ + bias.
 ///
 /// Legend: N rows (tokens), I inputs, O outputs. METHOD, "Binarisers".
 struct BinaryLinear {
   let places: BinaryLinearPlaces
-  /// N×I: what backward needs of the input, two bits an element.
-  let signs: BitView
-  let within: BitView
+  /// Of N×I.
+  let input: SignBinariser
 
   init(_ places: BinaryLinearPlaces, rows: Int, in arena: inout Arena) {
     self.places = places
-    signs = arena.bits(rows: rows, columns: places.inputs)
-    within = arena.bits(rows: rows, columns: places.inputs)
+    input = SignBinariser(places.input, rows: rows, columns: places.inputs, in: &arena)
   }
 
-  /// x: N×I → y: N×O. With `fit`, the step size is first set from x.
+  /// x: N×I → y: N×O. In a fit, the step size is first set from x.
   ///
   /// - Cost: N·I to pack, N·I·O / 64 word operations.
-  func forward(
-    _ x: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, fit: StepSizeFit?,
-    into y: MatrixView
-  ) {
-    let shift = parameters[places.shift]
-    if let fit {
-      let mean = x.sumOfAbsolutes(shift: shift) / Double(x.rows * x.columns)
-      parameters[places.step] = Float(fit.signedFactor * mean)
-    }
-    pack(x, shift: shift, step: stepSize(parameters, places.step), signs: signs, within: within)
-    product(parameters: parameters, weights: weights, into: y)
+  func forward(_ x: MatrixView, _ pass: Pass, into y: MatrixView) {
+    if let rule = pass.mode.fit { input.fit(rule, to: x, pass.parameters) }
+    input.pack(x, pass.parameters)
+    product(pass, into: y)
   }
 
   /// The product with the input last packed: y again, N×O.
   ///
   /// - Cost: N·I·O / 64 word operations.
-  func product(parameters: FloatView, weights: borrowing PackedWeights, into y: MatrixView) {
+  func product(_ pass: Pass, into y: MatrixView) {
+    let weight = pass.matrices[places.index]
     xnorProduct(
-      signs, weights.interleaved[places.index],
-      scale: stepSize(parameters, places.step) * weights.scales[places.index],
-      bias: parameters[places.bias], into: y)
+      input.signs, weight.interleaved, scale: input.scale(pass.parameters) * weight.scale,
+      bias: pass.parameters[places.bias], into: y)
   }
 
   /// dy: N×O → dx: N×I, written or added to; gradients of weight, bias, shift and step size are added to.
   ///
   /// - Cost: two products of 2·N·I·O operations, on bytes or bfloat16 where gradients are rounded.
-  func backward(
-    _ dy: MatrixView, parameters: FloatView, weights: borrowing PackedWeights, gradients: FloatView,
-    add: Bool,
-    dx: MatrixView, scratch: BackwardScratch
-  ) {
-    let step = stepSize(parameters, places.step)
-    let scale = weights.scales[places.index]
+  func backward(_ dy: MatrixView, _ pass: BackwardPass, add: Bool, dx: MatrixView) {
+    let (gradients, scratch) = (pass.gradients, pass.scratch.backward)
+    let weight = pass.forward.matrices[places.index]
     let weightGradient = MatrixView(
       gradients[places.weight], rows: places.outputs, columns: places.inputs)
     let sum: Double
     if let rounding = scratch.rounding {
-      rounding.round(dy, place: places.index, addingColumnSumsTo: gradients[places.bias])
+      rounding.round(
+        dy, place: places.index, sampleOf: pass.forward.tokens, addingColumnSumsTo: gradients[places.bias])
       sum = rounding.products(
-        dy, weight: weights.signs[places.index], weightScale: scale, signs: signs, within: within, step: step,
-        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: gradients[places.shift])
+        dy, weight: weight, input: input, step: input.scale(pass.parameters), weightGradient: weightGradient,
+        add: add, dx: dx, shiftGradient: gradients[places.input.shift!])
     } else {
       dy.addColumnSums(to: gradients[places.bias])
-      let input = MatrixView(scratch.input, rows: dy.rows, columns: places.inputs)
+      let unpacked = MatrixView(scratch.input, rows: dy.rows, columns: places.inputs)
       parallelPanels(dy.rows, 96) { range, _ in
-        signs[rows: range].unpack(high: step, low: -step, into: input[rows: range])
+        input.unpack(rows: range, pass.parameters, into: unpacked[rows: range])
       }
-      denseProduct(.transposed(dy), .plain(input), accumulate: true, into: weightGradient)
-      let weight = MatrixView(scratch.weight, rows: places.outputs, columns: places.inputs)
+      denseProduct(.transposed(dy), .plain(unpacked), accumulate: true, into: weightGradient)
+      let signs = MatrixView(scratch.weight, rows: places.outputs, columns: places.inputs)
       parallelPanels(places.outputs, 96) { range, _ in
-        weights.signs[places.index][rows: range].unpack(high: scale, low: -scale, into: weight[rows: range])
+        weight.signs[rows: range].unpack(high: weight.scale, low: -weight.scale, into: signs[rows: range])
       }
       // The binary input's gradient takes the place of the unpacked input.
-      denseProduct(.plain(dy), .plain(weight), into: input)
-      sum = signBackward(
-        input, signs: signs, within: within, add: add, dx: dx, shiftGradient: gradients[places.shift])
+      denseProduct(.plain(dy), .plain(signs), into: unpacked)
+      sum = input.backward(unpacked, add: add, dx: dx, gradients)
     }
-    gradients[places.step] += Float(sum / Double(scratch.slices * dy.rows * places.inputs).squareRoot())
+    input.addStepGradient(sum, slices: scratch.slices, gradients)
   }
 }
 
@@ -87,7 +100,7 @@ struct BackwardScratch {
   let input: FloatView
   let weight: FloatView
   /// Rounding of the gradients; nil in float32.
-  var rounding: GradientRounding?
+  let rounding: GradientRounding?
 
   init(
     _ c: ModelConfiguration, rows: Int, slices: Int, precision: BackwardPrecision, seed: UInt64,
@@ -102,75 +115,48 @@ struct BackwardScratch {
     case .float32:
       rounding = nil
     case .bfloat16:
-      let gradient = Bfloat16Gradient(rows: rows, columns: widest, outputs: widest, in: &arena)
-      rounding = GradientRounding(format: .bfloat16(gradient))
+      rounding = .bfloat16(Bfloat16Gradient(rows: rows, columns: widest, outputs: widest, in: &arena))
     case .int8:
-      let gradient = RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena)
-      rounding = GradientRounding(format: .int8(gradient, BackwardRounding(seed: seed)))
+      rounding = .int8(
+        RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena),
+        BackwardRounding(seed: seed))
     }
   }
 }
 
-/// The rounded gradient of the layer at work, and the micro-batch at work, which random numbers depend on.
-struct GradientRounding {
-  enum Format {
-    case bfloat16(Bfloat16Gradient)
-    case int8(RoundedGradient, BackwardRounding)
-  }
+/// The rounded gradient of the layer at work.
+enum GradientRounding {
+  case bfloat16(Bfloat16Gradient)
+  case int8(RoundedGradient, BackwardRounding)
 
-  let format: Format
-  var epoch: UInt32 = 0
-  var sample: UInt64 = 0
-
-  init(format: Format) { self.format = format }
-
-  /// Rounds the gradient of the binary matrix number `place`, and adds its column sums to `sums`.
-  func round(_ gradient: MatrixView, place: Int, addingColumnSumsTo sums: FloatView) {
-    switch format {
+  /// Rounds the gradient of the binary matrix number `place`, and adds its column sums to `sums`. Random numbers depend on
+  /// the epoch and the first sample of the slice.
+  func round(
+    _ gradient: MatrixView, place: Int, sampleOf tokens: TokenBatch, addingColumnSumsTo sums: FloatView
+  ) {
+    switch self {
     case .bfloat16(let rounded):
       rounded.round(gradient, addingColumnSumsTo: sums)
     case .int8(let rounded, let random):
-      rounded.round(
-        gradient, draw: random.draw(place: place, epoch: epoch, sample: sample), addingColumnSumsTo: sums)
+      let draw = random.draw(place: place, epoch: tokens.epoch, sample: tokens.sampleIDs[0])
+      rounded.round(gradient, draw: draw, addingColumnSumsTo: sums)
     }
   }
 
   /// The products of the gradient last rounded, as `RoundedGradient.products` has them.
   func products(
-    _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
+    _ gradient: MatrixView, weight: PackedMatrix, input: SignBinariser, step: Float,
     weightGradient: MatrixView, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
-    switch format {
+    switch self {
     case .bfloat16(let rounded):
       rounded.products(
-        gradient, weight: weight, weightScale: weightScale, signs: signs, within: within, step: step,
-        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
+        gradient, weight: weight.signs, weightScale: weight.scale, signs: input.signs, within: input.within,
+        step: step, weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
     case .int8(let rounded, _):
       rounded.products(
-        gradient, weight: weight, weightScale: weightScale, signs: signs, within: within, step: step,
-        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
+        gradient, weight: weight.signs, weightScale: weight.scale, signs: input.signs, within: input.within,
+        step: step, weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
     }
-  }
-}
-
-/// A full-precision linear layer: y = x Wᵀ + bias.
-enum Linear {
-  static func forward(_ x: MatrixView, _ places: LinearPlaces, parameters: FloatView, into y: MatrixView) {
-    let weight = MatrixView(parameters[places.weight], rows: places.outputs, columns: places.inputs)
-    denseProduct(.plain(x), .transposed(weight), into: y)
-    y.addToRows(parameters[places.bias])
-  }
-
-  /// dx += dy W; the gradients of weight and bias are added to.
-  static func backward(
-    _ dy: MatrixView, x: MatrixView, _ places: LinearPlaces, parameters: FloatView, gradients: FloatView,
-    addingTo dx: MatrixView
-  ) {
-    let weight = MatrixView(parameters[places.weight], rows: places.outputs, columns: places.inputs)
-    dy.addColumnSums(to: gradients[places.bias])
-    denseProduct(
-      .transposed(dy), .plain(x), accumulate: true,
-      into: MatrixView(gradients[places.weight], rows: places.outputs, columns: places.inputs))
-    denseProduct(.plain(dy), .plain(weight), accumulate: true, into: dx)
   }
 }

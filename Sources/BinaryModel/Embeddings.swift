@@ -1,33 +1,53 @@
 import Kernels
+import Parameters
+
+/// Where the embeddings' tensors lie in the flat buffers. Legend: V vocabulary, H hidden.
+struct EmbeddingPlaces: Sendable {
+  /// Names of the three tables.
+  let wordName: String
+  let positionName: String
+  let typeName: String
+  let words: Range<Int>  // V×H
+  let positions: Range<Int>  // maximum length × H
+  let types: Range<Int>  // 2×H
+  let normalisation: NormalisationPlaces
+
+  /// Adds the tensors of the embeddings, whose names begin with `prefix`, to a layout.
+  init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
+    let names = ["word", "position", "token_type"].map { prefix + $0 + "_embeddings.weight" }
+    (wordName, positionName, typeName) = (names[0], names[1], names[2])
+    words = layout.add(wordName, [c.vocabularySize, c.hiddenSize], .binaryTable, initial: .normal).range
+    positions = layout.add(positionName, [c.maximumLength, c.hiddenSize], initial: .normal).range
+    types = layout.add(typeName, [2, c.hiddenSize], initial: .normal).range
+    normalisation = NormalisationPlaces(prefix + "LayerNorm", width: c.hiddenSize, in: &layout)
+  }
+}
 
 /// Binarised word + position + type embeddings, layer normalisation, dropout (METHOD, "The network").
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden. A word's row is m·sign(w − mean), m = mean|w| of that row, the
 /// mean over the whole table.
 struct Embeddings {
-  let places: ModelPlaces
+  let places: EmbeddingPlaces
   let normalisation: LayerNormalisation
   let dropout: OutputDropout
   let length: Int
   let hidden: Int
 
-  init(_ places: ModelPlaces, sequences: Int, length: Int, hidden: Int, in arena: inout Arena) {
+  init(_ places: EmbeddingPlaces, sequences: Int, length: Int, hidden: Int, in arena: inout Arena) {
     self.places = places
     self.length = length
     self.hidden = hidden
-    normalisation = LayerNormalisation(places.embeddingNormalisation, rows: sequences * length, in: &arena)
+    normalisation = LayerNormalisation(places.normalisation, rows: sequences * length, in: &arena)
     dropout = OutputDropout(place: 0, sequences: sequences, length: length, width: hidden, in: &arena)
   }
 
   /// Writes x: N×H.
-  func forward(
-    batch: Batch, mode: ForwardMode, parameters: FloatView, weights: borrowing PackedWeights,
-    into x: FloatView
-  ) {
-    let mean = weights.tableMean
-    let words = parameters[places.wordEmbeddings]
-    let positions = parameters[places.positionEmbeddings]
-    let types = parameters[places.tokenTypeEmbeddings]
+  func forward(_ pass: Pass, into x: FloatView) {
+    let (batch, parameters, mean) = (pass.tokens, pass.parameters, pass.tableMean)
+    let words = parameters[places.words]
+    let positions = parameters[places.positions]
+    let types = parameters[places.types]
     parallelPanels(batch.sequences * length, 64) { range, _ in
       for token in range {
         let out = x.base + token * hidden
@@ -43,20 +63,19 @@ struct Embeddings {
     }
     normalisation.forward(
       MatrixView(x, rows: batch.sequences * length, columns: hidden), parameters: parameters, into: x)
-    dropout.forward(x, batch: batch, dropout: mode.dropout)
+    dropout.forward(x, pass)
   }
 
   /// d: N×H, the gradient to x, is used up; gradients are added to the rows used (identity through the binarisation).
-  func backward(_ d: FloatView, batch: Batch, mode: ForwardMode, parameters: FloatView, gradients: FloatView)
-  {
-    dropout.backward(d, dropout: mode.dropout)
+  func backward(_ d: FloatView, _ pass: BackwardPass) {
+    let (batch, gradients) = (pass.forward.tokens, pass.gradients)
+    dropout.backward(d, pass)
     normalisation.backward(
-      MatrixView(d, rows: batch.sequences * length, columns: hidden), parameters: parameters,
-      gradients: gradients,
-      into: d)
-    let words = gradients[places.wordEmbeddings]
-    let positions = gradients[places.positionEmbeddings]
-    let types = gradients[places.tokenTypeEmbeddings]
+      MatrixView(d, rows: batch.sequences * length, columns: hidden), parameters: pass.parameters,
+      gradients: gradients, into: d)
+    let words = gradients[places.words]
+    let positions = gradients[places.positions]
+    let types = gradients[places.types]
     // Rows may repeat, so threads share columns out, each adding the tokens in their order.
     parallelPanels(hidden, 64) { columns, _ in
       for token in 0..<batch.sequences * length {

@@ -1,4 +1,5 @@
 import Kernels
+import Parameters
 
 /// Where a run's parameters come from at its start.
 public enum Initialisation {
@@ -15,11 +16,10 @@ public enum Initialisation {
     let random = CounterRandom(seed: seed, purpose: .initialisation)
     for parameter in layout.parameters {
       let view = parameters[parameter.range]
-      if parameter.kind == .stepSize || parameter.name.hasSuffix("LayerNorm.weight") {
-        view.fill(1)
-      } else if parameter.name.hasSuffix("bias") {
-        view.fill(0)
-      } else {
+      switch parameter.initial {
+      case .one: view.fill(1)
+      case .zero: view.fill(0)
+      case .normal:
         parallelPanels(parameter.count, 16_384) { range, _ in
           for i in range { view.base[i] = deviation * normal(random, UInt64(parameter.offset + i)) }
         }
@@ -48,10 +48,11 @@ public enum Initialisation {
   /// Overwrites those parameters that `weights` has: a full-precision BERT or a BiPFT model.
   ///
   /// - Throws: `ModelError` where shapes or the number of layers differ.
-  public static func load(
-    _ weights: PretrainedWeights, into parameters: FloatView, layout: ParameterLayout
+  public static func load<Goal: Objective>(
+    _ weights: PretrainedWeights, into parameters: FloatView, layout model: ModelLayout<Goal>
   ) throws(ModelError) -> LoadReport {
-    try checkLayers(weights, layout.configuration.layers)
+    let layout = model.parameters
+    try checkLayers(weights, model.configuration.layers)
     var missing: [String] = []
     for parameter in layout.parameters {
       guard let values = try weights.read(parameter.name, shape: parameter.shape) else {

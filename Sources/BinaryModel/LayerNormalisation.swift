@@ -1,4 +1,20 @@
 import Kernels
+import Parameters
+
+/// Where a layer normalisation's tensors lie in the flat buffers.
+struct NormalisationPlaces: Sendable {
+  /// What stands before `.weight` and `.bias`.
+  let name: String
+  let weight: Range<Int>
+  let bias: Range<Int>
+
+  /// Adds the tensors of the normalisation called `name` to a layout.
+  init(_ name: String, width: Int, in layout: inout LayoutBuilder) {
+    self.name = name
+    weight = layout.add(name + ".weight", [width], initial: .one).range
+    bias = layout.add(name + ".bias", [width], initial: .zero).range
+  }
+}
 
 /// Layer normalisation over the hidden axis and what its backward needs (Ba et al. 2016). Legend: N rows, H hidden.
 struct LayerNormalisation {

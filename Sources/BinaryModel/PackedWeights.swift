@@ -1,4 +1,14 @@
 import Kernels
+import Parameters
+
+/// One binary matrix as the products use it: m·sign(w − mean(w)). Views of `PackedWeights`. Legend: O outputs, I inputs.
+struct PackedMatrix {
+  /// O×I signs, plain (backward) and interleaved (forward).
+  let signs: BitView
+  let interleaved: InterleavedView
+  /// What a product with these signs is multiplied by: m = mean|w|.
+  fileprivate(set) var scale: Float = 0
+}
 
 /// The binary weights of a model as the products use them: m·sign(w − mean(w)), m = mean|w| (METHOD, "Binarisers").
 ///
@@ -7,46 +17,35 @@ import Kernels
 ///
 /// Legend: O outputs, I inputs of one matrix, V vocabulary, H hidden.
 struct PackedWeights: ~Copyable {
-  /// Of a piece: the sum of its weights, and of their absolutes (0 for the word embedding, which needs none).
-  struct Sums {
-    var weights = 0.0
-    var absolutes = 0.0
-  }
+  typealias Sums = PackedLayout.PieceSums
 
   let layout: PackedLayout
   private var arena = Arena()
   /// One bit an element of each matrix, in flat order, and a spare word.
   private let stream: UnsafeMutablePointer<UInt64>
-  /// O×I signs of each matrix, plain (backward) and interleaved (forward). Where I fills whole words the plain ones are
-  /// the stream itself.
-  let signs: [BitView]
-  let interleaved: [InterleavedView]
-  /// m of each matrix.
-  private(set) var scales: [Float]
+  /// By their numbers. Where I fills whole words the plain signs are the stream itself.
+  private(set) var matrices: [PackedMatrix]
   /// mean(w) over the word embedding, and over each matrix.
   private(set) var tableMean: Float = 0
   private var means: [Float]
-  private let tableCount: Int
 
-  init(_ places: ModelPlaces) {
-    layout = PackedLayout(places)
+  init(_ parameters: ParameterLayout) {
+    layout = PackedLayout(parameters)
     stream = arena.words(layout.signByteCount / MemoryLayout<UInt64>.size + 1)
-    var signs: [BitView] = []
-    var interleaved: [InterleavedView] = []
-    for linear in places.binaryLinears {
-      let (rows, columns) = (linear.outputs, linear.inputs)
-      signs.append(
+    var matrices: [PackedMatrix] = []
+    let binary = parameters.parameters.filter { $0.kind == .binaryMatrix }
+    for (matrix, place) in zip(binary, layout.matrices) {
+      let (rows, columns) = (matrix.shape[0], matrix.shape[1])
+      let signs =
         columns % 64 == 0
-          ? BitView(
-            base: stream + layout.matrices[linear.index].firstWord, rows: rows, columns: columns)
-          : arena.bits(rows: rows, columns: columns))
-      interleaved.append(arena.interleavedBits(rows: rows, columns: columns))
+        ? BitView(base: stream + place.firstWord, rows: rows, columns: columns)
+        : arena.bits(rows: rows, columns: columns)
+      matrices.append(
+        PackedMatrix(
+          signs: signs, interleaved: arena.interleavedBits(rows: rows, columns: columns)))
     }
-    self.signs = signs
-    self.interleaved = interleaved
-    scales = Array(repeating: 0, count: signs.count)
-    means = scales
-    tableCount = places.wordEmbeddings.count
+    self.matrices = matrices
+    means = Array(repeating: 0, count: matrices.count)
   }
 
   /// Bytes of all packed forms.
@@ -88,11 +87,11 @@ struct PackedWeights: ~Copyable {
     func mean(_ pieces: Range<Int>, _ count: Int, _ value: (Sums) -> Double) -> Float {
       Float(pieces.reduce(0) { $0 + value(all[$1]) } / Double(count))
     }
-    tableMean = mean(layout.tablePieces, tableCount) { $0.weights }
+    tableMean = mean(layout.tablePieces, layout.table.count) { $0.weights }
     for (index, pieces) in layout.matrixPieces.enumerated() {
       let count = layout.matrices[index].range.count
       means[index] = mean(pieces, count) { $0.weights }
-      scales[index] = mean(pieces, count) { $0.absolutes }
+      matrices[index].scale = mean(pieces, count) { $0.absolutes }
     }
   }
 
@@ -145,9 +144,9 @@ struct PackedWeights: ~Copyable {
   ///
   /// - Cost: one pass over them.
   func arrangeSigns() {
-    for (index, matrix) in signs.enumerated() {
-      if matrix.columns % 64 != 0 { cutRows(of: stream + layout.matrices[index].firstWord, into: matrix) }
-      interleaved[index].interleave(matrix)
+    for (matrix, place) in zip(matrices, layout.matrices) {
+      if matrix.signs.columns % 64 != 0 { cutRows(of: stream + place.firstWord, into: matrix.signs) }
+      matrix.interleaved.interleave(matrix.signs)
     }
   }
 

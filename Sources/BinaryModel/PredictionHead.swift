@@ -1,4 +1,24 @@
 import Kernels
+import Parameters
+
+struct PredictionPlaces: Sendable {
+  let bias: Range<Int>  // V
+  let transform: LinearPlaces
+  let normalisation: NormalisationPlaces
+  /// V×H: the word embedding, which the decoder shares with the encoder.
+  let words: Range<Int>
+
+  /// Adds the tensors of the head, whose names begin with `prefix`, to a layout behind the encoder's.
+  init(
+    _ prefix: String, _ c: ModelConfiguration, words: Range<Int>, in layout: inout LayoutBuilder
+  ) {
+    bias = layout.add(prefix + "bias", [c.vocabularySize], initial: .zero).range
+    transform = LinearPlaces(
+      prefix + "transform.dense", outputs: c.hiddenSize, inputs: c.hiddenSize, in: &layout)
+    normalisation = NormalisationPlaces(prefix + "transform.LayerNorm", width: c.hiddenSize, in: &layout)
+    self.words = words
+  }
+}
 
 /// The masked-language-model head, on the tokens to predict only: logits = LN(ReLU(dense x)) Eᵀ + bias, E the latent
 /// word embedding (METHOD, "The network").
@@ -7,7 +27,7 @@ import Kernels
 struct PredictionHead {
   /// Tokens whose logits are held at once: fixed, so that sums over tokens keep their order.
   static let block = 192
-  let places: ModelPlaces
+  let places: PredictionPlaces
   let normalisation: LayerNormalisation
   let hidden: Int
   let vocabularySize: Int
@@ -26,14 +46,12 @@ struct PredictionHead {
   /// Where gradients are rounded: the decoder's backward in bfloat16.
   let decoderBackward: Bfloat16Backward?
 
-  init(
-    _ places: ModelPlaces, configuration c: ModelConfiguration, rows: Int, precision: BackwardPrecision,
-    in arena: inout Arena
-  ) {
+  init(_ places: PredictionPlaces, _ shape: HeadShape, in arena: inout Arena) {
+    let (c, rows) = (shape.configuration, shape.sequences * shape.length)
     self.places = places
     hidden = c.hiddenSize
     vocabularySize = c.vocabularySize
-    normalisation = LayerNormalisation(places.predictionNormalisation, rows: rows, in: &arena)
+    normalisation = LayerNormalisation(places.normalisation, rows: rows, in: &arena)
     gathered = arena.floats(rows * hidden)
     transformed = arena.floats(rows * hidden)
     gradient = arena.floats(rows * hidden)
@@ -43,7 +61,7 @@ struct PredictionHead {
     rowLosses = arena.elements(min(rows, Self.block), of: Double.self)
     likeliest = arena.elements(min(rows, Self.block), of: Int.self)
     decoderBackward =
-      precision == .float32
+      shape.backwardPrecision == .float32
       ? nil
       : Bfloat16Backward(
         rows: min(rows, Self.block), outputs: c.vocabularySize, inputs: c.hiddenSize, in: &arena)
@@ -53,13 +71,13 @@ struct PredictionHead {
     MatrixView(view[rows.lowerBound * hidden..<rows.upperBound * hidden], rows: rows.count, columns: hidden)
   }
   private func embeddings(_ buffer: FloatView) -> MatrixView {
-    MatrixView(buffer[places.wordEmbeddings], rows: vocabularySize, columns: hidden)
+    MatrixView(buffer[places.words], rows: vocabularySize, columns: hidden)
   }
 
   /// The transform of `count` gathered rows.
   private func transform(_ count: Int, parameters: FloatView) {
     let all = matrix(rectified, 0..<count)
-    Linear.forward(matrix(gathered, 0..<count), places.predictionTransform, parameters: parameters, into: all)
+    places.transform.forward(matrix(gathered, 0..<count), parameters: parameters, into: all)
     let used = rectified[0..<count * hidden]
     used.rectify()
     normalisation.forward(all, parameters: parameters, into: transformed)
@@ -68,7 +86,7 @@ struct PredictionHead {
   private func computeLogits(_ rows: Range<Int>, parameters: FloatView) -> MatrixView {
     let out = MatrixView(logits, rows: rows.count, columns: vocabularySize)
     denseProduct(.plain(matrix(transformed, rows)), .transposed(embeddings(parameters)), into: out)
-    out.addToRows(parameters[places.predictionBias])
+    out.addToRows(parameters[places.bias])
     return out
   }
 
@@ -79,25 +97,23 @@ struct PredictionHead {
     }
   }
 
-  /// Losses of the tokens to predict; with `gradients`, also backward: adds to them and to dx.
+  /// Losses of the tokens to predict; with `gradients` also backward.
   ///
   /// - Parameters:
   ///   - x: N×H, the last hidden states.
+  ///   - labels: N, negative where there is nothing to predict.
   ///   - divisor: the global number of tokens to predict.
-  ///   - dx: N×H.
   /// - Cost: 2·M·V·H operations forward, 4·M·V·H backward.
   func losses(
-    _ x: MatrixView, batch: Batch, divisor: Int, parameters: FloatView, gradients: FloatView?,
-    addingTo dx: MatrixView?
-  ) -> LossSums {
-    var sums = LossSums()
-    var count = 0
-    for token in batch.labels.indices where batch.labels[token] >= 0 {
+    _ x: MatrixView, labels: [Int32], divisor: Int, parameters: FloatView, gradients: HeadGradients?,
+    into terms: inout LossTerms
+  ) {
+    var (loss, correct, count) = (0.0, 0, 0)
+    for token in labels.indices where labels[token] >= 0 {
       tokens[count] = token
       count += 1
     }
-    sums.maskedTokens = count
-    guard count > 0 else { return sums }
+    guard count > 0 else { return }
     gather(x, count: count)
     transform(count, parameters: parameters)
     let factor = 1 / Float(divisor)
@@ -107,23 +123,25 @@ struct PredictionHead {
       parallelFor(rows.count) { row, _ in
         let result = crossEntropy(
           FloatView(base: logits.base + row * logits.stride, count: logits.columns),
-          label: Int(batch.labels[tokens[start + row]]), factor: factor)
+          label: Int(labels[tokens[start + row]]), factor: factor)
         rowLosses[row] = result.loss
         likeliest[row] = result.best
       }
       for row in 0..<rows.count {
-        sums.mlm += rowLosses[row]
-        if likeliest[row] == Int(batch.labels[tokens[start + row]]) { sums.mlmCorrect += 1 }
+        loss += rowLosses[row]
+        if likeliest[row] == Int(labels[tokens[start + row]]) { correct += 1 }
       }
       if let gradients {
-        logits.addColumnSums(to: gradients[places.predictionBias])
-        backwardDecoder(logits, rows, parameters: parameters, gradients: gradients)
+        logits.addColumnSums(to: gradients.parameters[places.bias])
+        backwardDecoder(logits, rows, parameters: parameters, gradients: gradients.parameters)
       }
     }
-    if let gradients, let dx {
-      backward(count: count, parameters: parameters, gradients: gradients, addingTo: dx)
+    terms.add("mlm_loss", sum: loss, count: count)
+    terms.add("mlm_accuracy", sum: Double(correct), count: count)
+    if let gradients {
+      backward(
+        count: count, parameters: parameters, gradients: gradients.parameters, addingTo: gradients.lastHidden)
     }
-    return sums
   }
 
   /// From the gradient of some tokens' logits to those of E (added to) and of their transform (written).
@@ -146,10 +164,8 @@ struct PredictionHead {
     // The transform is no longer needed: its memory takes the gradient to the gathered rows.
     let dGathered = matrix(transformed, 0..<count)
     transformed[0..<count * hidden].fill(0)
-    Linear.backward(
-      d, x: matrix(gathered, 0..<count), places.predictionTransform, parameters: parameters,
-      gradients: gradients,
-      addingTo: dGathered)
+    places.transform.backward(
+      d, x: matrix(gathered, 0..<count), parameters: parameters, gradients: gradients, addingTo: dGathered)
     for i in 0..<count {
       FloatView(base: dx.base + tokens[i] * dx.stride, count: hidden)
         .addSerial(transformed[i * hidden..<(i + 1) * hidden])

@@ -1,14 +1,14 @@
 import Kernels
 
-extension PretrainingModel {
+extension Model {
   /// A digest of all that this rank computes with: signs and scales of the binary matrices, and the real-valued
   /// parameters. Equal on all ranks as long as nothing went wrong.
   ///
   /// - Cost: one pass over them, about 8 GB/s.
   public func replicaDigest(_ parameters: FloatView) -> UInt64 {
     var digest = WordDigest()
-    digestWeights(into: &digest)
-    for parameter in layout.parameters where parameter.kind != .binaryMatrix {
+    weights.add(to: &digest)
+    for parameter in layout.parameters.parameters where parameter.kind != .binaryMatrix {
       digest.add(UnsafeRawBufferPointer(parameters[parameter.range].bytes))
     }
     return digest.value
@@ -17,14 +17,14 @@ extension PretrainingModel {
 
 extension PackedWeights {
   func add(to digest: inout WordDigest) {
-    for matrix in signs {
+    for matrix in matrices.map(\.signs) {
       digest.add(UnsafeRawBufferPointer(start: matrix.base, count: matrix.rows * matrix.words * 8))
     }
-    for matrix in interleaved {
+    for matrix in matrices.map(\.interleaved) {
       // As many words as the plain matrix has, of those that the products read.
       digest.add(UnsafeRawBufferPointer(start: matrix.base, count: matrix.rows * matrix.words * 8))
     }
-    scales.withUnsafeBytes { digest.add($0) }
+    matrices.map(\.scale).withUnsafeBytes { digest.add($0) }
     withUnsafeBytes(of: tableMean) { digest.add($0) }
   }
 }

@@ -1,4 +1,24 @@
 import Kernels
+import Parameters
+
+/// The residual estimators of one layer, r×H each but the value's, which is 1×H.
+struct EstimatorPlaces: Sendable {
+  let queryMain: LinearPlaces
+  let queryResidual: LinearPlaces
+  let keyMain: LinearPlaces
+  let keyResidual: LinearPlaces
+  let valueResidual: LinearPlaces
+
+  /// Adds the tensors of the estimators, whose names begin with `prefix`, to a layout; nil at rank 0.
+  init?(_ prefix: String, rank: Int, hidden: Int, in layout: inout LayoutBuilder) {
+    if rank == 0 { return nil }
+    queryMain = LinearPlaces(prefix + "q_m", outputs: rank, inputs: hidden, in: &layout)
+    queryResidual = LinearPlaces(prefix + "q_p", outputs: rank, inputs: hidden, in: &layout)
+    keyMain = LinearPlaces(prefix + "k_m", outputs: rank, inputs: hidden, in: &layout)
+    keyResidual = LinearPlaces(prefix + "k_p", outputs: rank, inputs: hidden, in: &layout)
+    valueResidual = LinearPlaces(prefix + "v_p", outputs: 1, inputs: hidden, in: &layout)
+  }
+}
 
 /// Low-rank estimators of what binarisation throws away of Q, K and V (METHOD, "Attention with residual estimators").
 ///

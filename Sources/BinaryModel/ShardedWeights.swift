@@ -1,11 +1,9 @@
 import Kernels
+import Parameters
 
 /// Binarising together with the owners of other slices of the flat vector: what `binarise` does, in steps between which
 /// the ranks exchange what the others need. The bits are those of `binarise` over the whole vector.
-extension PretrainingModel {
-  /// Bytes of a piece's sums.
-  public static var pieceSumBytes: Int { MemoryLayout<PackedWeights.Sums>.stride }
-
+extension Model {
   /// Bytes of the packed weights.
   public var packedBytes: Int { weights.byteCount }
 
@@ -14,16 +12,16 @@ extension PretrainingModel {
   public var signBytes: UnsafeMutableRawBufferPointer { weights.signBytes }
 
   /// m = mean|w| of each binary matrix.
-  public var scales: [Float] { weights.scales }
+  public var scales: [Float] { weights.matrices.map(\.scale) }
 
-  /// Writes the sums of `pieces` (numbers in `PackedLayout.pieces`) to `bytes`, `pieceSumBytes` each.
+  /// Writes the sums of `pieces` (numbers in `PackedLayout.pieces`) to `bytes`, `PackedLayout.PieceSums.size` each.
   ///
   /// - Cost: two passes over the pieces.
   public func sumPieces(
     _ pieces: Range<Int>, of parameters: FloatView, into bytes: UnsafeMutableRawBufferPointer
   ) {
     precondition(
-      bytes.count == pieces.count * Self.pieceSumBytes, "\(bytes.count) bytes for \(pieces.count) pieces")
+      bytes.count == pieces.count * PackedLayout.PieceSums.size, "\(bytes.count) bytes for \(pieces.count) pieces")
     guard !pieces.isEmpty else { return }
     weights.sums(
       of: pieces, parameters, into: bytes.bindMemory(to: PackedWeights.Sums.self).baseAddress!)

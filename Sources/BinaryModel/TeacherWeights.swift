@@ -1,4 +1,5 @@
 import Kernels
+import Parameters
 
 /// The weights of a full-precision BERT in memory: matrices of linear layers in bfloat16, everything else in float32.
 public struct TeacherWeights: ~Copyable {
@@ -24,9 +25,10 @@ public struct TeacherWeights: ~Copyable {
     let outputNormalisation: Normalisation
   }
 
-  struct SequenceHead {
+  /// A full-precision pooler, and the linear layer on its output that the student's objective has too.
+  struct Head {
     let pooler: Linear
-    let relationship: Linear
+    let linear: Linear
   }
 
   /// All of it, as views of an arena.
@@ -36,22 +38,24 @@ public struct TeacherWeights: ~Copyable {
     let types: FloatView
     let embeddingNormalisation: Normalisation
     let layers: [Layer]
-    /// Nil where the file has no pooler or NSP head: then only hidden states are distilled.
-    let sequenceHead: SequenceHead?
+    /// Nil where the file has no pooler or no such head: then only hidden states are distilled.
+    let head: Head?
   }
 
   private let memory: Arena
   let tensors: Tensors
 
-  public var hasSequenceHead: Bool { tensors.sequenceHead != nil }
-
   /// Reads all that a forward pass needs.
   ///
   /// - Throws: `ModelError` where a tensor is missing or its shape is not the student's.
   /// - Cost: one read of all parameters, one tensor at a time.
-  public init(_ file: PretrainedWeights, configuration: ModelConfiguration) throws(ModelError) {
+  public init<Goal: Objective>(
+    _ file: PretrainedWeights, student layout: ModelLayout<Goal>
+  ) throws(ModelError) {
     var arena = Arena()
-    tensors = try TeacherReader(file: file).tensors(configuration, in: &arena)
+    let head = layout.objective.teacherHead(layout.head)
+    tensors = try TeacherReader(file: file).tensors(
+      layout.configuration, layout.encoder, head: head, in: &arena)
     memory = arena
   }
 
@@ -64,46 +68,45 @@ public struct TeacherWeights: ~Copyable {
   }
 }
 
-/// Reads the tensors of a BERT one after the other, by Hugging Face names without the `bert.` prefix.
+/// Reads the tensors of a BERT one after the other. They have the names and shapes of the student's.
 private struct TeacherReader {
   let file: PretrainedWeights
 
-  func tensors(_ c: ModelConfiguration, in arena: inout Arena) throws(ModelError) -> TeacherWeights.Tensors {
+  func tensors(
+    _ c: ModelConfiguration, _ places: EncoderPlaces, head: LinearPlaces?, in arena: inout Arena
+  ) throws(ModelError) -> TeacherWeights.Tensors {
     try checkLayers(file, c.layers)
-    let hidden = c.hiddenSize
+    let (hidden, embeddings) = (c.hiddenSize, places.embeddings)
     var layers: [TeacherWeights.Layer] = []
-    for index in 0..<c.layers { layers.append(try layer("encoder.layer.\(index).", c, in: &arena)) }
-    var head: TeacherWeights.SequenceHead?
-    if file.find("bert.pooler.dense.weight") != nil && file.find("cls.seq_relationship.weight") != nil {
-      head = TeacherWeights.SequenceHead(
-        pooler: try linear("pooler.dense", hidden, hidden, in: &arena),
-        relationship: try linear("cls.seq_relationship", 2, hidden, in: &arena))
+    for own in places.layers { layers.append(try layer(own, in: &arena)) }
+    var read: TeacherWeights.Head?
+    if let head, file.find(places.pooler.dense.name + ".weight") != nil,
+      file.find(head.name + ".weight") != nil
+    {
+      read = TeacherWeights.Head(
+        pooler: try linear(places.pooler.dense, in: &arena),
+        linear: try linear(head.name, head.outputs, head.inputs, in: &arena))
     }
     return TeacherWeights.Tensors(
-      words: try floats("embeddings.word_embeddings.weight", [c.vocabularySize, hidden], in: &arena),
-      positions: try floats("embeddings.position_embeddings.weight", [c.maximumLength, hidden], in: &arena),
-      types: try floats("embeddings.token_type_embeddings.weight", [2, hidden], in: &arena),
-      embeddingNormalisation: try normalisation("embeddings.LayerNorm", hidden, in: &arena),
-      layers: layers, sequenceHead: head)
+      words: try floats(embeddings.wordName, [c.vocabularySize, hidden], in: &arena),
+      positions: try floats(embeddings.positionName, [c.maximumLength, hidden], in: &arena),
+      types: try floats(embeddings.typeName, [2, hidden], in: &arena),
+      embeddingNormalisation: try normalisation(embeddings.normalisation, in: &arena),
+      layers: layers, head: read)
   }
 
-  private func layer(
-    _ block: String, _ c: ModelConfiguration, in arena: inout Arena
-  ) throws(ModelError) -> TeacherWeights.Layer {
-    let hidden = c.hiddenSize
-    return TeacherWeights.Layer(
-      query: try linear(block + "attention.self.query", hidden, hidden, in: &arena),
-      key: try linear(block + "attention.self.key", hidden, hidden, in: &arena),
-      value: try linear(block + "attention.self.value", hidden, hidden, in: &arena),
-      attentionOutput: try linear(block + "attention.output.dense", hidden, hidden, in: &arena),
-      attentionNormalisation: try normalisation(block + "attention.output.LayerNorm", hidden, in: &arena),
-      intermediate: try linear(block + "intermediate.dense", c.intermediateSize, hidden, in: &arena),
-      output: try linear(block + "output.dense", hidden, c.intermediateSize, in: &arena),
-      outputNormalisation: try normalisation(block + "output.LayerNorm", hidden, in: &arena))
+  private func layer(_ own: LayerPlaces, in arena: inout Arena) throws(ModelError) -> TeacherWeights.Layer {
+    TeacherWeights.Layer(
+      query: try linear(own.attention.query, in: &arena), key: try linear(own.attention.key, in: &arena),
+      value: try linear(own.attention.value, in: &arena),
+      attentionOutput: try linear(own.attentionOutput, in: &arena),
+      attentionNormalisation: try normalisation(own.attentionNormalisation, in: &arena),
+      intermediate: try linear(own.intermediate, in: &arena), output: try linear(own.output, in: &arena),
+      outputNormalisation: try normalisation(own.outputNormalisation, in: &arena))
   }
 
   private func read(_ name: String, _ shape: [Int]) throws(ModelError) -> [Float] {
-    guard let tensor = try file.read("bert." + name, shape: shape) else {
+    guard let tensor = try file.read(name, shape: shape) else {
       throw .missing(path: file.path, tensor: name)
     }
     return tensor
@@ -114,6 +117,12 @@ private struct TeacherReader {
     let view = arena.floats(tensor.count)
     tensor.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: $0.count) }
     return view
+  }
+
+  private func linear(
+    _ places: BinaryLinearPlaces, in arena: inout Arena
+  ) throws(ModelError) -> TeacherWeights.Linear {
+    try linear(places.name, places.outputs, places.inputs, in: &arena)
   }
 
   private func linear(
@@ -128,10 +137,11 @@ private struct TeacherReader {
   }
 
   private func normalisation(
-    _ name: String, _ width: Int, in arena: inout Arena
+    _ places: NormalisationPlaces, in arena: inout Arena
   ) throws(ModelError) -> TeacherWeights.Normalisation {
-    TeacherWeights.Normalisation(
-      weight: try floats(name + ".weight", [width], in: &arena),
-      bias: try floats(name + ".bias", [width], in: &arena))
+    let width = places.weight.count
+    return TeacherWeights.Normalisation(
+      weight: try floats(places.name + ".weight", [width], in: &arena),
+      bias: try floats(places.name + ".bias", [width], in: &arena))
   }
 }

@@ -1,4 +1,28 @@
 import Kernels
+import Parameters
+
+struct LayerPlaces: Sendable {
+  let attention: AttentionPlaces
+  let attentionOutput: BinaryLinearPlaces
+  let attentionNormalisation: NormalisationPlaces
+  let intermediate: BinaryLinearPlaces
+  let output: BinaryLinearPlaces
+  let outputNormalisation: NormalisationPlaces
+
+  /// Adds the tensors of one block, whose names begin with `prefix`, to a layout.
+  init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
+    let (hidden, inner) = (c.hiddenSize, c.intermediateSize)
+    attention = AttentionPlaces(prefix + "attention.self.", c, in: &layout)
+    attentionOutput = BinaryLinearPlaces(
+      prefix + "attention.output.dense", outputs: hidden, inputs: hidden, in: &layout)
+    attentionNormalisation = NormalisationPlaces(
+      prefix + "attention.output.LayerNorm", width: hidden, in: &layout)
+    intermediate = BinaryLinearPlaces(
+      prefix + "intermediate.dense", outputs: inner, inputs: hidden, in: &layout)
+    output = BinaryLinearPlaces(prefix + "output.dense", outputs: hidden, inputs: inner, in: &layout)
+    outputNormalisation = NormalisationPlaces(prefix + "output.LayerNorm", width: hidden, in: &layout)
+  }
+}
 
 /// One block of the encoder (METHOD, "The network").
 ///
@@ -23,7 +47,7 @@ struct TransformerLayer {
     // Place 0 is the embeddings' dropout; each layer has three.
     let firstPlace = 1 + 3 * index
     attention = Attention(
-      places, configuration: c, sequences: sequences, length: length, dropoutPlace: firstPlace, in: &arena)
+      places.attention, configuration: c, sequences: sequences, length: length, dropoutPlace: firstPlace, in: &arena)
     attentionOutput = BinaryLinear(places.attentionOutput, rows: rows, in: &arena)
     attentionDropout = OutputDropout(
       place: firstPlace + 1, sequences: sequences, length: length, width: c.hiddenSize, in: &arena)
@@ -36,74 +60,57 @@ struct TransformerLayer {
   }
 
   /// x: N×H → y: N×H.
-  func forward(
-    _ x: MatrixView, batch: Batch, mode: ForwardMode, parameters: FloatView, weights: borrowing PackedWeights,
-    scratch: LayerScratch, into y: FloatView
-  ) {
-    let fit = mode.fit
-    let (rows, hidden) = (x.rows, x.columns)
+  func forward(_ x: MatrixView, _ pass: Pass, into y: FloatView) {
+    let (rows, hidden, scratch, parameters) = (x.rows, x.columns, pass.scratch, pass.parameters)
     let context = MatrixView(scratch.context, rows: rows, columns: hidden)
-    attention.forward(
-      x, batch: batch, mode: mode, parameters: parameters, weights: weights, scratch: scratch.attention,
-      into: context)
+    attention.forward(x, pass, into: context)
     let middle = MatrixView(scratch.middle, rows: rows, columns: hidden)
-    attentionOutput.forward(context, parameters: parameters, weights: weights, fit: fit, into: middle)
-    attentionDropout.forward(scratch.middle, batch: batch, dropout: mode.dropout)
-    scratch.middle.add(FloatView(base: x.base, count: rows * hidden))
+    attentionOutput.forward(context, pass, into: middle)
+    attentionDropout.forward(scratch.middle, pass)
+    scratch.middle.add(x.dense)
     attentionNormalisation.forward(middle, parameters: parameters, into: scratch.middle)
 
     let activated = MatrixView(scratch.activated, rows: rows, columns: intermediate.places.outputs)
-    intermediate.forward(middle, parameters: parameters, weights: weights, fit: fit, into: activated)
+    intermediate.forward(middle, pass, into: activated)
     scratch.activated.gelu(of: scratch.activated)
     let out = MatrixView(y, rows: rows, columns: hidden)
-    output.forward(activated, parameters: parameters, weights: weights, fit: fit, into: out)
-    outputDropout.forward(y, batch: batch, dropout: mode.dropout)
+    output.forward(activated, pass, into: out)
+    outputDropout.forward(y, pass)
     y.add(scratch.middle)
     outputNormalisation.forward(out, parameters: parameters, into: y)
   }
 
   /// d: N×H, the gradient to y, becomes the gradient to x.
-  func backward(
-    _ d: FloatView, x: MatrixView, mode: ForwardMode, parameters: FloatView, weights: borrowing PackedWeights,
-    gradients: FloatView, scratch: LayerScratch
-  ) {
-    let (rows, hidden) = (x.rows, x.columns)
+  func backward(_ d: FloatView, x: MatrixView, _ pass: BackwardPass) {
+    let (rows, hidden, scratch) = (x.rows, x.columns, pass.scratch)
+    let (parameters, gradients) = (pass.parameters, pass.gradients)
     let dy = MatrixView(d, rows: rows, columns: hidden)
     outputNormalisation.backward(dy, parameters: parameters, gradients: gradients, into: d)
     // d now is the gradient to the sum; its dropped copy goes through the feed-forward half, itself around it.
     let branch = MatrixView(scratch.middle, rows: rows, columns: hidden)
     scratch.middle.copy(from: d)
-    outputDropout.backward(scratch.middle, dropout: mode.dropout)
+    outputDropout.backward(scratch.middle, pass)
     let dInner = MatrixView(scratch.activated, rows: rows, columns: intermediate.places.outputs)
-    output.backward(
-      branch, parameters: parameters, weights: weights, gradients: gradients, add: false, dx: dInner,
-      scratch: scratch.backward)
+    output.backward(branch, pass, add: false, dx: dInner)
     // What went into GELU is computed again from its bits: one product, against N×F numbers kept for each layer.
     intermediate.product(
-      parameters: parameters, weights: weights,
-      into: MatrixView(scratch.inner, rows: rows, columns: dInner.columns))
+      pass.forward, into: MatrixView(scratch.inner, rows: rows, columns: dInner.columns))
     scratch.activated.multiplyByGELUDerivative(at: scratch.inner)
-    intermediate.backward(
-      dInner, parameters: parameters, weights: weights, gradients: gradients, add: true, dx: dy,
-      scratch: scratch.backward)
+    intermediate.backward(dInner, pass, add: true, dx: dy)
 
     attentionNormalisation.backward(dy, parameters: parameters, gradients: gradients, into: d)
     scratch.middle.copy(from: d)
-    attentionDropout.backward(scratch.middle, dropout: mode.dropout)
+    attentionDropout.backward(scratch.middle, pass)
     let dContext = MatrixView(scratch.context, rows: rows, columns: hidden)
-    attentionOutput.backward(
-      branch, parameters: parameters, weights: weights, gradients: gradients, add: false, dx: dContext,
-      scratch: scratch.backward)
-    attention.backward(
-      dContext, x: x, mode: mode, parameters: parameters, weights: weights, gradients: gradients,
-      scratch: scratch.attention, shared: scratch.backward, addingTo: dy)
+    attentionOutput.backward(branch, pass, add: false, dx: dContext)
+    attention.backward(dContext, x: x, pass, addingTo: dy)
   }
 }
 
 /// Memory that all layers share. Legend: N rows, H hidden, F intermediate.
 struct LayerScratch {
   let attention: AttentionScratch
-  var backward: BackwardScratch
+  let backward: BackwardScratch
   /// N×H
   let context: FloatView
   let middle: FloatView

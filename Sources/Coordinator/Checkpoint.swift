@@ -1,4 +1,4 @@
-import BinaryModel
+import Parameters
 import Kernels
 import TensorFiles
 
@@ -27,10 +27,11 @@ public struct Checkpoint: Sendable {
 
   /// Refuses a checkpoint of another model.
   ///
+  /// - Parameter sizes: of the model, by their configuration keys, as in `CheckpointState.model`.
   /// - Throws: `otherShape` with the first tensor that differs and, where it can be told, the configuration keys;
   ///   `otherSizes`.
-  public func check(_ layout: ParameterLayout) throws(CoordinatorError) {
-    let key = state.sizeDifferences(to: layout.configuration)
+  public func check(_ layout: ParameterLayout, sizes: [String: Int]) throws(CoordinatorError) {
+    let key = state.sizeDifferences(to: sizes)
     for vector in CheckpointVector.allCases {
       let file = file(of: vector)
       for parameter in layout.parameters {

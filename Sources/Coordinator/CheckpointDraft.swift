@@ -1,4 +1,4 @@
-import BinaryModel
+import Parameters
 import DurableFiles
 import Foundation
 import Kernels

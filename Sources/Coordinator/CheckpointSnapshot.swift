@@ -1,4 +1,4 @@
-import BinaryModel
+import Parameters
 import Kernels
 import Synchronization
 

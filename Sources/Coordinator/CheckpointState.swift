@@ -1,4 +1,4 @@
-import BinaryModel
+import Parameters
 
 /// What defines a run, as digests and texts: resuming with another value of any of it is refused.
 public struct RunIdentity: Codable, Equatable, Sendable {
@@ -56,31 +56,21 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public let values: [String: String]
 
   public init(
-    step: Int, worldSize: Int, identity: RunIdentity, model: ModelConfiguration, configurationText: String,
+    step: Int, worldSize: Int, identity: RunIdentity, sizes: [String: Int], configurationText: String,
     sampleHistory: String, values: [String: String] = [:]
   ) {
     version = Self.currentVersion
     self.step = step
     self.worldSize = worldSize
     self.identity = identity
-    self.model = Self.sizes(of: model)
+    model = sizes
     self.configurationText = configurationText
     self.sampleHistory = sampleHistory
     self.values = values
   }
 
-  static func sizes(of model: ModelConfiguration) -> [String: Int] {
-    [
-      "vocabulary size": model.vocabularySize, "model.hidden_size": model.hiddenSize,
-      "model.layers": model.layers,
-      "model.heads": model.heads, "model.intermediate_size": model.intermediateSize,
-      "model.maximum_length": model.maximumLength, "model.estimator_rank": model.estimatorRank,
-    ]
-  }
-
-  /// The sizes that differ from `current`, as "model.layers is 12 there and 6 here", nil if there are none.
-  func sizeDifferences(to current: ModelConfiguration) -> String? {
-    let own = Self.sizes(of: current)
+  /// The sizes that differ from `own`, as "model.layers is 12 there and 6 here", nil if there are none.
+  func sizeDifferences(to own: [String: Int]) -> String? {
     let differences = own.keys.sorted().compactMap { key in
       model[key].flatMap { $0 == own[key] ? nil : "\(key) is \($0) there and \(own[key] ?? 0) here" }
     }

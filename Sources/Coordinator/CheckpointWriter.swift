@@ -1,4 +1,4 @@
-import BinaryModel
+import Parameters
 import Collectives
 import Kernels
 

@@ -1,4 +1,4 @@
-import BinaryModel
+import Parameters
 import Collectives
 
 /// A checkpoint on its way to the disk while training goes on.

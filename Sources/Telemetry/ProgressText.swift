@@ -6,8 +6,8 @@ public struct ProgressText: Equatable, Sendable {
   public var step: Int
   public var steps: Int
   public var loss: Float
-  public var mlmLoss: Float
-  public var nspLoss: Float
+  /// What the loss is the sum of, if of more than one.
+  public var losses: [StepRecord.Named]
   public var learningRate: Float
   public var tokensPerSecond: Double
   /// nil until it can be told.
@@ -18,8 +18,7 @@ public struct ProgressText: Equatable, Sendable {
     step = record.step
     self.steps = steps
     loss = record.loss
-    mlmLoss = record.mlmLoss
-    nspLoss = record.nspLoss
+    losses = record.losses.count > 1 ? record.losses : []
     learningRate = record.learningRate ?? 0
     tokensPerSecond = record.tokensPerSecond
     self.secondsLeft = secondsLeft
@@ -31,7 +30,9 @@ public struct ProgressText: Equatable, Sendable {
     // Each field with its rank: the highest goes first.
     var fields: [(text: String, rank: Int)] = [
       ("step \(padded(step))/\(steps)", 0), (bar, 6), (percent, 5), ("loss \(Self.fixed(loss))", 1),
-      ("mlm \(Self.fixed(mlmLoss))", 7), ("nsp \(Self.fixed(nspLoss))", 8),
+    ]
+    fields += losses.enumerated().map { (Self.words($1), 7 + $0) }
+    fields += [
       ("lr \(String(format: "%.2e", Double(learningRate)))", 4),
       ("\(Self.rate(tokensPerSecond)) tokens/s", 3),
     ]
@@ -49,10 +50,15 @@ public struct ProgressText: Equatable, Sendable {
   /// The line of an evaluation.
   public static func evaluation(_ record: StepRecord) -> String {
     var text = "evaluation after step \(record.step): loss \(fixed(record.loss))"
-    text += "  mlm \(fixed(record.mlmLoss))  nsp \(fixed(record.nspLoss))"
-    if let accuracy = record.mlmAccuracy { text += "  masked tokens right \(share(accuracy))" }
-    if let accuracy = record.nspAccuracy { text += "  next sentences right \(share(accuracy))" }
-    return text
+    if record.losses.count > 1 { text += record.losses.map { "  " + words($0) }.joined() }
+    return text + record.metrics.map { "  " + words($0) }.joined()
+  }
+
+  /// `mlm 6.1234` of a loss, `mlm accuracy 12.3 %` of a share of right predictions, else the key with its value.
+  private static func words(_ number: StepRecord.Named) -> String {
+    let name = number.key.replacingOccurrences(of: "_", with: " ")
+    if let loss = name.wholeBefore(" loss") { return "\(loss) \(fixed(number.value))" }
+    return "\(name) \(name.hasSuffix("accuracy") ? share(number.value) : fixed(number.value))"
   }
 
   private func padded(_ step: Int) -> String {
@@ -82,5 +88,12 @@ public struct ProgressText: Equatable, Sendable {
     if days > 0 { return "\(days) d \(hours) h" }
     if hours > 0 { return "\(hours) h \(minutes) min" }
     return minutes > 0 ? "\(minutes) min \(total % 60) s" : "\(total) s"
+  }
+}
+
+extension String {
+  /// What stands before `suffix`; nil where this does not end with it.
+  fileprivate func wholeBefore(_ suffix: String) -> String? {
+    hasSuffix(suffix) ? String(dropLast(suffix.count)) : nil
   }
 }

@@ -2,8 +2,10 @@ import DurableFiles
 
 /// What is known of one optimizer step, or of the evaluation after it: a line of `metrics.jsonl`.
 ///
-/// Every line has the same first eight keys. An evaluation makes no update, so its `learning_rate` and
-/// `gradient_norm` are null; it adds `mlm_accuracy` and `nsp_accuracy`. Then come the extras in their order.
+/// Every line begins with `kind`, `step` and `loss`; then come the losses of the objective (`mlm_loss`, `nsp_loss` of
+/// pretraining), then `learning_rate` and `gradient_norm`, null in an evaluation, which makes no update, and
+/// `tokens_per_second`. An evaluation adds the metrics of the objective (`mlm_accuracy`, `nsp_accuracy`). Then come the
+/// extras in their order.
 public struct StepRecord: Equatable, Sendable {
   public enum Kind: String, Sendable {
     case train
@@ -27,43 +29,47 @@ public struct StepRecord: Equatable, Sendable {
     }
   }
 
+  /// A number of the objective.
+  public struct Named: Equatable, Sendable {
+    public let key: String
+    public let value: Float
+
+    public init(_ key: String, _ value: Float) {
+      self.key = key
+      self.value = value
+    }
+  }
+
   public var kind: Kind
   /// Updates done: 1 after the first one, 0 for an evaluation before it.
   public var step: Int
-  /// In nats, as the two that follow.
   public var loss: Float
-  public var mlmLoss: Float
-  public var nspLoss: Float
+  /// What it is the sum of.
+  public var losses: [Named]
   public var learningRate: Float?
   /// Before clipping.
   public var gradientNorm: Float?
   public var tokensPerSecond: Double
-  /// Shares of right predictions, of evaluations only.
-  public var mlmAccuracy: Float?
-  public var nspAccuracy: Float?
+  /// What an evaluation finds besides: shares of right predictions, say.
+  public var metrics: [Named]
   public var extras: [Extra]
   /// What was measured on the way and depends on the machines or the number of ranks; it stays out of the record, which
   /// is the same for every number of ranks but for `tokens_per_second`.
   public var measured: [Extra] = []
 
-  public static func train(
-    step: Int, loss: Float, mlmLoss: Float, nspLoss: Float, learningRate: Float, gradientNorm: Float,
-    tokensPerSecond: Double, extras: [Extra] = []
-  ) -> StepRecord {
-    StepRecord(
-      kind: .train, step: step, loss: loss, mlmLoss: mlmLoss, nspLoss: nspLoss, learningRate: learningRate,
-      gradientNorm: gradientNorm, tokensPerSecond: tokensPerSecond, mlmAccuracy: nil, nspAccuracy: nil,
-      extras: extras)
-  }
-
-  public static func evaluation(
-    step: Int, loss: Float, mlmLoss: Float, nspLoss: Float, mlmAccuracy: Float, nspAccuracy: Float,
-    tokensPerSecond: Double, extras: [Extra] = []
-  ) -> StepRecord {
-    StepRecord(
-      kind: .eval, step: step, loss: loss, mlmLoss: mlmLoss, nspLoss: nspLoss, learningRate: nil,
-      gradientNorm: nil, tokensPerSecond: tokensPerSecond, mlmAccuracy: mlmAccuracy, nspAccuracy: nspAccuracy,
-      extras: extras)
+  public init(
+    kind: Kind, step: Int, loss: Float, losses: [Named], learningRate: Float?, gradientNorm: Float?,
+    tokensPerSecond: Double, metrics: [Named] = [], extras: [Extra] = []
+  ) {
+    self.kind = kind
+    self.step = step
+    self.loss = loss
+    self.losses = losses
+    self.learningRate = learningRate
+    self.gradientNorm = gradientNorm
+    self.tokensPerSecond = tokensPerSecond
+    self.metrics = metrics
+    self.extras = extras
   }
 
   /// One JSON object without a line end. Floats are the shortest text that reads back to the same bits.
@@ -71,13 +77,13 @@ public struct StepRecord: Equatable, Sendable {
     func optional(_ value: Float?) -> String { value.map { JSONText.number($0) } ?? "null" }
     var fields = [
       ("kind", JSONText.quoted(kind.rawValue)), ("step", "\(step)"), ("loss", JSONText.number(loss)),
-      ("mlm_loss", JSONText.number(mlmLoss)), ("nsp_loss", JSONText.number(nspLoss)),
+    ]
+    fields += losses.map { ($0.key, JSONText.number($0.value)) }
+    fields += [
       ("learning_rate", optional(learningRate)), ("gradient_norm", optional(gradientNorm)),
       ("tokens_per_second", JSONText.number(tokensPerSecond)),
     ]
-    if kind == .eval {
-      fields += [("mlm_accuracy", optional(mlmAccuracy)), ("nsp_accuracy", optional(nspAccuracy))]
-    }
+    fields += metrics.map { ($0.key, JSONText.number($0.value)) }
     for extra in extras {
       precondition(
         !Self.ownKeys.contains(extra.key), "an extra called \(extra.key), which a record has anyway")
@@ -112,8 +118,7 @@ struct RecordFault: Error {
 
 extension StepRecord {
   private static let ownKeys = [
-    "kind", "step", "loss", "mlm_loss", "nsp_loss", "learning_rate", "gradient_norm", "tokens_per_second",
-    "mlm_accuracy", "nsp_accuracy",
+    "kind", "step", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
   ]
 
   /// Reads one line. An extra that is a number without point or exponent reads as an integer, and
@@ -145,15 +150,23 @@ extension StepRecord {
     self.kind = kind
     self.step = step
     loss = try float("loss")
-    mlmLoss = try float("mlm_loss")
-    nspLoss = try float("nsp_loss")
     learningRate = try optionalFloat("learning_rate")
     gradientNorm = try optionalFloat("gradient_norm")
     tokensPerSecond = rate
-    mlmAccuracy = kind == .eval ? try optionalFloat("mlm_accuracy") : nil
-    nspAccuracy = kind == .eval ? try optionalFloat("nsp_accuracy") : nil
+    losses = []
+    metrics = []
     extras = []
-    for field in fields where !Self.ownKeys.contains(field.key) {
+    // The losses stand before the learning rate, the metrics of an evaluation behind it.
+    let rateIndex = fields.firstIndex { $0.key == "learning_rate" } ?? 0
+    for (index, field) in fields.enumerated() where !Self.ownKeys.contains(field.key) {
+      if index < rateIndex || kind == .eval, let number = Self.number(field.value, Float.self) {
+        if index < rateIndex {
+          losses.append(Named(field.key, number))
+        } else {
+          metrics.append(Named(field.key, number))
+        }
+        continue
+      }
       switch field.value {
       case .text(let text): extras.append(Extra(field.key, .text(text)))
       case .number(let text):

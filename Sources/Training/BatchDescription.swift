@@ -5,14 +5,14 @@ import DurableFiles
 public enum BatchDescription {
   /// One object: the step, its epoch, and for each lane sample_ids, input_ids, token_type_ids, attention_mask, labels
   /// (-100 where nothing is predicted) and next_sentence_label.
-  public static func json(step: Int?, lanes: [Batch]) -> String {
+  public static func json(step: Int?, lanes: [PretrainingBatch]) -> String {
     let objects = lanes.enumerated().map { object($1, lane: $0) }
     return JSONText.object(
       (step.map { [("step", "\($0)")] } ?? [])
-        + [("epoch", "\(lanes.first?.epoch ?? 0)"), ("lanes", "[\(objects.joined(separator: ", "))]")])
+        + [("epoch", "\(lanes.first?.tokens.epoch ?? 0)"), ("lanes", "[\(objects.joined(separator: ", "))]")])
   }
 
-  private static func object(_ batch: Batch, lane: Int) -> String {
+  private static func object(_ batch: PretrainingBatch, lane: Int) -> String {
     func row(_ values: some Sequence<some BinaryInteger>) -> String {
       "[\(values.map { "\($0)" }.joined(separator: ", "))]"
     }
@@ -21,12 +21,13 @@ public enum BatchDescription {
       return "[\(parts.joined(separator: ", "))]"
     }
     let mask = (0..<batch.sequences * batch.length).map { token -> Int32 in
-      token % batch.length < Int(batch.lengths[token / batch.length]) ? 1 : 0
+      token % batch.length < Int(batch.tokens.lengths[token / batch.length]) ? 1 : 0
     }
+    let tokens = batch.tokens
     return JSONText.object([
-      ("lane", "\(lane)"), ("sample_ids", row(batch.sampleIDs)), ("input_ids", rows(batch.inputIDs)),
-      ("token_type_ids", rows(batch.tokenTypeIDs)), ("attention_mask", rows(mask)),
-      ("labels", rows(batch.labels)), ("next_sentence_label", row(batch.nextSentenceLabels)),
+      ("lane", "\(lane)"), ("sample_ids", row(tokens.sampleIDs)), ("input_ids", rows(tokens.inputIDs)),
+      ("token_type_ids", rows(tokens.tokenTypeIDs)), ("attention_mask", rows(mask)),
+      ("labels", rows(batch.labels.masked)), ("next_sentence_label", row(batch.labels.nextSentence)),
     ])
   }
 }

@@ -1,3 +1,4 @@
+import BinaryModel
 import Collectives
 import Coordinator
 import Foundation
@@ -83,8 +84,8 @@ struct CheckpointCycle: ~Copyable {
   /// Starts to write the run's state. One that is still on its way is waited for. Collective.
   ///
   /// - Parameter warns: a failure is told as a warning.
-  mutating func begin(
-    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock,
+  mutating func begin<Goal: Objective>(
+    _ run: borrowing TrainingRun<Goal>, journal: inout RunJournal?, clock: inout StopClock,
     world: borrowing World, warns: Bool = true
   ) throws {
     try finish(journal: &journal, clock: &clock, world: world)
@@ -136,8 +137,8 @@ struct CheckpointCycle: ~Copyable {
   /// Saves the run and waits until it is there. Collective.
   ///
   /// - Throws: on all ranks alike if it is not.
-  mutating func save(
-    _ run: borrowing PretrainingRun, journal: inout RunJournal?, clock: inout StopClock,
+  mutating func save<Goal: Objective>(
+    _ run: borrowing TrainingRun<Goal>, journal: inout RunJournal?, clock: inout StopClock,
     world: borrowing World
   ) throws {
     failure = nil

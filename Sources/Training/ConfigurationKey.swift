@@ -53,6 +53,7 @@ extension ConfigurationKey {
     overlapExchange,
     stopAfter,
     integer("hang_timeout", \.hangTimeout, 0...1_000_000_000, isRequired: false),
+    word("objective", \.objective),
     optionalPath("initial_weights", \.initialWeights),
     optionalPath("teacher", \.teacher),
     integer("model.hidden_size", \.model.hiddenSize, 1...65536),
@@ -137,6 +138,22 @@ extension ConfigurationKey {
       name: name, allowed: "a path", isRequired: true, text: { pathText($0[keyPath: place]) },
       set: { configuration, scalar in
         guard !scalar.isNull, !scalar.text.isEmpty else { return false }
+        configuration[keyPath: place] = scalar.text
+        return true
+      })
+  }
+
+  /// A key that may be left out and takes a name; whoever uses it knows which names there are.
+  private static func word(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, String> & Sendable
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: "a name", isRequired: false, text: { $0[keyPath: place] },
+      set: { configuration, scalar in
+        let isName = scalar.text.utf8.allSatisfy { byte in
+          UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte || byte == UInt8(ascii: "_")
+        }
+        guard isName, !scalar.text.isEmpty, !scalar.isNull else { return false }
         configuration[keyPath: place] = scalar.text
         return true
       })
@@ -261,7 +278,7 @@ extension RunConfiguration {
   static let unset = RunConfiguration(
     seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, overlapExchange: false,
     stopAfter: nil,
-    hangTimeout: 600, initialWeights: nil, teacher: nil,
+    hangTimeout: 600, objective: "pretraining", initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       stepSizeFit: .published),

@@ -2,6 +2,7 @@ import BinaryModel
 import Collectives
 import Foundation
 import Kernels
+import Parameters
 
 /// A brief look at what one core of this machine does with the model of a run, in the processor time of the calling thread.
 ///
@@ -47,7 +48,7 @@ public struct CoreMeasurement: Sendable {
   private struct Sample: ~Copyable {
     private let layout: ParameterLayout
     private let packed: PackedLayout
-    private let batch: Batch
+    private let batch: PretrainingBatch
     private let dropout: Dropout?
     private let parameters: FloatBuffer
     private let gradients: FloatBuffer
@@ -58,7 +59,8 @@ public struct CoreMeasurement: Sendable {
     init(_ configuration: RunConfiguration, _ model: ModelConfiguration, layers: Int) {
       var few = model
       few.layers = layers
-      layout = ParameterLayout(few)
+      let shape = ModelLayout(few, Pretraining())
+      layout = shape.parameters
       packed = PackedLayout(layout)
       let sequences = configuration.sliceSequences
       let length = configuration.data.sequenceLength
@@ -72,8 +74,8 @@ public struct CoreMeasurement: Sendable {
       first = FloatBuffer(count: layout.elementCount)
       second = FloatBuffer(count: layout.elementCount)
       Initialisation.fill(parameters.view, layout: layout, seed: configuration.seed)
-      network = PretrainingModel(
-        layout, sequences: sequences, length: length,
+      network = Model(
+        shape, sequences: sequences, length: length,
         backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
       network.binarise(parameters.view)
     }
@@ -84,10 +86,10 @@ public struct CoreMeasurement: Sendable {
     mutating func laneSeconds() -> Double {
       fastest {
         gradients.view.fill(0)
-        _ = network.train(
-          parameters.view, gradients: gradients.view, batch: batch,
-          divisors: LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences),
-          dropout: dropout)
+        var losses = network.layout.objective.noLosses(isDistilled: false)
+        network.train(
+          parameters.view, gradients: gradients.view, batch: batch, divisors: network.divisors(of: [batch]),
+          dropout: dropout, into: &losses)
       }
     }
 
@@ -111,7 +113,7 @@ public struct CoreMeasurement: Sendable {
     mutating func updatesPerSecond() -> Double {
       let all = 0..<layout.elementCount
       let sums = FloatBuffer(
-        count: packed.pieces.count * PretrainingModel.pieceSumBytes / MemoryLayout<Float>.size)
+        count: packed.pieces.count * PackedLayout.PieceSums.size / MemoryLayout<Float>.size)
       let step = AdamW(step: 1, learningRate: 1e-4, gradientFactor: 1)
       return Double(all.count)
         / fastest {

@@ -27,50 +27,65 @@ public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode
 private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
   let start = ContinuousClock.now
   let configuration = try shareConfiguration(options, world: world)
-  var inputs = try world.together {
+  let inputs = try world.together {
     try InstructionSet.checkEnvironment()
     try RunPlan.checkWorldSize(options.plannedRanks ?? world.size, configuration)
-    return try RunInputs(configuration)
+    return try Objectives.inputs(configuration)
   }
-  if options.isDryRun {
-    let plan = try world.together {
-      try RunPlan(
-        configuration, vocabularySize: inputs.corpus.vocabulary.count,
-        trainingSamples: inputs.batches.schedule.sampleCount, ranks: options.plannedRanks ?? world.size)
+  guard options.isDryRun else { return try inputs.train(options, start: start, world: world) }
+  let ranks = options.plannedRanks ?? world.size
+  let plan = try world.together { try inputs.plan(ranks: ranks) }
+  if world.rank == 0 {
+    print(configuration.canonicalText + "\n" + plan.text)
+    if let estimate = options.estimate {
+      let table = StepTimeTable(
+        configuration, vocabularySize: inputs.vocabularySize, ranks: ranks, estimate)
+      print(table.text)
     }
-    if world.rank == 0 {
-      print(configuration.canonicalText + "\n" + plan.text)
-      if let estimate = options.estimate {
-        print(StepTimeTable(inputs, ranks: options.plannedRanks ?? world.size, estimate).text)
-      }
-    }
-    return .finished
   }
-  useSingleThreadedBLAS()
-  startThreads(configuration.threads ?? world.fairThreads)
-  try inputs.readTeacherDigest(world: world)
-  var notes = try compareRanks(options, inputs, world: world)
-  MappedFile.reportFaults(
-    speaker: "bipft-pretrain: rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
+  return .finished
+}
 
-  // Rank 0 keeps the journal; a failure to open it ends all ranks.
-  var journal = try world.together { () throws -> RunJournal? in
-    guard world.rank == 0 else { return nil }
-    return try RunJournal(
-      path: options.runDirectory, steps: configuration.training.steps, again: options.triesAgain)
+extension RunInputs: TrainableInputs {
+  public var schedule: Schedule { batches.schedule }
+  public func makeCoverage() -> (any SampleCoverage)? { batches.makeCoverage() }
+  public var vocabularySize: Int { layout.configuration.vocabularySize }
+
+  public func plan(ranks: Int) throws(TrainingError) -> RunPlan {
+    try RunPlan(configuration, layout, trainingSamples: schedule.sampleCount, ranks: ranks)
   }
-  let progress = RankProgress()
-  let watchdog = configuration.hangTimeout == 0 ? nil : watch(options, configuration, progress, world: world)
-  defer { watchdog?.stop() }
-  var step = 0
-  do {
-    notes += try checkRunFolder(options, inputs, world: world)
-    return try train(
-      inputs, options: options, notes: notes, journal: &journal, step: &step, start: start,
-      progress: progress, world: world)
-  } catch {
-    journal?.fail(step: step, error)
-    throw error
+
+  public func train(
+    _ options: PretrainOptions, start: ContinuousClock.Instant, world: borrowing World
+  ) throws -> ExitCode {
+    var inputs = self
+    useSingleThreadedBLAS()
+    startThreads(configuration.threads ?? world.fairThreads)
+    try inputs.readTeacherDigest(world: world)
+    var notes = try compareRanks(options, inputs, world: world)
+    MappedFile.reportFaults(
+      speaker: "bipft-pretrain: rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
+
+    // Rank 0 keeps the journal; a failure to open it ends all ranks.
+    var journal = try world.together { () throws -> RunJournal? in
+      guard world.rank == 0 else { return nil }
+      return try RunJournal(
+        path: options.runDirectory, steps: configuration.training.steps, again: options.triesAgain)
+    }
+    let progress = RankProgress()
+    let watchdog =
+      configuration.hangTimeout == 0 ? nil : watch(options, configuration, progress, world: world)
+    defer { watchdog?.stop() }
+    var step = 0
+    do {
+      notes += try checkRunFolder(options, inputs, world: world)
+      return try trainInFolder(
+        inputs, options: options, notes: notes, journal: &journal, step: &step, start: start,
+        progress: progress, world: world)
+    } catch {
+      journal?.fail(step: step, error)
+      throw error
+    }
   }
 }
 
@@ -97,15 +112,15 @@ private func shareConfiguration(
     ?? RunConfiguration.parse(String(decoding: text, as: UTF8.self), file: options.configurationFile)
 }
 
-private func train(
-  _ inputs: RunInputs, options: PretrainOptions, notes: [String], journal: inout RunJournal?, step: inout Int,
+private func trainInFolder<Goal: Objective>(
+  _ inputs: RunInputs<Goal>, options: PretrainOptions, notes: [String], journal: inout RunJournal?, step: inout Int,
   start: ContinuousClock.Instant, progress: RankProgress, world: borrowing World
 ) throws -> ExitCode {
   let configuration = inputs.configuration
   let checkpoint = try findCheckpoint(options, journal: &journal, world: world)
   var run = try world.together {
     let teacher = try loadTeacher(inputs)
-    return try PretrainingRun(inputs, teacher: teacher, progress: progress, world: world)
+    return try TrainingRun(inputs, teacher: teacher, progress: progress, world: world)
   }
   if let checkpoint {
     let allowed = Set(options.allowedChanges)
@@ -141,15 +156,17 @@ private func isCheckpoint(_ path: String, ofRun run: String) -> Bool {
   return folder(path).hasPrefix(folder(run) + "/checkpoints/")
 }
 
-private func loadTeacher(_ inputs: RunInputs) throws(TrainingError) -> Teacher? {
+private func loadTeacher<Goal: Objective>(
+  _ inputs: RunInputs<Goal>
+) throws(TrainingError) -> (any Teacher)? {
   guard let path = inputs.configuration.teacher else { return nil }
   let weights: TeacherWeights
   do throws(ModelError) {
-    weights = try TeacherWeights(PretrainedWeights(path: path), configuration: inputs.layout.configuration)
+    weights = try TeacherWeights(PretrainedWeights(path: path), student: inputs.layout)
   } catch {
     throw .module(error)
   }
-  return Teacher(
+  return FullPrecisionTeacher(
     weights, configuration: inputs.layout.configuration, sequences: inputs.configuration.sliceSequences,
     length: inputs.configuration.data.sequenceLength)
 }
@@ -179,10 +196,10 @@ private func findCheckpoint(
   return shared.isEmpty ? nil : String(decoding: shared, as: UTF8.self)
 }
 
-extension PretrainingRun {
+extension TrainingRun {
   /// What the user sees first.
-  fileprivate func greeting(_ inputs: RunInputs, checkpoint: String?, world: borrowing World) -> String {
-    let parameters = Double(inputs.layout.parameterCount) / 1e6
+  fileprivate func greeting(_ inputs: RunInputs<Goal>, checkpoint: String?, world: borrowing World) -> String {
+    let parameters = Double(inputs.layout.parameters.parameterCount) / 1e6
     let start = checkpoint.map { "going on from \($0)" } ?? "starting"
     return String(
       format: "%@: %d rank%@ of %d thread%@ (%@), %.1f M parameters, %d lanes, %d steps an epoch", start,

@@ -1,3 +1,4 @@
+import BinaryModel
 import Collectives
 import Coordinator
 import Foundation
@@ -7,8 +8,9 @@ import Kernels
 ///
 /// - Returns: what to tell the user.
 /// - Throws: what keeps them from computing the same bits, the same on all ranks.
-func compareRanks(_ options: PretrainOptions, _ inputs: RunInputs, world: borrowing World) throws -> [String]
-{
+func compareRanks<Goal: Objective>(
+  _ options: PretrainOptions, _ inputs: RunInputs<Goal>, world: borrowing World
+) throws -> [String] {
   let facts = try world.together {
     RankFacts(
       rank: world.rank, host: world.hostName, threads: threadCount, cores: world.processors,
@@ -24,9 +26,9 @@ func compareRanks(_ options: PretrainOptions, _ inputs: RunInputs, world: borrow
 ///
 /// - Returns: what to tell the user.
 /// - Throws: what keeps the run from saving there, the same on all ranks.
-func checkRunFolder(_ options: PretrainOptions, _ inputs: RunInputs, world: borrowing World) throws
-  -> [String]
-{
+func checkRunFolder<Goal: Objective>(
+  _ options: PretrainOptions, _ inputs: RunInputs<Goal>, world: borrowing World
+) throws -> [String] {
   let folder = RunFolderCheck(options.runDirectory)
   try folder.checkShared(world: world)
   return try world.together { () throws -> [String] in
@@ -36,12 +38,12 @@ func checkRunFolder(_ options: PretrainOptions, _ inputs: RunInputs, world: borr
 }
 
 /// A run that has a checkpoint goes on without room for another: with room again it saves as ever.
-private func checkRoom(
-  _ folder: RunFolderCheck, _ options: PretrainOptions, _ inputs: RunInputs
+private func checkRoom<Goal: Objective>(
+  _ folder: RunFolderCheck, _ options: PretrainOptions, _ inputs: RunInputs<Goal>
 ) throws -> [String] {
   let isFresh = try CheckpointStore(path: options.runDirectory + "/checkpoints").list().isEmpty
   // Weights and two moments.
-  let bytes = 12 * inputs.layout.parameterCount
+  let bytes = 12 * inputs.layout.parameters.parameterCount
   guard let shortage = try folder.shortage(checkpoints: isFresh ? 2 : 1, bytes: bytes) else { return [] }
   if isFresh { throw shortage }
   return ["\(shortage)"]
@@ -50,6 +52,6 @@ private func checkRoom(
 extension RunInputs {
   /// What this rank reads: corpus, vocabulary and the order of the samples.
   fileprivate var digest: String {
-    [corpus.digest, corpus.vocabulary.digest, batches.schedule.digest].joined(separator: " ")
+    [corpusDigest, vocabularyDigest, batches.schedule.digest].joined(separator: " ")
   }
 }

@@ -1,5 +1,4 @@
 import Coordinator
-import Corpora
 import Foundation
 import Telemetry
 
@@ -26,11 +25,8 @@ public struct RunAudit: Sendable {
     guard found != nil else { throw .module(CoordinatorError.noRun(path: run)) }
     let configuration = try RunConfiguration.load(
       file: run + "/config.yaml", overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
-    let opened = try inModule { () throws(CorpusError) in
-      try Corpus(directory: configuration.data.corpus)
-    }
-    let batches = try BatchSource(configuration, corpus: opened)
-    let schedule = batches.schedule
+    let inputs = try Objectives.inputs(configuration)
+    let schedule = inputs.schedule
     let events = try inModule { () throws(CoordinatorError) in try RunHistory(run: run).events() }
     let records = try inModule { () throws(TelemetryError) in
       try MetricsFile.records(path: run + "/metrics.jsonl")
@@ -39,7 +35,7 @@ public struct RunAudit: Sendable {
     let foreign = events.filter { $0.event == .start && $0.from != nil }
     let steps = checkSteps(records, schedule, foreign: foreign)
     countSamples(steps, schedule)
-    try countTokens(steps, batches)
+    try countTokens(steps, schedule, inputs.makeCoverage())
     if isExact { lines.append("exact: every step was done once, and no sample came twice in an epoch") }
   }
 
@@ -149,9 +145,11 @@ public struct RunAudit: Sendable {
   }
 
   /// Counts the tokens that were trained on.
-  private mutating func countTokens(_ steps: [Int], _ batches: BatchSource) throws(TrainingError) {
-    var coverage = batches.makeCoverage()
-    for step in steps where !coverage.isComplete { try batches.add(step: step, to: &coverage) }
+  private mutating func countTokens(
+    _ steps: [Int], _ schedule: Schedule, _ coverage: (any SampleCoverage)?
+  ) throws(TrainingError) {
+    guard var coverage else { return }
+    for step in steps { try coverage.add(step: step, of: schedule) }
     lines.append(
       "\(coverage.seenCount) of the corpus' \(coverage.tokenCount) training tokens were trained on "
         + "(\(coverage.percentage))")

@@ -20,6 +20,8 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var stopAfter: Int?
   /// Seconds without progress after which the watchdog ends the job; 0 does not watch.
   public internal(set) var hangTimeout: Int
+  /// What to train for, by its name in `Objectives`.
+  public internal(set) var objective: String
   /// A safetensors file of a full-precision BERT to start from; nil draws the weights from the seed.
   public internal(set) var initialWeights: String?
   /// A safetensors file of a full-precision BERT to distil from; nil trains without distillation.
@@ -102,9 +104,9 @@ public struct RunConfiguration: Equatable, Sendable {
   /// V: the micro-batches of a step.
   public var lanes: Int { training.globalBatch / training.microBatch }
 
-  /// Sequences of a micro-batch that are computed at a time (`Batch.sliceSequences`): its activations take memory.
+  /// Sequences of a micro-batch that are computed at a time (`TokenBatch.sliceSequences`): its activations take memory.
   public var sliceSequences: Int {
-    Batch.sliceSequences(of: training.microBatch, length: data.sequenceLength)
+    TokenBatch.sliceSequences(of: training.microBatch, length: data.sequenceLength)
   }
 
   /// The model of this run over a corpus with `vocabularySize` tokens.

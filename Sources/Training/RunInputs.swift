@@ -5,23 +5,33 @@ import Corpora
 import DurableFiles
 import Foundation
 
-/// What a run is made from, checked: configuration, corpus, schedule, layout. The same on every rank.
-public struct RunInputs: Sendable {
+/// What a run of an objective is made from, checked: configuration, samples, schedule, layout. The same on every rank.
+public struct RunInputs<Goal: Objective>: Sendable {
   public let configuration: RunConfiguration
-  public let corpus: Corpus
-  public let batches: BatchSource
-  public let heldOut: HeldOutBatches
-  public let layout: ParameterLayout
+  public let layout: ModelLayout<Goal>
+  public let batches: BatchSource<Goal.Labels>
+  public let heldOut: HeldOutBatches<Goal.Labels>
+  /// Digests of what the samples are made of.
+  let corpusDigest: String
+  let vocabularyDigest: String
   /// SHA-256 of the teacher's file, once `readTeacherDigest` has found it; nil without a teacher.
   private(set) var teacherDigest: String?
 
-  /// - Throws: `TrainingError` for a corpus that cannot be read or does not fit.
-  public init(_ configuration: RunConfiguration) throws(TrainingError) {
+  /// - Parameters:
+  ///   - training, heldOut: the samples to train on and to be evaluated on.
+  ///   - vocabularySize, vocabularyDigest: of the vocabulary that their tokens are from.
+  ///   - corpusDigest: of all that the samples are read from; a run with another one is another run.
+  /// - Throws: `TrainingError` where there are too few samples.
+  public init(
+    _ configuration: RunConfiguration, _ objective: Goal, training: any Samples<Goal.Labels>,
+    heldOut: any Samples<Goal.Labels>, vocabularySize: Int, vocabularyDigest: String, corpusDigest: String
+  ) throws(TrainingError) {
     self.configuration = configuration
-    corpus = try inModule { () throws(CorpusError) in try Corpus(directory: configuration.data.corpus) }
-    batches = try BatchSource(configuration, corpus: corpus)
-    heldOut = try HeldOutBatches(configuration, corpus: corpus)
-    layout = ParameterLayout(configuration.modelConfiguration(vocabularySize: corpus.vocabulary.count))
+    layout = ModelLayout(configuration.modelConfiguration(vocabularySize: vocabularySize), objective)
+    batches = try BatchSource(configuration, training)
+    self.heldOut = HeldOutBatches(configuration, heldOut)
+    self.vocabularyDigest = vocabularyDigest
+    self.corpusDigest = corpusDigest
   }
 
   /// The lanes of a step as a tree.
@@ -36,7 +46,7 @@ public struct RunInputs: Sendable {
     let hosts = try world.allGather(Array(host.utf8))
     let reader = hosts.firstIndex(of: Array(host.utf8))!
     let own = try world.together {
-      reader == world.rank ? try Self.digest(ofTeacher: path, host: host) : ""
+      reader == world.rank ? try digest(ofTeacher: path, host: host) : ""
     }
     teacherDigest = String(decoding: try world.allGather(Array(own.utf8))[reader], as: UTF8.self)
   }
@@ -50,17 +60,32 @@ public struct RunInputs: Sendable {
     }
     settings["teacher"] = teacherDigest ?? settings["teacher"]
     return RunIdentity(
-      corpus: corpus.digest, vocabulary: corpus.vocabulary.digest, schedule: batches.schedule.digest,
+      corpus: corpusDigest, vocabulary: vocabularyDigest, schedule: batches.schedule.digest,
       configuration: settings)
   }
+}
 
-  /// - Cost: reads all of the file.
-  private static func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
-    do { return try fileDigest(path) } catch {
-      throw .unreadable(
-        path: path,
-        reason:
-          "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
-    }
+/// - Cost: reads all of the file.
+private func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
+  do { return try fileDigest(path) } catch {
+    throw .unreadable(
+      path: path,
+      reason:
+        "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
+  }
+}
+
+extension RunInputs where Goal == Pretraining {
+  /// Pretraining on the corpus that the configuration names.
+  ///
+  /// - Throws: `TrainingError` for a corpus that cannot be read or does not fit.
+  public init(pretraining configuration: RunConfiguration) throws(TrainingError) {
+    let corpus = try inModule { () throws(CorpusError) in try Corpus(directory: configuration.data.corpus) }
+    try self.init(
+      configuration, Pretraining(),
+      training: PretrainingSamples(corpus, split: .training, configuration: configuration),
+      heldOut: PretrainingSamples(corpus, split: .heldOut, configuration: configuration),
+      vocabularySize: corpus.vocabulary.count, vocabularyDigest: corpus.vocabulary.digest,
+      corpusDigest: corpus.digest)
   }
 }

@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import Parameters
 
 /// What a run will take, worked out before anything starts.
 ///
@@ -72,16 +73,27 @@ public struct RunPlan: Equatable, Sendable {
   /// What an all-reduce of the gradient in float32 around a ring sends, all ranks together.
   public let allReduceBytes: Int
 
-  /// Plans `configuration` over a corpus with `vocabularySize` tokens and `trainingSamples` samples an epoch.
+  /// Plans the pretraining that `configuration` defines, over a corpus with `vocabularySize` tokens and `trainingSamples`
+  /// samples an epoch.
   ///
   /// - Throws: `TrainingError.worldSize` if `ranks` is not in 1...V.
   public init(
     _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, ranks: Int
   ) throws(TrainingError) {
+    let model = configuration.modelConfiguration(vocabularySize: vocabularySize)
+    try self.init(
+      configuration, ModelLayout(model, Pretraining()), trainingSamples: trainingSamples, ranks: ranks)
+  }
+
+  /// Plans a run of the model `model`.
+  ///
+  /// - Throws: `TrainingError.worldSize` if `ranks` is not in 1...V.
+  public init<Goal: Objective>(
+    _ configuration: RunConfiguration, _ model: ModelLayout<Goal>, trainingSamples: Int, ranks: Int
+  ) throws(TrainingError) {
     try Self.checkWorldSize(ranks, configuration)
     let lanes = configuration.lanes
-    let model = configuration.modelConfiguration(vocabularySize: vocabularySize)
-    let layout = ParameterLayout(model)
+    let layout = model.parameters
     self.ranks = ranks
     self.lanes = lanes
     lanesPerRank = lanes / ranks...(lanes + ranks - 1) / ranks
@@ -95,8 +107,8 @@ public struct RunPlan: Equatable, Sendable {
     synchronisation = configuration.synchronisation
     gradientFormat = configuration.gradientFormat
     // Takes no memory: pages that are never written are never there.
-    let network = PretrainingModel(
-      layout, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
+    let network = Model(
+      model, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
       slices: configuration.training.microBatch / configuration.sliceSequences,
       backwardPrecision: configuration.training.backwardPrecision)
     func exchange(_ synchronisation: Synchronisation) -> UpdateExchange {
@@ -115,7 +127,7 @@ public struct RunPlan: Equatable, Sendable {
           exchange: exchange.bufferBytes(of: rank),
           checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,
-          teacher: configuration.teacher == nil ? 0 : TeacherWeights.byteCount(model))
+          teacher: configuration.teacher == nil ? 0 : TeacherWeights.byteCount(model.configuration))
       }.max { ($0.total, $0.checkpointCopy) < ($1.total, $1.checkpointCopy) }!
     }
     let own = exchange(configuration.synchronisation)

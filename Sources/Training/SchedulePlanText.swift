@@ -10,16 +10,15 @@ extension RunInputs {
   public func schedulePlan(ranks: Int, epoch: UInt32) throws(TrainingError) -> String {
     try RunPlan.checkWorldSize(ranks, configuration)
     let schedule = batches.schedule
-    let names = corpus.shards(.training).map(\.name)
+    let names = batches.shardNames
     var lines = [schedule.plan(steps: configuration.training.steps).description]
-    var coverage = batches.makeCoverage()
-    let steps = Int(epoch) * schedule.stepsPerEpoch
-    for step in steps + 1...steps + schedule.stepsPerEpoch where !coverage.isComplete {
-      try batches.add(step: step, to: &coverage)
+    if var coverage = makeCoverage() {
+      let steps = Int(epoch) * schedule.stepsPerEpoch
+      for step in steps + 1...steps + schedule.stepsPerEpoch { try coverage.add(step: step, of: schedule) }
+      lines.append(
+        "epoch \(epoch) reads \(coverage.percentage) of the \(coverage.tokenCount) tokens; the pairs of other epochs read "
+          + "others")
     }
-    lines.append(
-      "epoch \(epoch) reads \(coverage.percentage) of the \(coverage.tokenCount) tokens; the pairs of other epochs read others"
-    )
     lines.append("epoch \(epoch), \(ranks) rank(s):")
     for rank in 0..<ranks {
       let lanes = tree.lanes(of: rank, size: ranks)

@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Kernels
+import Parameters
 
 /// The update of a step, shared among the ranks.
 ///
@@ -36,7 +37,7 @@ struct ShardedOptimizer: ~Copyable {
     secondMoments = FloatBuffer(count: updated.elementCount)
     gradients = GradientExchange(exchange.reduction(of: rank), partition: exchange.partition)
     sums = FloatBuffer(
-      count: exchange.packed.pieces.count * PretrainingModel.pieceSumBytes / MemoryLayout<Float>.size)
+      count: exchange.packed.pieces.count * PackedLayout.PieceSums.size / MemoryLayout<Float>.size)
     segments = layout.parameters.flatMap { parameter in
       updated.compactMap { run in
         let range = parameter.range.clamped(to: run)
@@ -87,8 +88,8 @@ struct ShardedOptimizer: ~Copyable {
   /// - Returns: the global 2-norm of the gradient before clipping.
   /// - Throws: `TrainingError.notFinite` on all ranks alike, before anything is changed; `WorldError`.
   /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
-  func update(
-    _ parameters: FloatView, model: inout PretrainingModel, gradient: FloatView, step: Int,
+  func update<Goal: Objective>(
+    _ parameters: FloatView, model: inout Model<Goal>, gradient: FloatView, step: Int,
     learningRate: Float, clip: Float, weightDecay: Float, clock: inout StepClock, world: borrowing World
   ) throws -> Float {
     let norm = try norm(gradient, clock: &clock, world: world)
@@ -127,8 +128,8 @@ struct ShardedOptimizer: ~Copyable {
 
   /// Gives all ranks what the model needs of the parameters that each has for its slice: signs and scales of the binary
   /// matrices, and all else in float32. Of replicated state every rank has everything, and just packs it.
-  func publish(
-    _ parameters: FloatView, model: inout PretrainingModel, clock: inout StepClock, world: borrowing World
+  func publish<Goal: Objective>(
+    _ parameters: FloatView, model: inout Model<Goal>, clock: inout StepClock, world: borrowing World
   ) throws(WorldError) {
     clock.enter(.update)
     guard exchange.synchronisation == .sharded else { return model.binarise(parameters) }

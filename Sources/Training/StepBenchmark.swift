@@ -54,49 +54,49 @@ public struct StepBenchmark: Sendable {
   ///
   /// - Cost: memory of a training rank of one.
   public func run(steps: Int) throws(TrainingError) -> Result {
-    let layout = ParameterLayout(model)
+    let shape = ModelLayout(model, Pretraining())
+    let layout = shape.parameters
     let parameters = FloatBuffer(count: layout.elementCount)
     let first = FloatBuffer(count: layout.elementCount)
     let second = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)
     let lane = FloatBuffer(count: lanes > 1 ? layout.elementCount : 0)
     Initialisation.fill(parameters.view, layout: layout, seed: 1)
-    let slice = Batch.sliceSequences(of: microBatch, length: length)
-    var network = PretrainingModel(
-      layout, sequences: slice, length: length, slices: microBatch / slice, backwardPrecision: precision,
+    let slice = TokenBatch.sliceSequences(of: microBatch, length: length)
+    var network = Model(
+      shape, sequences: slice, length: length, slices: microBatch / slice, backwardPrecision: precision,
       seed: 1)
     let batches = (0..<lanes).map { batch(seed: UInt32($0)) }
     network.binarise(parameters.view)
-    PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batches[0], rule: .published)
-    var teacher: Teacher?
+    Model.fitStepSizes(parameters.view, layout: shape, batch: batches[0].tokens, rule: .published)
+    var teacher: FullPrecisionTeacher?
     if let path = self.teacher {
       let weights: TeacherWeights
       do throws(ModelError) {
-        weights = try TeacherWeights(PretrainedWeights(path: path), configuration: model)
+        weights = try TeacherWeights(PretrainedWeights(path: path), student: shape)
       } catch {
         throw .module(error)
       }
-      teacher = Teacher(weights, configuration: model, sequences: slice, length: length)
+      teacher = FullPrecisionTeacher(weights, configuration: model, sequences: slice, length: length)
     }
     let dropout = model.dropout > 0 ? Dropout(rate: model.dropout, seed: 1) : nil
-    let divisors = LossDivisors(
-      maskedTokens: batches.reduce(0) { $0 + $1.maskedTokens }, sequences: lanes * microBatch)
+    let divisors = network.divisors(of: batches)
 
     var best: Times?
     var loss = 0.0
     for step in 0...steps {
       var clock = StepClock()
-      var sums = LossSums()
+      var sums = shape.objective.noLosses(isDistilled: teacher != nil)
       for (index, batch) in batches.enumerated() {
         clock.enter(.backward)
         let target = index == 0 ? gradients.view : lane.view
         target.clear()
         for slice in batch.slices(of: slice) {
           clock.enter(.teacher)
-          let output = teacher?.forward(slice)
-          sums += network.train(
+          let output = teacher?.forward(slice.tokens)
+          network.train(
             parameters.view, gradients: target, batch: slice, divisors: divisors, dropout: dropout,
-            teacher: output
+            teacher: output, into: &sums
           ) { clock.note($0) }
         }
         clock.enter(.update)
@@ -118,17 +118,19 @@ public struct StepBenchmark: Sendable {
   }
 
   /// Random tokens, 15 % of them to be predicted, no padding.
-  func batch(seed: UInt32) -> Batch {
+  func batch(seed: UInt32) -> PretrainingBatch {
     var random = CounterRandom(seed: 1, purpose: .masking).stream(seed)
     let tokens = microBatch * length
-    var labels = [Int32](repeating: Batch.ignored, count: tokens)
+    var labels = [Int32](repeating: PretrainingLabels.ignored, count: tokens)
     let ids = (0..<tokens).map { _ in Int32(random.next(below: UInt32(model.vocabularySize))) }
     for token in 0..<tokens where random.unit() < 0.15 { labels[token] = ids[token] }
-    return Batch(
-      sequences: microBatch, length: length, inputIDs: ids,
-      tokenTypeIDs: (0..<tokens).map { $0 % length < length / 2 ? 0 : 1 },
-      lengths: Array(repeating: Int32(length), count: microBatch), labels: labels,
-      nextSentenceLabels: (0..<microBatch).map { Int32($0 % 2) },
-      sampleIDs: (0..<microBatch).map { UInt64(seed) << 32 | UInt64($0) }, epoch: 0)
+    return PretrainingBatch(
+      tokens: TokenBatch(
+        sequences: microBatch, length: length, inputIDs: ids,
+        tokenTypeIDs: (0..<tokens).map { $0 % length < length / 2 ? 0 : 1 },
+        lengths: Array(repeating: Int32(length), count: microBatch),
+        sampleIDs: (0..<microBatch).map { UInt64(seed) << 32 | UInt64($0) }, epoch: 0),
+      labels: PretrainingLabels(
+        masked: labels, nextSentence: (0..<microBatch).map { Int32($0 % 2) }))
   }
 }

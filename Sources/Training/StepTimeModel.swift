@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Foundation
+import Parameters
 
 /// What one core does in a second: what a `StepTimeModel` counts with.
 public struct CoreSpeed: Equatable, Sendable {
@@ -92,7 +93,9 @@ public struct StepTimeModel: Sendable {
     self.configuration = configuration
     self.core = core
     self.threads = Double(threads)
-    layout = ParameterLayout(configuration.modelConfiguration(vocabularySize: vocabularySize))
+    layout = ModelLayout(
+      configuration.modelConfiguration(vocabularySize: vocabularySize), Pretraining()
+    ).parameters
   }
 
   /// Tokens of a step, padding included.

@@ -17,9 +17,10 @@ struct StepTimeTable {
   /// Measures this core, on the calling thread alone, and carries it to `ranks`.
   ///
   /// - Cost: seconds.
-  init(_ inputs: RunInputs, ranks: Int, _ estimate: PretrainOptions.Estimate) {
-    let configuration = inputs.configuration
-    let vocabulary = inputs.corpus.vocabulary.count
+  init(
+    _ configuration: RunConfiguration, vocabularySize vocabulary: Int, ranks: Int,
+    _ estimate: PretrainOptions.Estimate
+  ) {
     let threads = configuration.threads ?? 1
     useSingleThreadedBLAS()
     let measured = CoreMeasurement(

@@ -11,6 +11,8 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   case configuration([ConfigurationProblem])
   /// More ranks than a step has micro-batches, or none.
   case worldSize(ranks: Int, globalBatch: Int, microBatch: Int)
+  /// The configuration asks for an objective that there is not.
+  case unknownObjective(String, known: [String])
   /// An error of a module below.
   case module(any Error & CustomStringConvertible & Sendable)
   /// A loss or gradient norm of this step is infinite or not a number.
@@ -35,6 +37,8 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
         "\(ranks) \(ranks == 1 ? "rank does" : "ranks do") not fit \(lanes) \(lanes == 1 ? "lane" : "lanes") "
         + "(training.global_batch \(globalBatch) / training.micro_batch \(microBatch)): "
         + (lanes == 1 ? "use 1 rank" : "use 1 to \(lanes) ranks")
+    case .unknownObjective(let name, let known):
+      return "objective: \(name) is not known; use \(known.joined(separator: " or "))"
     case .module(let error):
       return error.description
     case .notFinite(let step, let what):
@@ -60,7 +64,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   /// How a program ends that met this error.
   public var exitCode: ExitCode {
     switch self {
-    case .configuration, .worldSize, .wouldOverwrite, .unreadable: .doNotRestart
+    case .configuration, .worldSize, .unknownObjective, .wouldOverwrite, .unreadable: .doNotRestart
     case .notFinite, .tooManySkipped: .failed
     case .module(let error): Self.exitCode(of: error)
     case .agreed(let code, _): ExitCode(rawValue: code) ?? .failed

@@ -1,9 +1,10 @@
+import BinaryModel
 import Collectives
 import Coordinator
 import Telemetry
 
 /// The steps of a run, with evaluations, checkpoints and stops between them.
-struct TrainingLoop: ~Copyable {
+struct TrainingLoop<Goal: Objective>: ~Copyable {
   private let configuration: RunConfiguration
   private let progress: RankProgress
   private var checkpoints: CheckpointCycle
@@ -15,21 +16,21 @@ struct TrainingLoop: ~Copyable {
   ///   - savedStep: of the checkpoint that the run goes on from.
   ///   - start: when the job started.
   init(
-    _ inputs: RunInputs, run: String, savedStep: Int?, start: ContinuousClock.Instant, progress: RankProgress
+    _ inputs: RunInputs<Goal>, run: String, savedStep: Int?, start: ContinuousClock.Instant, progress: RankProgress
   ) {
     configuration = inputs.configuration
     self.progress = progress
     checkpoints = CheckpointCycle(
       run: run, configuration: inputs.configuration, savedStep: savedStep, progress: progress)
     clock = StopClock(
-      start: start, limit: inputs.configuration.stopAfter, bytes: 12 * inputs.layout.elementCount)
+      start: start, limit: inputs.configuration.stopAfter, bytes: 12 * inputs.layout.parameters.elementCount)
   }
 
   /// Trains to the last step, or until a stop signal reaches any rank or the job's time is up.
   ///
   /// - Parameter step: updates done, kept current for the caller's error handling.
   mutating func run(
-    _ run: inout PretrainingRun, journal: inout RunJournal?, step: inout Int, world: borrowing World
+    _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, step: inout Int, world: borrowing World
   ) throws -> ExitCode {
     do { return try train(&run, journal: &journal, step: &step, world: world) } catch {
       // What it is written from goes with the run.
@@ -39,7 +40,7 @@ struct TrainingLoop: ~Copyable {
   }
 
   private mutating func train(
-    _ run: inout PretrainingRun, journal: inout RunJournal?, step: inout Int, world: borrowing World
+    _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, step: inout Int, world: borrowing World
   ) throws -> ExitCode {
     let steps = configuration.training.steps
     while true {
@@ -72,7 +73,7 @@ struct TrainingLoop: ~Copyable {
 
   /// One step, its record, and what follows from it.
   private mutating func update(
-    _ run: inout PretrainingRun, journal: inout RunJournal?, world: borrowing World
+    _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, world: borrowing World
   ) throws {
     let start = ContinuousClock.now
     let update = try run.update(
@@ -86,8 +87,8 @@ struct TrainingLoop: ~Copyable {
     journal?.record(record)
     if let reason = update.skipped {
       journal?.skipped(step: run.step, reason: reason)
-      if run.skippedInARow > configuration.training.maximumSkippedSteps {
-        let (step, count) = (run.step, run.skippedInARow)
+      if run.course.skippedInARow > configuration.training.maximumSkippedSteps {
+        let (step, count) = (run.step, run.course.skippedInARow)
         try world.together {
           throw TrainingError.tooManySkipped(step: step, count: count, reason: reason)
         }
@@ -102,7 +103,7 @@ struct TrainingLoop: ~Copyable {
 
   /// Evaluates the run as it is now.
   mutating func evaluate(
-    _ run: inout PretrainingRun, journal: inout RunJournal?, world: borrowing World
+    _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, world: borrowing World
   ) throws {
     let (record, later) = try run.evaluate(
       world: world, notice: ownNotice(isSpeaker: world.rank == 0))
@@ -112,7 +113,7 @@ struct TrainingLoop: ~Copyable {
 
   /// Saves the run as it is, unless it is saved.
   private mutating func save(
-    _ run: borrowing PretrainingRun, journal: inout RunJournal?, world: borrowing World
+    _ run: borrowing TrainingRun<Goal>, journal: inout RunJournal?, world: borrowing World
   ) throws {
     try checkpoints.finish(journal: &journal, clock: &clock, world: world)
     if checkpoints.savedStep != run.step {

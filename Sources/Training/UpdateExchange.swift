@@ -1,5 +1,6 @@
 import BinaryModel
 import Collectives
+import Parameters
 
 /// What the ranks send each other in an update: which parts, in which form, and how many bytes that makes. The update
 /// goes by it, and the plan of a run counts with it.
@@ -31,7 +32,7 @@ struct UpdateExchange: Sendable {
       ranges.map { $0.lowerBound * width..<$0.upperBound * width }
     }
     sumParts = slices.map {
-      bytes($0.map { packed.pieces(in: $0) }, width: PretrainingModel.pieceSumBytes)
+      bytes($0.map { packed.pieces(in: $0) }, width: PackedLayout.PieceSums.size)
     }
     signParts = slices.map { $0.flatMap { packed.signRanges(in: $0) } }
     realParts = slices.map {
@@ -68,7 +69,7 @@ struct UpdateExchange: Sendable {
   /// Bytes of what is on its way.
   func bufferBytes(of rank: Int) -> Int {
     reduction(of: rank).byteCount
-      + packed.pieces.count * PretrainingModel.pieceSumBytes
+      + packed.pieces.count * PackedLayout.PieceSums.size
   }
 
   // MARK: What a rank sends

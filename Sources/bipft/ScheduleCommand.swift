@@ -95,17 +95,17 @@ struct ScheduleCommand: ParsableCommand {
         return
       }
       let configuration = try RunConfiguration.load(file: config ?? "", overrides: overrides)
-      let inputs = try RunInputs(configuration)
       if plan {
-        print(try inputs.schedulePlan(ranks: ranks, epoch: epoch))
+        print(try Objectives.inputs(configuration).schedulePlan(ranks: ranks, epoch: epoch))
         return
       }
+      let inputs = try RunInputs(pretraining: configuration)
       guard let step else {
         show(nil, try heldOutBatches(inputs))
         return
       }
       for number in step..<step + count {
-        var lanes: [Batch] = []
+        var lanes: [PretrainingBatch] = []
         for lane in 0..<configuration.lanes {
           lanes.append(try inputs.batches.batch(step: number, lane: lane))
         }
@@ -125,20 +125,20 @@ struct ScheduleCommand: ParsableCommand {
     if !audit.isExact { throw ArgumentParser.ExitCode(78) }
   }
 
-  private func heldOutBatches(_ inputs: RunInputs) throws(TrainingError) -> [Batch] {
-    var batches: [Batch] = []
+  private func heldOutBatches(_ inputs: RunInputs<Pretraining>) throws(TrainingError) -> [PretrainingBatch] {
+    var batches: [PretrainingBatch] = []
     for index in 0..<inputs.heldOut.count { batches.append(try inputs.heldOut.batch(index)) }
     return batches
   }
 
-  private func show(_ step: Int?, _ lanes: [Batch]) {
+  private func show(_ step: Int?, _ lanes: [PretrainingBatch]) {
     if json {
       print(BatchDescription.json(step: step, lanes: lanes))
       return
     }
-    if let step { print("step \(step), epoch \(lanes[0].epoch)") }
+    if let step { print("step \(step), epoch \(lanes[0].tokens.epoch)") }
     for (lane, batch) in lanes.enumerated() {
-      print("lane \(lane): samples \(batch.sampleIDs.map(String.init).joined(separator: " "))")
+      print("lane \(lane): samples \(batch.tokens.sampleIDs.map(String.init).joined(separator: " "))")
     }
   }
 }

@@ -9,40 +9,41 @@ import Kernels
 /// Next-sentence prediction: logits = W pooled + b, two classes (0: the second segment follows the first).
 ///
 /// Legend: B sequences, H hidden.
-struct SequenceHead {
+struct NextSentenceHead {
   let places: LinearPlaces
   /// B×2, and their gradient.
   let logits: MatrixView
   let gradient: MatrixView
 
-  init(_ places: ModelPlaces, sequences: Int, in arena: inout Arena) {
-    self.places = places.sequenceRelationship
+  init(_ places: LinearPlaces, sequences: Int, in arena: inout Arena) {
+    self.places = places
     logits = MatrixView(arena.floats(sequences * 2), rows: sequences, columns: 2)
     gradient = MatrixView(arena.floats(sequences * 2), rows: sequences, columns: 2)
   }
 
-  func forward(_ pooled: MatrixView, parameters: FloatView) {
-    Linear.forward(pooled, places, parameters: parameters, into: logits)
-  }
-
-  /// Losses; leaves their gradient to the logits in `gradient`.
+  /// Losses of the pooled output (B×H); with `gradients` also backward.
   ///
   /// - Parameters:
+  ///   - labels: B; sequences with a negative one do not count.
   ///   - divisor: the global number of sequences.
   ///   - teacher: B×2 logits of the teacher, or nil.
-  func losses(batch: Batch, divisor: Int, teacher: FloatView?) -> LossSums {
-    var sums = LossSums()
-    for b in 0..<batch.sequences {
-      guard batch.nextSentenceLabels[b] >= 0 else { continue }
-      sums.sequences += 1
+  func losses(
+    _ pooled: MatrixView, labels: [Int32], divisor: Int, parameters: FloatView, teacher: FloatView?,
+    gradients: HeadGradients?, into terms: inout LossTerms
+  ) {
+    places.forward(pooled, parameters: parameters, into: logits)
+    gradient.dense.fill(0)
+    var (loss, correct, count, distillation) = (0.0, 0, 0, 0.0)
+    for (b, label) in labels.enumerated() where label >= 0 {
+      count += 1
       let student = (logits.base[2 * b], logits.base[2 * b + 1])
-      let label = Int(batch.nextSentenceLabels[b])
+      let label = Int(label)
       let row = FloatView(base: gradient.base + 2 * b, count: 2)
       row.base[0] = student.0
       row.base[1] = student.1
       let result = crossEntropy(row, label: label, factor: 1 / Float(divisor))
-      sums.nsp += result.loss
-      if result.best == label { sums.nspCorrect += 1 }
+      loss += result.loss
+      if result.best == label { correct += 1 }
       guard let teacher else { continue }
       // Σ −t log s, t = softmax(teacher): the gradient is softmax(s) − t, over 2·sequences elements.
       for target in 0..<2 {
@@ -53,18 +54,17 @@ struct SequenceHead {
           copy.base[0] = student.0
           copy.base[1] = student.1
           let part = crossEntropy(copy, label: target, factor: Float(weight) / Float(2 * divisor))
-          sums.nspDistillation += weight * part.loss
+          distillation += weight * part.loss
           row.addSerial(copy)
         }
       }
     }
-    return sums
-  }
-
-  /// From `gradient` to dPooled: B×H, written; the gradients of weight and bias are added to.
-  func backward(pooled: MatrixView, parameters: FloatView, gradients: FloatView, into dPooled: MatrixView) {
-    dPooled.dense.fill(0)
-    Linear.backward(
-      gradient, x: pooled, places, parameters: parameters, gradients: gradients, addingTo: dPooled)
+    terms.add("nsp_loss", sum: loss, count: count)
+    terms.add("nsp_accuracy", sum: Double(correct), count: count)
+    if teacher != nil { terms.add("nsp_distillation_loss", sum: distillation, count: 2 * count) }
+    guard let gradients else { return }
+    places.backward(
+      gradient, x: pooled, parameters: parameters, gradients: gradients.parameters,
+      addingTo: gradients.pooled)
   }
 }

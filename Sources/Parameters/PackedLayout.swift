@@ -11,36 +11,55 @@ public struct PackedLayout: Sendable {
   public static let chunk = 65_536
 
   /// One binary matrix: its place in the flat vector, and the first bit of its stream.
-  struct Matrix: Sendable {
-    let range: Range<Int>
-    let firstWord: Int
+  public struct Matrix: Sendable {
+    public let range: Range<Int>
+    public let firstWord: Int
     var words: Int { (range.count + 63) / 64 }
   }
 
-  let matrices: [Matrix]
+  /// Of a piece: the sum of its weights, and of their absolutes (0 for the word embedding, which needs none).
+  public struct PieceSums {
+    public var weights: Double
+    public var absolutes: Double
+
+    public init(weights: Double = 0, absolutes: Double = 0) {
+      self.weights = weights
+      self.absolutes = absolutes
+    }
+
+    /// Bytes of one.
+    public static var size: Int { MemoryLayout<PieceSums>.stride }
+  }
+
+  public let matrices: [Matrix]
   /// Bytes of the stream of signs.
   public let signByteCount: Int
   /// The pieces of the word embedding and of all matrices, in flat order.
   public let pieces: [Range<Int>]
+  /// The word embedding.
+  public let table: Range<Int>
   /// The word embedding's, and each matrix's, among `pieces`.
-  let tablePieces: Range<Int>
-  let matrixPieces: [Range<Int>]
+  public let tablePieces: Range<Int>
+  public let matrixPieces: [Range<Int>]
 
-  public init(_ layout: ParameterLayout) { self.init(ModelPlaces(layout)) }
-
-  init(_ places: ModelPlaces) {
+  /// - Precondition: the layout has one binary table, before all binary matrices.
+  public init(_ layout: ParameterLayout) {
     var matrices: [Matrix] = []
     var words = 0
-    var pieces = Self.pieces(of: places.wordEmbeddings)
+    guard let table = layout.parameters.first(where: { $0.kind == .binaryTable }) else {
+      preconditionFailure("a layout without a word embedding")
+    }
+    var pieces = Self.pieces(of: table.range)
     var matrixPieces: [Range<Int>] = []
+    self.table = table.range
     tablePieces = pieces.indices
-    for linear in places.binaryLinears {
-      let matrix = Matrix(range: linear.weight, firstWord: words)
+    for parameter in layout.parameters where parameter.kind == .binaryMatrix {
+      let matrix = Matrix(range: parameter.range, firstWord: words)
       precondition(
-        linear.weight.lowerBound >= pieces.last!.upperBound, "binary matrices are not in flat order")
+        parameter.offset >= pieces.last!.upperBound, "binary matrices are not in flat order")
       matrices.append(matrix)
       words += matrix.words
-      let own = Self.pieces(of: linear.weight)
+      let own = Self.pieces(of: parameter.range)
       matrixPieces.append(pieces.count..<pieces.count + own.count)
       pieces += own
     }

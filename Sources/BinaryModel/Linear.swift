@@ -1,0 +1,45 @@
+import Kernels
+import Parameters
+
+/// Where a full-precision linear layer's tensors lie in the flat buffers. Legend: O outputs, I inputs.
+public struct LinearPlaces: Sendable {
+  /// What stands before `.weight` and `.bias`.
+  public let name: String
+  public let outputs: Int
+  public let inputs: Int
+  let weight: Range<Int>  // O×I
+  let bias: Range<Int>  // O
+
+  /// Adds the tensors of the layer called `name` to a layout.
+  public init(_ name: String, outputs: Int, inputs: Int, in layout: inout LayoutBuilder) {
+    self.name = name
+    self.outputs = outputs
+    self.inputs = inputs
+    weight = layout.add(name + ".weight", [outputs, inputs], initial: .normal).range
+    bias = layout.add(name + ".bias", [outputs], initial: .zero).range
+  }
+
+  /// O×I of a flat buffer.
+  func weight(_ buffer: FloatView) -> MatrixView {
+    MatrixView(buffer[weight], rows: outputs, columns: inputs)
+  }
+
+  /// x: N×I → y = x Wᵀ + bias: N×O.
+  ///
+  /// - Cost: 2·N·I·O operations.
+  public func forward(_ x: MatrixView, parameters: FloatView, into y: MatrixView) {
+    denseProduct(.plain(x), .transposed(weight(parameters)), into: y)
+    y.addToRows(parameters[bias])
+  }
+
+  /// dx += dy W; the gradients of weight and bias are added to.
+  ///
+  /// - Cost: 4·N·I·O operations.
+  public func backward(
+    _ dy: MatrixView, x: MatrixView, parameters: FloatView, gradients: FloatView, addingTo dx: MatrixView
+  ) {
+    dy.addColumnSums(to: gradients[bias])
+    denseProduct(.transposed(dy), .plain(x), accumulate: true, into: weight(gradients))
+    denseProduct(.plain(dy), .plain(weight(parameters)), accumulate: true, into: dx)
+  }
+}

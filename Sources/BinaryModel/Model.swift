@@ -1,0 +1,168 @@
+import Kernels
+import Parameters
+
+/// A binary transformer with its objective: forward, backward and the fit of step sizes for batches of one shape (METHOD,
+/// "The network" and "Objective"). Parameters and gradients are flat buffers of a `ModelLayout`.
+///
+/// A batch is a micro-batch or a slice of one: memory grows with the slice, and the gradients of the slices of a micro-batch
+/// add up to its own.
+///
+/// Legend: B sequences, T tokens, N = B·T, H hidden, L layers.
+///
+/// All memory is allocated at first; call `startThreads` before.
+public struct Model<Goal: Objective>: ~Copyable {
+  public typealias Labels = Goal.Labels
+
+  public let layout: ModelLayout<Goal>
+  public let sequences: Int
+  public let length: Int
+  var weights: PackedWeights
+  private var arena = Arena()
+  private let encoder: Encoder
+  private let head: Goal.Head
+  /// N×H and B×H: the gradients to the last hidden states, on its way back, and to the pooled output.
+  private let gradient: MatrixView
+  private let pooledGradient: MatrixView
+
+  /// - Parameters:
+  ///   - slices: batches that a micro-batch is cut into (`Batch.slices`).
+  ///   - seed: of the run, for the random rounding of gradients.
+  /// - Precondition: `length` is at most the configuration's maximum length.
+  public init(
+    _ layout: ModelLayout<Goal>, sequences: Int, length: Int, slices: Int = 1,
+    backwardPrecision: BackwardPrecision = .float32, seed: UInt64 = 0
+  ) {
+    self.init(
+      layout, sequences: sequences, length: length, slices: slices, keepsActivations: true,
+      backwardPrecision: backwardPrecision, seed: seed)
+  }
+
+  private init(
+    _ layout: ModelLayout<Goal>, sequences: Int, length: Int, slices: Int, keepsActivations: Bool,
+    backwardPrecision: BackwardPrecision, seed: UInt64
+  ) {
+    let c = layout.configuration
+    precondition(length <= c.maximumLength, "\(length) tokens for a model of at most \(c.maximumLength)")
+    self.layout = layout
+    self.sequences = sequences
+    self.length = length
+    weights = PackedWeights(layout.parameters)
+    encoder = Encoder(
+      layout.encoder, c, sequences: sequences, length: length, slices: slices,
+      keepsActivations: keepsActivations, precision: backwardPrecision, seed: seed, in: &arena)
+    let shape = HeadShape(
+      configuration: c, sequences: sequences, length: length, backwardPrecision: backwardPrecision)
+    head = layout.objective.makeHead(layout.head, shape, in: &arena)
+    let rows = sequences * length
+    gradient = MatrixView(arena.floats(rows * c.hiddenSize), rows: rows, columns: c.hiddenSize)
+    pooledGradient = MatrixView(
+      arena.floats(sequences * c.hiddenSize), rows: sequences, columns: c.hiddenSize)
+  }
+
+  /// Bytes of activations and scratch memory.
+  public var activationBytes: Int { arena.byteCount }
+
+  /// Packs the binary weights of `parameters`; call after each change of them.
+  ///
+  /// - Cost: about four passes over the parameters.
+  public mutating func binarise(_ parameters: FloatView) { weights.binarise(parameters) }
+
+  /// Turns one sign over, as failing memory would; for tests.
+  public func corruptOneSign() { weights.matrices.first?.signs.base[0] ^= 1 }
+
+  /// Sets every step size in `parameters` from one whole micro-batch, in network order.
+  ///
+  /// - Cost: one forward pass, and memory for one layer's activations of the micro-batch meanwhile.
+  public static func fitStepSizes(
+    _ parameters: FloatView, layout: ModelLayout<Goal>, batch: TokenBatch, rule: StepSizeFit
+  ) {
+    var model = Model(
+      layout, sequences: batch.sequences, length: batch.length, slices: 1, keepsActivations: false,
+      backwardPrecision: .float32, seed: 0)
+    model.binarise(parameters)
+    model.encoder.forward(model.pass(batch, .fit(rule), parameters))
+  }
+
+  /// What the encoder makes of one batch without dropout, valid until the next pass.
+  public func encode(_ parameters: FloatView, _ batch: TokenBatch) -> EncoderOutput {
+    encoder.forward(pass(batch, .evaluation, parameters))
+    return encoder.output
+  }
+
+  /// Losses of one batch without dropout or gradients, and what the objective predicts for its sequences.
+  public func evaluate(
+    _ parameters: FloatView, batch: Batch<Labels>
+  ) -> (losses: LossTerms, predictions: [Prediction]) {
+    var losses = layout.objective.noLosses(isDistilled: false)
+    head.losses(
+      encode(parameters, batch.tokens), batch, divisors: divisors(of: [batch]), parameters: parameters,
+      teacher: nil, gradients: nil, into: &losses)
+    return (losses, head.predictions(batch))
+  }
+
+  /// What the losses of a step that is just these batches are divided by.
+  public func divisors(of batches: [Batch<Labels>]) -> LossDivisors { layout.objective.divisors(of: batches) }
+
+  /// Forward and backward of one batch: adds to `gradients` those of its share of the global loss, and to `losses` its
+  /// losses.
+  ///
+  /// - Parameters:
+  ///   - divisors: counts over the global batch.
+  ///   - dropout: nil for none.
+  ///   - teacher: what the teacher makes of the same batch, for distillation.
+  ///   - losses: made by `Objective.noLosses`.
+  ///   - reached: told how far it has come.
+  public func train(
+    _ parameters: FloatView, gradients: FloatView, batch: Batch<Labels>, divisors: LossDivisors,
+    dropout: Dropout?, teacher: TeacherOutput? = nil, into losses: inout LossTerms,
+    reached: (LaneMoment) -> Void = { _ in }
+  ) {
+    reached(.forward)
+    let pass = pass(batch.tokens, .training(dropout), parameters)
+    encoder.forward(pass)
+    reached(.backward)
+    gradient.dense.clear()
+    pooledGradient.dense.fill(0)
+    head.losses(
+      encoder.output, batch, divisors: divisors, parameters: parameters, teacher: teacher,
+      gradients: HeadGradients(parameters: gradients, lastHidden: gradient, pooled: pooledGradient),
+      into: &losses)
+    var distance = 0.0
+    let states = encoder.output.hidden
+    encoder.backward(
+      gradient, pooled: pooledGradient, BackwardPass(forward: pass, gradients: gradients)
+    ) { index, d in
+      guard let teacher else { return }
+      distance += Distillation.add(
+        states[index], teacher.hidden[index], states: states.count,
+        elements: divisors.sequences * length * gradient.columns, addingTo: d)
+    } complete: {
+      reached(.complete(from: $0))
+    }
+    if teacher != nil {
+      losses.add(Distillation.key, sum: distance, count: gradient.rows * gradient.columns)
+    }
+  }
+
+  private func pass(_ tokens: TokenBatch, _ mode: ForwardMode, _ parameters: FloatView) -> Pass {
+    precondition(
+      tokens.sequences == sequences && tokens.length == length,
+      "a batch of \(tokens.sequences)×\(tokens.length) tokens for a model of \(sequences)×\(length)")
+    let count = layout.parameters.elementCount
+    precondition(parameters.count == count, "\(parameters.count) parameters of \(count)")
+    return Pass(
+      tokens: tokens, mode: mode, parameters: parameters, matrices: weights.matrices,
+      tableMean: weights.tableMean, scratch: encoder.scratch)
+  }
+}
+
+extension Objective {
+  /// What the losses of a step that is just these batches are divided by.
+  public func divisors(of batches: [Batch<Labels>]) -> LossDivisors {
+    var counts = [Int](repeating: 0, count: losses.count)
+    for batch in batches {
+      for (index, count) in self.counts(batch.labels).enumerated() { counts[index] += count }
+    }
+    return LossDivisors(sequences: batches.reduce(0) { $0 + $1.sequences }, counts: counts)
+  }
+}

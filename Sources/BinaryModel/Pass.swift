@@ -1,0 +1,64 @@
+import Kernels
+
+/// What every layer sees of a pass over one batch.
+struct Pass {
+  let tokens: TokenBatch
+  let mode: ForwardMode
+  /// All parameters, flat.
+  let parameters: FloatView
+  /// The binary matrices, by their numbers, and mean(w) over the word embedding.
+  let matrices: [PackedMatrix]
+  let tableMean: Float
+  let scratch: LayerScratch
+}
+
+/// What every layer sees of a backward pass.
+struct BackwardPass {
+  let forward: Pass
+  /// Of all parameters, flat; added to.
+  let gradients: FloatView
+
+  var parameters: FloatView { forward.parameters }
+  var dropout: Dropout? { forward.mode.dropout }
+  var scratch: LayerScratch { forward.scratch }
+}
+
+/// Where a training pass has come to, told while it runs.
+public enum LaneMoment: Sendable {
+  /// The forward pass begins: up to the last hidden state.
+  case forward
+  /// The losses and the backward pass begin.
+  case backward
+  /// The gradients of the elements from this one on are complete, of this micro-batch. Told with ever smaller numbers, 0 at
+  /// the end: the flat vector becomes complete from its end to its beginning, since the layers come one after the other
+  /// in it, and the word embedding, which the decoder shares, first.
+  case complete(from: Int)
+}
+
+/// What a forward pass is for.
+public enum ForwardMode: Sendable {
+  /// Dropout, if any, and everything backward needs.
+  case training(Dropout?)
+  /// No dropout.
+  case evaluation
+  /// No dropout; every step size is set from the operand that reaches it, in network order.
+  case fit(StepSizeFit)
+
+  var dropout: Dropout? {
+    if case .training(let dropout) = self { dropout } else { nil }
+  }
+  var fit: StepSizeFit? {
+    if case .fit(let rule) = self { rule } else { nil }
+  }
+}
+
+/// How gradients enter the backward products of the binary layers, whose other operand is ±1. Everything else is
+/// float32.
+public enum BackwardPrecision: String, CaseIterable, Sendable {
+  /// As they are.
+  case float32
+  /// Rounded to bfloat16; sums are float32.
+  case bfloat16
+  /// Rounded to 8 bits, up or down at random so that the mean is kept; sums are exact.
+  case int8
+}

@@ -1,0 +1,47 @@
+import BinaryModel
+import Collectives
+import Coordinator
+
+/// All that a run can be trained for, by the name that the key `objective` of the configuration has for it.
+public enum Objectives {
+  /// One objective: how the inputs of a run are made from a configuration.
+  struct Entry: Sendable {
+    let name: String
+    let inputs: @Sendable (RunConfiguration) throws(TrainingError) -> any TrainableInputs
+  }
+
+  static let all = [
+    Entry(name: "pretraining") { configuration throws(TrainingError) in
+      try RunInputs(pretraining: configuration)
+    }
+  ]
+
+  /// The inputs of the run that a configuration defines.
+  ///
+  /// - Throws: `TrainingError` for an objective that is not known, and for data that cannot be read or do not fit.
+  public static func inputs(_ configuration: RunConfiguration) throws(TrainingError) -> any TrainableInputs {
+    guard let entry = all.first(where: { $0.name == configuration.objective }) else {
+      throw .unknownObjective(configuration.objective, known: all.map(\.name))
+    }
+    return try entry.inputs(configuration)
+  }
+}
+
+/// The inputs of a run of whatever objective.
+public protocol TrainableInputs: Sendable {
+  var configuration: RunConfiguration { get }
+  /// Which samples each step takes.
+  var schedule: Schedule { get }
+  /// What the run will take on `ranks`.
+  func plan(ranks: Int) throws(TrainingError) -> RunPlan
+  /// Tokens of the vocabulary that the model takes.
+  var vocabularySize: Int { get }
+  /// The schedule in words, see `RunInputs.schedulePlan`.
+  func schedulePlan(ranks: Int, epoch: UInt32) throws(TrainingError) -> String
+  /// Which of the tokens that the samples are cut from are read: none so far; nil where nothing is left out.
+  func makeCoverage() -> (any SampleCoverage)?
+  /// Trains, on every rank.
+  func train(
+    _ options: PretrainOptions, start: ContinuousClock.Instant, world: borrowing World
+  ) throws -> ExitCode
+}

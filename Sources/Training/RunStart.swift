@@ -1,0 +1,112 @@
+import BinaryModel
+import Collectives
+import Coordinator
+import Kernels
+
+/// How a run gets its parameters: from the beginning, or from a checkpoint.
+extension TrainingRun {
+  /// Sets the parameters for a new run: random, or from `initial_weights`; then fits the step sizes to the first
+  /// micro-batch. Rank 0 does it, and holds all latent weights meanwhile; `shareParameters` follows.
+  ///
+  /// - Returns: what to tell the user, on rank 0.
+  mutating func initialise(world: borrowing World) throws -> [String] {
+    guard world.rank == 0 else { return [] }
+    let configuration = inputs.configuration
+    let layout = inputs.layout.parameters
+    var notes: [String] = []
+    Initialisation.fill(parameters.view, layout: layout, seed: configuration.seed)
+    var hasStepSizes = false
+    if let path = configuration.initialWeights {
+      let report = try Initialisation.load(
+        PretrainedWeights(path: path), into: parameters.view, layout: inputs.layout)
+      hasStepSizes = report.hasStepSizes
+      notes.append(
+        "weights from \(path): \(layout.parameters.count - report.missing.count) tensors, "
+          + "\(report.missing.count) at their defaults")
+    }
+    if !hasStepSizes {
+      Model.fitStepSizes(
+        parameters.view, layout: inputs.layout, batch: try inputs.batches.batch(step: 1, lane: 0).tokens,
+        rule: configuration.model.stepSizeFit)
+    }
+    return notes
+  }
+
+  /// Gives all ranks their part of rank 0's parameters.
+  mutating func shareParameters(world: borrowing World) throws {
+    let slices = optimizer.exchange.partition.slices
+    switch inputs.configuration.synchronisation {
+    case .replicated: try world.broadcast(parameters.view.bytes, from: 0)
+    case .sharded:
+      try world.scatter(parameters.view, parts: slices, from: 0)
+      for (rank, slice) in slices.enumerated() where rank != world.rank {
+        for run in slice {
+          for range in optimizer.exchange.packed.latentRanges(in: run) { parameters.release(range) }
+        }
+      }
+    }
+    try publishParameters(world: world)
+  }
+
+  /// Gives all ranks what they need of each other's parameters.
+  mutating func publishParameters(world: borrowing World) throws {
+    var clock = StepClock()
+    try optimizer.publish(parameters.view, model: &model, clock: &clock, world: world)
+  }
+
+  /// Goes on from a checkpoint: the next update is the one after its last. `publishParameters` follows.
+  mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws {
+    let layout = inputs.layout.parameters
+    try checkpoint.check(layout, sizes: inputs.layout.configuration.sizes)
+    try checkpoint.state.check(against: identity, allowing: allowed, checkpoint: checkpoint.path)
+    for vector in CheckpointVector.allCases {
+      for part in parts(of: vector, optimizer.updated) {
+        checkpoint.load(vector, layout: layout, into: part)
+      }
+    }
+    course = RunCourse(checkpoint.state)
+  }
+
+  /// What this rank has of `vector` in each of `runs`.
+  private func parts(of vector: CheckpointVector, _ runs: [Range<Int>]) -> [FlatPart] {
+    runs.map { run in
+      let values =
+        switch vector {
+        case .parameters: parameters.view[run]
+        case .firstMoments: optimizer.moments(run).first
+        case .secondMoments: optimizer.moments(run).second
+        }
+      return FlatPart(start: run.lowerBound, values: values)
+    }
+  }
+
+  /// Starts to write the checkpoint of this step; training can go on at once.
+  ///
+  /// - Parameter durable, afterCommit: see `CheckpointWriter.begin`.
+  func beginCheckpoint(
+    in checkpoints: String, durable: [String], world: borrowing World,
+    afterCommit: @escaping @Sendable () -> [String]
+  ) throws(WorldError) -> PendingCheckpoint {
+    let state = CheckpointState(
+      step: step, worldSize: world.size, identity: identity, sizes: inputs.layout.configuration.sizes,
+      configurationText: inputs.configuration.canonicalText, sampleHistory: course.sampleHistory,
+      values: course.values)
+    let parts = CheckpointVector.allCases.flatMap { vector in
+      self.parts(of: vector, optimizer.slice).map { (vector: vector, part: $0) }
+    }
+    return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout.parameters).begin(
+      world, state: state, parts: parts, durable: durable, afterCommit: afterCommit,
+      touch: { [progress] in progress.touch() })
+  }
+}
+
+extension ModelConfiguration {
+  /// The sizes of a model by their configuration key, as a checkpoint keeps them.
+  var sizes: [String: Int] {
+    [
+      "vocabulary size": vocabularySize, "model.hidden_size": hiddenSize, "model.layers": layers,
+      "model.heads": heads, "model.intermediate_size": intermediateSize,
+      "model.maximum_length": maximumLength, "model.estimator_rank": estimatorRank,
+    ]
+  }
+}
