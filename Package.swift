@@ -71,15 +71,16 @@ let package = Package(
     tests("TensorFilesTests", ["TensorFiles", "DurableFiles"]),
     tests("CorporaTests", ["Corpora", "Kernels"], resources: [.copy("Resources")]),
     tests("CollectivesTests", ["Collectives", "Kernels"]),
-    tests("GoldenTests", ["BinaryModel", "Kernels", "TensorFiles"], resources: [.copy("Golden")]),
-    tests("BinaryModelTests", ["BinaryModel", "Kernels", "TensorFiles"]),
+    tests(
+      "GoldenTests", ["BinaryModel", "Kernels", "Parameters", "TensorFiles"], resources: [.copy("Golden")]),
+    tests("BinaryModelTests", ["BinaryModel", "Kernels", "Parameters", "TensorFiles"]),
     tests(
       "CoordinatorTests",
-      ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel"]),
+      ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "BinaryModel"]),
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
-    tests("AllocationTests", ["CAllocationCount", "BinaryModel", "Kernels"]),
+    tests("AllocationTests", ["CAllocationCount", "BinaryModel", "Kernels", "Parameters"]),
     tests("TelemetryTests", ["Telemetry", "DurableFiles"]),
-    tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
+    tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Parameters", "Kernels"]),
     tests("SystemTests", ["TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "Training"]),
   ]
 )

@@ -19,7 +19,7 @@ public struct Model<Goal: Objective>: ~Copyable {
   var weights: PackedWeights
   private var arena = Arena()
   private let encoder: Encoder
-  private let head: Goal.Head
+  let head: Goal.Head
   /// N×H and B×H: the gradients to the last hidden states, on its way back, and to the pooled output.
   private let gradient: MatrixView
   private let pooledGradient: MatrixView

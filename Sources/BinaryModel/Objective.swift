@@ -47,7 +47,8 @@ extension Objective {
   /// All sums zero.
   public func noLosses(isDistilled: Bool) -> LossTerms {
     LossTerms(
-      losses: losses, distillation: isDistilled ? [Distillation.key] + distillationLosses : [], shares: shares)
+      losses: losses, distillation: isDistilled ? [Distillation.key] + distillationLosses : [], shares: shares
+    )
   }
 }
 

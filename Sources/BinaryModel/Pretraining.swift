@@ -40,6 +40,23 @@ public struct PretrainingLabels: BatchLabels {
 public typealias PretrainingBatch = Batch<PretrainingLabels>
 public typealias PretrainingModel = Model<Pretraining>
 
+extension Batch where Labels == PretrainingLabels {
+  /// A batch of pretraining from its parts, see `TokenBatch` and `PretrainingLabels`.
+  public init(
+    sequences: Int, length: Int, inputIDs: [Int32], tokenTypeIDs: [Int32], lengths: [Int32], labels: [Int32],
+    nextSentenceLabels: [Int32], sampleIDs: [UInt64], epoch: UInt32
+  ) {
+    precondition(
+      labels.count == sequences * length && nextSentenceLabels.count == sequences,
+      "a batch of \(sequences)×\(length) tokens with \(labels.count), \(nextSentenceLabels.count) labels")
+    self.init(
+      tokens: TokenBatch(
+        sequences: sequences, length: length, inputIDs: inputIDs, tokenTypeIDs: tokenTypeIDs,
+        lengths: lengths, sampleIDs: sampleIDs, epoch: epoch),
+      labels: PretrainingLabels(masked: labels, nextSentence: nextSentenceLabels))
+  }
+}
+
 /// BERT's pretraining: masked tokens and next sentences, with a full-precision teacher's NSP logits if there is one
 /// (METHOD, "Objective").
 public struct Pretraining: Objective {
@@ -72,6 +89,19 @@ public struct Pretraining: Objective {
     PretrainingHead(
       prediction: PredictionHead(places.prediction, shape, in: &arena),
       nextSentence: NextSentenceHead(places.nextSentence, sequences: shape.sequences, in: &arena))
+  }
+}
+
+extension Model<Pretraining> {
+  /// The NSP logits of what `encode` gave: B×2.
+  public func nextSentenceLogits(_ parameters: FloatView, _ output: EncoderOutput) -> [Float] {
+    head.nextSentence.places.forward(output.pooled, parameters: parameters, into: head.nextSentence.logits)
+    return head.nextSentence.logits.dense.array
+  }
+
+  /// The MLM logits of one token of what `encode` gave: V.
+  public func wordLogits(_ parameters: FloatView, _ output: EncoderOutput, token: Int) -> [Float] {
+    head.prediction.logits(output.lastHidden, token: token, parameters: parameters).array
   }
 }
 

@@ -21,7 +21,8 @@ extension Model {
     _ pieces: Range<Int>, of parameters: FloatView, into bytes: UnsafeMutableRawBufferPointer
   ) {
     precondition(
-      bytes.count == pieces.count * PackedLayout.PieceSums.size, "\(bytes.count) bytes for \(pieces.count) pieces")
+      bytes.count == pieces.count * PackedLayout.PieceSums.size,
+      "\(bytes.count) bytes for \(pieces.count) pieces")
     guard !pieces.isEmpty else { return }
     weights.sums(
       of: pieces, parameters, into: bytes.bindMemory(to: PackedWeights.Sums.self).baseAddress!)

@@ -45,6 +45,9 @@ public struct TeacherWeights: ~Copyable {
   private let memory: Arena
   let tensors: Tensors
 
+  /// Whether it gives the logits that `Objective.teacherHead` names.
+  public var hasHead: Bool { tensors.head != nil }
+
   /// Reads all that a forward pass needs.
   ///
   /// - Throws: `ModelError` where a tensor is missing or its shape is not the student's.

@@ -47,7 +47,8 @@ struct TransformerLayer {
     // Place 0 is the embeddings' dropout; each layer has three.
     let firstPlace = 1 + 3 * index
     attention = Attention(
-      places.attention, configuration: c, sequences: sequences, length: length, dropoutPlace: firstPlace, in: &arena)
+      places.attention, configuration: c, sequences: sequences, length: length, dropoutPlace: firstPlace,
+      in: &arena)
     attentionOutput = BinaryLinear(places.attentionOutput, rows: rows, in: &arena)
     attentionDropout = OutputDropout(
       place: firstPlace + 1, sequences: sequences, length: length, width: c.hiddenSize, in: &arena)

@@ -1,5 +1,5 @@
-import Parameters
 import Kernels
+import Parameters
 import TensorFiles
 
 /// An open checkpoint, memory-mapped. It is read as it is; `CheckpointStore.verify` finds damage.

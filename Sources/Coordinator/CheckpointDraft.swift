@@ -1,7 +1,7 @@
-import Parameters
 import DurableFiles
 import Foundation
 import Kernels
+import Parameters
 import TensorFiles
 
 /// A checkpoint being written, in a hidden folder, in phases that the ranks of a world do one after the other:

@@ -1,5 +1,5 @@
-import Parameters
 import Kernels
+import Parameters
 import Synchronization
 
 /// One rank's parts of the vectors of a checkpoint as they are at one moment, read block by block on a thread of its own

@@ -1,5 +1,5 @@
-import Parameters
 import Kernels
+import Parameters
 import TensorFiles
 
 /// The vectors of a checkpoint, each as long as the flat buffer of the parameters.

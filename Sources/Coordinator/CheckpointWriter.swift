@@ -1,6 +1,6 @@
-import Parameters
 import Collectives
 import Kernels
+import Parameters
 
 /// Writes checkpoints with all ranks of a world.
 public struct CheckpointWriter {

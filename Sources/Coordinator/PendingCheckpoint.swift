@@ -1,5 +1,5 @@
-import Parameters
 import Collectives
+import Parameters
 
 /// A checkpoint on its way to the disk while training goes on.
 ///

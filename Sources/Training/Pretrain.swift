@@ -113,7 +113,8 @@ private func shareConfiguration(
 }
 
 private func trainInFolder<Goal: Objective>(
-  _ inputs: RunInputs<Goal>, options: PretrainOptions, notes: [String], journal: inout RunJournal?, step: inout Int,
+  _ inputs: RunInputs<Goal>, options: PretrainOptions, notes: [String], journal: inout RunJournal?,
+  step: inout Int,
   start: ContinuousClock.Instant, progress: RankProgress, world: borrowing World
 ) throws -> ExitCode {
   let configuration = inputs.configuration
@@ -198,7 +199,8 @@ private func findCheckpoint(
 
 extension TrainingRun {
   /// What the user sees first.
-  fileprivate func greeting(_ inputs: RunInputs<Goal>, checkpoint: String?, world: borrowing World) -> String {
+  fileprivate func greeting(_ inputs: RunInputs<Goal>, checkpoint: String?, world: borrowing World) -> String
+  {
     let parameters = Double(inputs.layout.parameters.parameterCount) / 1e6
     let start = checkpoint.map { "going on from \($0)" } ?? "starting"
     return String(

@@ -89,10 +89,9 @@ public struct PretrainingSamples: Samples {
   public func sample(_ id: UInt64, epoch: UInt32) throws(TrainingError) -> PretrainingBatch {
     let sample = try inModule { () throws(CorpusError) in try source.sample(id, epoch: epoch) }
     return PretrainingBatch(
-      tokens: TokenBatch(
-        sequences: 1, length: source.sequenceLength, inputIDs: sample.inputIDs,
-        tokenTypeIDs: sample.tokenTypeIDs, lengths: [Int32(sample.length)], sampleIDs: [id], epoch: epoch),
-      labels: PretrainingLabels(masked: sample.labels, nextSentence: [sample.nextSentenceLabel]))
+      sequences: 1, length: source.sequenceLength, inputIDs: sample.inputIDs,
+      tokenTypeIDs: sample.tokenTypeIDs, lengths: [Int32(sample.length)], labels: sample.labels,
+      nextSentenceLabels: [sample.nextSentenceLabel], sampleIDs: [id], epoch: epoch)
   }
 
   public func prefetch(_ ids: [UInt64]) { source.prefetch(ids) }

@@ -125,12 +125,10 @@ public struct StepBenchmark: Sendable {
     let ids = (0..<tokens).map { _ in Int32(random.next(below: UInt32(model.vocabularySize))) }
     for token in 0..<tokens where random.unit() < 0.15 { labels[token] = ids[token] }
     return PretrainingBatch(
-      tokens: TokenBatch(
-        sequences: microBatch, length: length, inputIDs: ids,
-        tokenTypeIDs: (0..<tokens).map { $0 % length < length / 2 ? 0 : 1 },
-        lengths: Array(repeating: Int32(length), count: microBatch),
-        sampleIDs: (0..<microBatch).map { UInt64(seed) << 32 | UInt64($0) }, epoch: 0),
-      labels: PretrainingLabels(
-        masked: labels, nextSentence: (0..<microBatch).map { Int32($0 % 2) }))
+      sequences: microBatch, length: length, inputIDs: ids,
+      tokenTypeIDs: (0..<tokens).map { $0 % length < length / 2 ? 0 : 1 },
+      lengths: Array(repeating: Int32(length), count: microBatch), labels: labels,
+      nextSentenceLabels: (0..<microBatch).map { Int32($0 % 2) },
+      sampleIDs: (0..<microBatch).map { UInt64(seed) << 32 | UInt64($0) }, epoch: 0)
   }
 }

@@ -93,9 +93,10 @@ public struct StepTimeModel: Sendable {
     self.configuration = configuration
     self.core = core
     self.threads = Double(threads)
-    layout = ModelLayout(
-      configuration.modelConfiguration(vocabularySize: vocabularySize), Pretraining()
-    ).parameters
+    layout =
+      ModelLayout(
+        configuration.modelConfiguration(vocabularySize: vocabularySize), Pretraining()
+      ).parameters
   }
 
   /// Tokens of a step, padding included.

@@ -16,7 +16,8 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
   ///   - savedStep: of the checkpoint that the run goes on from.
   ///   - start: when the job started.
   init(
-    _ inputs: RunInputs<Goal>, run: String, savedStep: Int?, start: ContinuousClock.Instant, progress: RankProgress
+    _ inputs: RunInputs<Goal>, run: String, savedStep: Int?, start: ContinuousClock.Instant,
+    progress: RankProgress
   ) {
     configuration = inputs.configuration
     self.progress = progress

@@ -1,6 +1,7 @@
 import BinaryModel
 import Foundation
 import Kernels
+import Parameters
 import TensorFiles
 import Testing
 
@@ -8,7 +9,7 @@ import Testing
   private static let configuration = ModelConfiguration(
     vocabularySize: 500, hiddenSize: 64, layers: 2, heads: 2, intermediateSize: 128, maximumLength: 32,
     estimatorRank: 2, dropout: 0)
-  private static let layout = ParameterLayout(configuration)
+  private static let layout = ModelLayout(configuration, Pretraining()).parameters
 
   private func filled(seed: UInt64, _ layout: ParameterLayout = layout) -> [Float] {
     let buffer = FloatBuffer(count: layout.elementCount)
@@ -55,7 +56,7 @@ import Testing
     // Elements at the same place of the flat buffer agree, whatever comes after them.
     var longer = Self.configuration
     longer.layers = 3
-    let other = filled(seed: 1, ParameterLayout(longer))
+    let other = filled(seed: 1, ModelLayout(longer, Pretraining()).parameters)
     let words = Self.layout["bert.encoder.layer.1.output.dense.weight"].range
     #expect(Array(other[words]) == Array(filled(seed: 1)[words]))
   }

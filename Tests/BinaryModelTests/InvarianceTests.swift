@@ -56,8 +56,7 @@ import Testing
   @Test func whatIsToldToBeCompleteIsComplete() {
     let tiny = Self.wide()
     let (batch, layout) = (tiny.batch, tiny.layout)
-    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
-    var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
+    var model = PretrainingModel(tiny.model, sequences: batch.sequences, length: batch.length)
     let parameters = FloatBuffer(count: layout.elementCount)
     parameters.view.copy(tiny.values)
     model.binarise(parameters.view)
@@ -65,9 +64,10 @@ import Testing
     var tails: [(first: Int, values: [Float])] = []
     var moments: [String] = []
     tiny.withTeacher(true) { teacher in
-      _ = model.train(
-        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors,
-        dropout: Dropout(rate: 0.1, seed: 2), teacher: teacher
+      var losses = model.layout.objective.noLosses(isDistilled: true)
+      model.train(
+        parameters.view, gradients: gradients.view, batch: batch, divisors: model.divisors(of: [batch]),
+        dropout: Dropout(rate: 0.1, seed: 2), teacher: teacher, into: &losses
       ) { moment in
         switch moment {
         case .forward: moments.append("forward")
@@ -96,32 +96,33 @@ import Testing
     let tiny = Self.wide()
     let dropout = Dropout(rate: 0.1, seed: 2)
     let (batch, layout) = (tiny.batch, tiny.layout)
-    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
-    var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
+    var model = PretrainingModel(tiny.model, sequences: batch.sequences, length: batch.length)
     let parameters = FloatBuffer(count: layout.elementCount)
     parameters.view.copy(tiny.values)
     let gradients = FloatBuffer(count: layout.elementCount)
     model.binarise(parameters.view)
     var results: [[Float]] = []
-    var sums: [LossSums] = []
+    var sums: [LossTerms] = []
+    func train(_ teacher: TeacherOutput?) -> LossTerms {
+      var losses = model.layout.objective.noLosses(isDistilled: true)
+      model.train(
+        parameters.view, gradients: gradients.view, batch: batch, divisors: model.divisors(of: [batch]),
+        dropout: dropout, teacher: teacher, into: &losses)
+      return losses
+    }
     tiny.withTeacher(true) { teacher in
       for _ in 0..<2 {
         gradients.view.fill(0)
-        sums.append(
-          model.train(
-            parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: dropout,
-            teacher: teacher))
+        sums.append(train(teacher))
         results.append(gradients.view.array)
         // Something else in between.
         var other = batch
-        other.inputIDs.reverse()
+        other.tokens.inputIDs.reverse()
         _ = model.evaluate(parameters.view, batch: other)
-        _ = model.mlmLogits(token: 3, parameters: parameters.view)
+        _ = model.wordLogits(parameters.view, model.encode(parameters.view, other.tokens), token: 3)
       }
       #expect(results[0] == results[1] && sums[0] == sums[1])
-      _ = model.train(
-        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: dropout,
-        teacher: teacher)
+      _ = train(teacher)
     }
     #expect(parameters.view.array == tiny.values, "training changes no parameter")
     let fresh = tiny.train(dropout: dropout, isDistilled: true)
@@ -142,9 +143,9 @@ import Testing
     let first = tiny.train(dropout: dropout)
     let second = tiny.train(batch: tiny.batch.taking(order), dropout: dropout)
     #expect(abs(first.sums.total - second.sums.total) < 1e-6)
-    #expect(abs(first.sums.mlmLoss - second.sums.mlmLoss) < 1e-6)
-    #expect(abs(first.sums.nspLoss - second.sums.nspLoss) < 1e-6)
-    #expect(first.sums.mlmCorrect == second.sums.mlmCorrect)
+    #expect(abs(first.sums["mlm_loss"] - second.sums["mlm_loss"]) < 1e-6)
+    #expect(abs(first.sums["nsp_loss"] - second.sums["nsp_loss"]) < 1e-6)
+    #expect(first.sums.term("mlm_accuracy") == second.sums.term("mlm_accuracy"))
     for parameter in tiny.layout.parameters {
       let (a, b) = (first.gradients[parameter.range], second.gradients[parameter.range])
       #expect(distance(Array(a), Array(b)) <= 1e-5 * norm(Array(a)) + 1e-7, "\(parameter.name)")
@@ -156,9 +157,9 @@ import Testing
     let tiny = Self.wide()
     var other = tiny.batch
     for b in 0..<other.sequences {
-      for t in Int(other.lengths[b])..<other.length {
-        other.inputIDs[b * other.length + t] = 7
-        other.tokenTypeIDs[b * other.length + t] = 1
+      for t in Int(other.tokens.lengths[b])..<other.length {
+        other.tokens.inputIDs[b * other.length + t] = 7
+        other.tokens.tokenTypeIDs[b * other.length + t] = 1
       }
     }
     #expect(other != tiny.batch)
@@ -168,20 +169,23 @@ import Testing
 
   @Test func evaluationIsTrainingWithoutDropout() {
     let tiny = Self.wide()
-    var model = PretrainingModel(tiny.layout, sequences: tiny.batch.sequences, length: tiny.batch.length)
+    var model = PretrainingModel(tiny.model, sequences: tiny.batch.sequences, length: tiny.batch.length)
     let parameters = FloatBuffer(count: tiny.layout.elementCount)
     parameters.view.copy(tiny.values)
     model.binarise(parameters.view)
-    let evaluated = model.evaluate(parameters.view, batch: tiny.batch)
+    let evaluated = model.evaluate(parameters.view, batch: tiny.batch).losses
     #expect(evaluated == tiny.train().sums)
-    #expect(evaluated.maskedTokens == tiny.batch.maskedTokens && evaluated.sequences == 5)
-    #expect(evaluated.total == evaluated.mlmLoss + evaluated.nspLoss)
+    #expect(evaluated.term("mlm_loss").count == tiny.batch.labels.maskedTokens)
+    #expect(evaluated.term("nsp_loss").count == 5)
+    #expect(evaluated.total == evaluated["mlm_loss"] + evaluated["nsp_loss"])
     #expect(evaluated != tiny.train(dropout: Dropout(rate: 0.1, seed: 2)).sums)
     // No token to predict: only the sequences count.
     var unmasked = tiny.batch
-    unmasked.labels = unmasked.labels.map { _ in -100 }
-    let rest = model.evaluate(parameters.view, batch: unmasked)
-    #expect(rest.mlm == 0 && rest.maskedTokens == 0 && rest.mlmLoss == 0 && rest.nsp == evaluated.nsp)
+    unmasked.labels.masked = unmasked.labels.masked.map { _ in -100 }
+    let rest = model.evaluate(parameters.view, batch: unmasked).losses
+    let none = rest.term("mlm_loss")
+    #expect(none.sum == 0 && none.count == 0 && none.mean == 0)
+    #expect(rest.term("nsp_loss") == evaluated.term("nsp_loss"))
   }
 
   /// A divisor four times larger gives a quarter of every gradient, bit for bit, and the same sums.
@@ -191,7 +195,8 @@ import Testing
     let whole = tiny.train(dropout: dropout, isDistilled: true)
     let quarter = tiny.train(
       divisors: LossDivisors(
-        maskedTokens: 4 * tiny.batch.maskedTokens, sequences: 4 * tiny.batch.sequences),
+        sequences: 4 * tiny.batch.sequences,
+        counts: [4 * tiny.batch.labels.maskedTokens, 4 * tiny.batch.sequences]),
       dropout: dropout, isDistilled: true)
     #expect(quarter.sums == whole.sums)
     #expect(quarter.gradients.map { 4 * $0 } == whole.gradients)
@@ -204,8 +209,8 @@ import Testing
     // More tokens to predict than the head holds logits of at once.
     let wide = Self.wide()
     var batch = wide.batch.taking([0, 1, 2, 3, 4, 0, 1])
-    batch.labels = batch.inputIDs
-    #expect(batch.maskedTokens > 192)
+    batch.labels.masked = batch.tokens.inputIDs
+    #expect(batch.labels.maskedTokens > 192)
     checkLanes((0..<7).map { [$0] }, of: wide, batch)
   }
 
@@ -225,26 +230,28 @@ import Testing
   }
 
   @Test func sizesOfSlices() {
-    #expect(Batch.sliceSequences(of: 64, length: 128) == 8)
-    #expect(Batch.sliceSequences(of: 4, length: 64) == 4)
-    #expect(Batch.sliceSequences(of: 12, length: 128) == 6)
-    #expect(Batch.sliceSequences(of: 7, length: 512) == 1)
-    #expect(Batch.sliceSequences(of: 3, length: 2048) == 1)
+    #expect(TokenBatch.sliceSequences(of: 64, length: 128) == 8)
+    #expect(TokenBatch.sliceSequences(of: 4, length: 64) == 4)
+    #expect(TokenBatch.sliceSequences(of: 12, length: 128) == 6)
+    #expect(TokenBatch.sliceSequences(of: 7, length: 512) == 1)
+    #expect(TokenBatch.sliceSequences(of: 3, length: 2048) == 1)
   }
 
-  private func checkLanes(_ lanes: [[Int]], of model: TinyModel, _ batch: Batch) {
-    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
+  private func checkLanes(_ lanes: [[Int]], of model: TinyModel, _ batch: PretrainingBatch) {
+    let divisors = Pretraining().divisors(of: [batch])
     let dropout = Dropout(rate: 0.1, seed: 2)
     let whole = model.train(batch: batch, dropout: dropout)
-    var sums = LossSums()
+    var sums = whole.sums.zero
     var gradients = [Float](repeating: 0, count: whole.gradients.count)
     for lane in lanes {
       let own = model.train(batch: batch.taking(lane), divisors: divisors, dropout: dropout)
       sums += own.sums
       for i in gradients.indices { gradients[i] += own.gradients[i] }
     }
-    #expect(abs(sums.total - whole.sums.total) < 1e-6 && sums.mlmCorrect == whole.sums.mlmCorrect)
-    #expect(sums.maskedTokens == batch.maskedTokens && sums.sequences == batch.sequences)
+    #expect(
+      abs(sums.total - whole.sums.total) < 1e-6
+        && sums.term("mlm_accuracy") == whole.sums.term("mlm_accuracy"))
+    #expect(sums.term("mlm_loss").count == batch.labels.maskedTokens)
     for parameter in model.layout.parameters {
       let factor = parameter.kind == .stepSize ? 1 / Float(lanes.count).squareRoot() : 1
       let added = gradients[parameter.range].map { factor * $0 }
@@ -257,16 +264,16 @@ import Testing
   private func distance(_ a: [Float], _ b: [Float]) -> Float { norm(zip(a, b).map { $0 - $1 }) }
 }
 
-extension Batch {
+extension Batch where Labels == PretrainingLabels {
   /// The sequences `order` of this batch.
-  func taking(_ order: [Int]) -> Batch {
+  func taking(_ order: [Int]) -> PretrainingBatch {
     func tokens(_ all: [Int32]) -> [Int32] {
       order.flatMap { all[$0 * length..<($0 + 1) * length] }
     }
-    return Batch(
-      sequences: order.count, length: length, inputIDs: tokens(inputIDs), tokenTypeIDs: tokens(tokenTypeIDs),
-      lengths: order.map { lengths[$0] }, labels: tokens(labels),
-      nextSentenceLabels: order.map { nextSentenceLabels[$0] }, sampleIDs: order.map { sampleIDs[$0] },
-      epoch: epoch)
+    return PretrainingBatch(
+      sequences: order.count, length: length, inputIDs: tokens(self.tokens.inputIDs),
+      tokenTypeIDs: tokens(self.tokens.tokenTypeIDs), lengths: order.map { self.tokens.lengths[$0] },
+      labels: tokens(labels.masked), nextSentenceLabels: order.map { labels.nextSentence[$0] },
+      sampleIDs: order.map { self.tokens.sampleIDs[$0] }, epoch: self.tokens.epoch)
   }
 }

@@ -1,6 +1,7 @@
 import BinaryModel
 import Foundation
 import Kernels
+import Parameters
 import TensorFiles
 import Testing
 
@@ -9,7 +10,8 @@ import Testing
   private static let configuration = ModelConfiguration(
     vocabularySize: 30, hiddenSize: 16, layers: 2, heads: 2, intermediateSize: 24, maximumLength: 10,
     estimatorRank: 1, dropout: 0)
-  private static let layout = ParameterLayout(configuration)
+  private static let model = ModelLayout(configuration, Pretraining())
+  private static let layout = model.parameters
 
   /// Whether a full-precision BERT has a parameter.
   private func isOfBERT(_ name: String) -> Bool {
@@ -57,7 +59,7 @@ import Testing
     let buffer = FloatBuffer(count: Self.layout.elementCount)
     buffer.view.fill(-1)
     let report = try withFile(tensors) {
-      try Initialisation.load($0, into: buffer.view, layout: Self.layout)
+      try Initialisation.load($0, into: buffer.view, layout: Self.model)
     }
     return (buffer.view.array, report)
   }
@@ -177,16 +179,16 @@ import Testing
 
   @Test func teacher() throws {
     let all = tensors(where: isOfBERT)
-    #expect(try withFile(all) { try TeacherWeights($0, configuration: Self.configuration).hasSequenceHead })
+    #expect(try withFile(all) { try TeacherWeights($0, student: Self.model).hasHead })
     for head in ["bert.pooler.", "cls.seq_relationship."] {
       let file = all.filter { !$0.name.hasPrefix(head) }
       #expect(
-        try withFile(file) { try !TeacherWeights($0, configuration: Self.configuration).hasSequenceHead })
+        try withFile(file) { try !TeacherWeights($0, student: Self.model).hasHead })
     }
-    let name = "encoder.layer.1.output.LayerNorm.bias"
+    let name = "bert.encoder.layer.1.output.LayerNorm.bias"
     let error = #expect(throws: ModelError.self) {
-      try withFile(all.filter { $0.name != "bert." + name }) {
-        _ = try TeacherWeights($0, configuration: Self.configuration)
+      try withFile(all.filter { $0.name != name }) {
+        _ = try TeacherWeights($0, student: Self.model)
       }
     }
     guard case .missing(_, name) = error else {

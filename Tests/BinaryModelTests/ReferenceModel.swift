@@ -16,7 +16,7 @@ struct ReferenceLosses {
 /// Legend: B sequences, T tokens, N = B·T, H hidden. Matrices are flat, row-major.
 struct ReferenceModel {
   let configuration: ModelConfiguration
-  let batch: Batch
+  let batch: PretrainingBatch
   var parameters: [String: [Dual]]
   var dropout: Dropout?
   /// Factors of mean|x| and mean p, when step sizes are to be fitted on the way.
@@ -30,7 +30,7 @@ struct ReferenceModel {
   private(set) var hidden: [[Dual]] = []
   private(set) var nspLogits: [Dual] = []
 
-  init(_ configuration: ModelConfiguration, batch: Batch, parameters: [String: [Dual]]) {
+  init(_ configuration: ModelConfiguration, batch: PretrainingBatch, parameters: [String: [Dual]]) {
     self.configuration = configuration
     self.batch = batch
     self.parameters = parameters
@@ -159,7 +159,8 @@ struct ReferenceModel {
     var arena = Arena()
     let keep = arena.bits(rows: rows, columns: columns)
     dropout.draw(
-      place: place, part: part, epoch: batch.epoch, sample: batch.sampleIDs[sequence], into: keep)
+      place: place, part: part, epoch: batch.tokens.epoch, sample: batch.tokens.sampleIDs[sequence],
+      into: keep)
     let factor = Double(dropout.factor)
     return x.indices.map { keep[$0 / columns, $0 % columns] ? factor * x[$0] : Dual(0) }
   }
@@ -180,7 +181,7 @@ struct ReferenceModel {
     let mean = words.reduce(0) { $0 + $1.value } / Double(words.count)
     var x: [Dual] = []
     for token in 0..<rows {
-      let (id, type) = (Int(batch.inputIDs[token]), Int(batch.tokenTypeIDs[token]))
+      let (id, type) = (Int(batch.tokens.inputIDs[token]), Int(batch.tokens.tokenTypeIDs[token]))
       let row = words[id * size..<(id + 1) * size]
       let magnitude = row.reduce(0) { $0 + abs($1.value) } / Double(size)
       for j in 0..<size {
@@ -225,7 +226,7 @@ struct ReferenceModel {
         for i in b * length..<(b + 1) * length {
           var exponentials: [Dual] = []
           var sum = Dual(0)
-          for j in b * length..<b * length + Int(batch.lengths[b]) {
+          for j in b * length..<b * length + Int(batch.tokens.lengths[b]) {
             var score = estimate.score(i, j)
             for d in head * headSize..<(head + 1) * headSize { score += q[i * size + d] * k[j * size + d] }
             exponentials.append(((1 / Double(headSize).squareRoot()) * score).exponential)
@@ -301,7 +302,7 @@ struct ReferenceModel {
   private mutating func losses(_ last: [Dual]) -> ReferenceLosses {
     let (size, vocabulary) = (configuration.hiddenSize, configuration.vocabularySize)
     var result = ReferenceLosses()
-    let tokens = (0..<rows).filter { batch.labels[$0] >= 0 }
+    let tokens = (0..<rows).filter { batch.labels.masked[$0] >= 0 }
     let gathered = tokens.flatMap { last[$0 * size..<($0 + 1) * size] }
     let dense = linear(gathered, "cls.predictions.transform.dense", size, size)
     for x in dense { activationMargin = min(activationMargin, abs(x.value)) }
@@ -311,12 +312,12 @@ struct ReferenceModel {
       parameters["cls.predictions.bias"]!, size, vocabulary)
     for (row, token) in tokens.enumerated() {
       let own = logits[row * vocabulary..<(row + 1) * vocabulary]
-      result.mlm += (1 / Double(tokens.count)) * crossEntropy(own, label: Int(batch.labels[token]))
+      result.mlm += (1 / Double(tokens.count)) * crossEntropy(own, label: Int(batch.labels.masked[token]))
     }
     for b in 0..<batch.sequences {
       let own = nspLogits[2 * b..<2 * b + 2]
       result.nsp +=
-        (1 / Double(batch.sequences)) * crossEntropy(own, label: Int(batch.nextSentenceLabels[b]))
+        (1 / Double(batch.sequences)) * crossEntropy(own, label: Int(batch.labels.nextSentence[b]))
     }
     guard let teacher else { return result }
     for (student, target) in zip(hidden, teacher.hidden) {

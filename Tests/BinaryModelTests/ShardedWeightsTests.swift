@@ -1,5 +1,6 @@
 import BinaryModel
 import Kernels
+import Parameters
 import Testing
 
 /// Owners of slices of the flat vector binarise together.
@@ -28,55 +29,56 @@ import Testing
   }
 
   @Test(arguments: [1, 2, 3, 5]) func ownersHaveTheBitsOfTheWhole(count: Int) {
-    let layout = ParameterLayout(Self.configuration)
+    let model = ModelLayout(Self.configuration, Pretraining())
+    let layout = model.parameters
     let packed = PackedLayout(layout)
     let batch = TinyModel.batch(Self.configuration, sequences: 2, length: 8, seed: 4)
     let whole = parameters(layout, slice: 0..<layout.elementCount)
-    var reference = PretrainingModel(layout, sequences: 2, length: 8)
+    var reference = PretrainingModel(model, sequences: 2, length: 8)
     reference.binarise(whole.view)
-    let expected = reference.evaluate(whole.view, batch: batch)
+    let expected = reference.evaluate(whole.view, batch: batch).losses
     let expectedSigns = Array(reference.signBytes)
     #expect(expectedSigns.count == packed.signByteCount)
 
     let slices = slices(layout.elementCount, count)
-    let width = PretrainingModel.pieceSumBytes
+    let width = PackedLayout.PieceSums.size
     let sums = FloatBuffer(count: packed.pieces.count * width / 4)
     for slice in slices {
       let pieces = packed.pieces(in: slice)
-      let model = PretrainingModel(layout, sequences: 2, length: 8)
+      let part = PretrainingModel(model, sequences: 2, length: 8)
       let own = parameters(layout, slice: slice)
       let bytes = sums.view.bytes[pieces.lowerBound * width..<pieces.upperBound * width]
-      model.sumPieces(pieces, of: own.view, into: UnsafeMutableRawBufferPointer(rebasing: bytes))
+      part.sumPieces(pieces, of: own.view, into: UnsafeMutableRawBufferPointer(rebasing: bytes))
     }
     var signs = [UInt8](repeating: 0xFF, count: packed.signByteCount)
     for slice in slices {
-      var model = PretrainingModel(layout, sequences: 2, length: 8)
+      var part = PretrainingModel(model, sequences: 2, length: 8)
       let own = parameters(layout, slice: slice)
-      model.packSigns(of: [slice], own.view, sums: sums.view.bytes)
+      part.packSigns(of: [slice], own.view, sums: sums.view.bytes)
       for range in packed.signRanges(in: slice) {
-        signs.replaceSubrange(range, with: model.signBytes[range])
+        signs.replaceSubrange(range, with: part.signBytes[range])
       }
     }
     for slice in slices {
-      var model = PretrainingModel(layout, sequences: 2, length: 8)
+      var part = PretrainingModel(model, sequences: 2, length: 8)
       let own = parameters(layout, slice: slice)
-      model.packSigns(of: [slice], own.view, sums: sums.view.bytes)
+      part.packSigns(of: [slice], own.view, sums: sums.view.bytes)
       // The bytes between matrices are nobody's.
       for other in slices {
         for range in packed.signRanges(in: other) {
           #expect(signs[range].elementsEqual(expectedSigns[range]))
-          for byte in range { model.signBytes[byte] = signs[byte] }
+          for byte in range { part.signBytes[byte] = signs[byte] }
         }
       }
-      model.arrangeSigns()
-      #expect(model.scales == reference.scales)
-      let losses = model.evaluate(own.view, batch: batch)
-      #expect(losses.mlm == expected.mlm && losses.nsp == expected.nsp && losses.mlm.isFinite)
+      part.arrangeSigns()
+      #expect(part.scales == reference.scales)
+      let losses = part.evaluate(own.view, batch: batch).losses
+      #expect(losses == expected && losses.total.isFinite)
     }
   }
 
   @Test(arguments: [1, 2, 3, 4, 7]) func slicesTileEverything(count: Int) {
-    let layout = ParameterLayout(Self.configuration)
+    let layout = ModelLayout(Self.configuration, Pretraining()).parameters
     let packed = PackedLayout(layout)
     let slices = slices(layout.elementCount, count)
     var elements = [Int](repeating: 0, count: layout.elementCount)

@@ -1,5 +1,6 @@
 import BinaryModel
 import Kernels
+import Parameters
 
 /// Numbers for tests, the same in every run.
 struct Draws {
@@ -19,8 +20,9 @@ struct Draws {
 /// A small model with random parameters and a batch for it: odd sizes, padding, every kind of parameter away from
 /// its default.
 struct TinyModel {
-  let layout: ParameterLayout
-  let batch: Batch
+  let model: ModelLayout<Pretraining>
+  var layout: ParameterLayout { model.parameters }
+  let batch: PretrainingBatch
   var values: [Float]
   /// L + 1 hidden states and B×2 logits, as a teacher might give.
   let teacherHidden: [[Float]]
@@ -35,7 +37,8 @@ struct TinyModel {
 
   init(_ configuration: ModelConfiguration, sequences: Int, length: Int, seed: UInt32) {
     var draws = Draws(seed)
-    layout = ParameterLayout(configuration)
+    model = ModelLayout(configuration, Pretraining())
+    let layout = model.parameters
     values = [Float](repeating: 0, count: layout.elementCount)
     for parameter in layout.parameters {
       for i in parameter.range {
@@ -64,14 +67,14 @@ struct TinyModel {
   }
 
   /// A batch by itself.
-  static func batch(_ c: ModelConfiguration, sequences: Int, length: Int, seed: UInt32) -> Batch {
+  static func batch(_ c: ModelConfiguration, sequences: Int, length: Int, seed: UInt32) -> PretrainingBatch {
     var draws = Draws(seed)
     return batch(c, sequences: sequences, length: length, &draws)
   }
 
   private static func batch(
     _ c: ModelConfiguration, sequences: Int, length: Int, _ draws: inout Draws
-  ) -> Batch {
+  ) -> PretrainingBatch {
     var (ids, types, labels): ([Int32], [Int32], [Int32]) = ([], [], [])
     var lengths: [Int32] = []
     for b in 0..<sequences {
@@ -86,7 +89,7 @@ struct TinyModel {
             ? Int32(draws.integer(below: c.vocabularySize)) : -100)
       }
     }
-    return Batch(
+    return PretrainingBatch(
       sequences: sequences, length: length, inputIDs: ids, tokenTypeIDs: types, lengths: lengths,
       labels: labels, nextSentenceLabels: (0..<sequences).map { Int32($0 % 2) },
       sampleIDs: (0..<sequences).map { UInt64($0) << 33 + UInt64($0) + 5 }, epoch: 3)
@@ -102,31 +105,33 @@ struct TinyModel {
   }
 
   struct Trained {
-    let sums: LossSums
+    let sums: LossTerms
     let gradients: [Float]
     var bits: [UInt32] { gradients.map(\.bitPattern) }
   }
 
   /// Forward and backward by the model under test.
   func train(
-    batch other: Batch? = nil, divisors: LossDivisors? = nil, dropout: Dropout? = nil,
+    batch other: PretrainingBatch? = nil, divisors: LossDivisors? = nil, dropout: Dropout? = nil,
     isDistilled: Bool = false, precision: BackwardPrecision = .float32, slices: Int = 1
   ) -> Trained {
     let batch = other ?? self.batch
     var model = PretrainingModel(
-      layout, sequences: batch.sequences / slices, length: batch.length, slices: slices,
+      model, sequences: batch.sequences / slices, length: batch.length, slices: slices,
       backwardPrecision: precision, seed: 3)
     let parameters = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)
     parameters.view.copy(values)
     model.binarise(parameters.view)
-    let own = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
+    let own = model.divisors(of: [batch])
     return withTeacher(isDistilled) { teacher in
-      var sums = LossSums()
+      var sums = model.layout.objective.noLosses(isDistilled: teacher != nil)
       for slice in batch.slices(of: model.sequences) {
-        sums += model.train(
+        var losses = sums.zero
+        model.train(
           parameters.view, gradients: gradients.view, batch: slice, divisors: divisors ?? own,
-          dropout: dropout, teacher: teacher)
+          dropout: dropout, teacher: teacher, into: &losses)
+        sums += losses
       }
       return Trained(sums: sums, gradients: gradients.view.array)
     }
@@ -143,7 +148,7 @@ struct TinyModel {
     }
     let logits = arena.floats(teacherLogits.count)
     logits.copy(teacherLogits)
-    let output = TeacherOutput(hidden: hidden, nspLogits: logits)
+    let output = TeacherOutput(hidden: hidden, logits: logits)
     return withExtendedLifetime(arena) { body(output) }
   }
 }

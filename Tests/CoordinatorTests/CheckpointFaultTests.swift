@@ -75,7 +75,7 @@ struct CheckpointFaultTests {
     let before = try fixture.folder.contents()
     let draft = CheckpointDraft(
       checkpoints: fixture.checkpoints, layout: fixture.layout,
-      state: CheckpointFixture.state(step: 20, layout: fixture.layout))
+      state: CheckpointFixture.state(step: 20))
     var failures = 0
     // Ever less space: the failure comes in each of the phases.
     for ballast in 0..<20 {

@@ -2,6 +2,7 @@ import BinaryModel
 import Coordinator
 import Foundation
 import Kernels
+import Parameters
 
 /// A tiny model and its checkpoints in a folder of their own.
 struct CheckpointFixture {
@@ -14,10 +15,19 @@ struct CheckpointFixture {
     folder = try TemporaryFolder()
     checkpoints = folder.path
     store = CheckpointStore(path: checkpoints)
-    layout = ParameterLayout(Self.configuration())
+    layout = Self.layout()
   }
 
-  static func configuration(hidden: Int = 12, layers: Int = 1, heads: Int = 2) -> ModelConfiguration {
+  static func layout(hidden: Int = 12, layers: Int = 1) -> ParameterLayout {
+    ModelLayout(configuration(hidden: hidden, layers: layers), Pretraining()).parameters
+  }
+
+  /// Sizes as a run would tell them.
+  static func sizes(hidden: Int = 12, layers: Int = 1, heads: Int = 2) -> [String: Int] {
+    ["model.hidden_size": hidden, "model.layers": layers, "model.heads": heads]
+  }
+
+  private static func configuration(hidden: Int = 12, layers: Int = 1, heads: Int = 2) -> ModelConfiguration {
     ModelConfiguration(
       vocabularySize: 30, hiddenSize: hidden, layers: layers, heads: heads, intermediateSize: 20,
       maximumLength: 8,
@@ -30,9 +40,9 @@ struct CheckpointFixture {
       configuration: ["training.learning_rate": "0.001", "model.hiddenSize_x": "12", "seed": "1"])
   }
 
-  static func state(step: Int, worldSize: Int = 1, layout: ParameterLayout) -> CheckpointState {
+  static func state(step: Int, worldSize: Int = 1) -> CheckpointState {
     CheckpointState(
-      step: step, worldSize: worldSize, identity: identity(), model: layout.configuration,
+      step: step, worldSize: worldSize, identity: identity(), sizes: sizes(),
       configurationText: "seed: 1\n", sampleHistory: "ab\(step)",
       values: ["skipped_steps": "2", "lossMean": "3.5"])
   }
@@ -50,7 +60,7 @@ struct CheckpointFixture {
   func write(step: Int, ranks: Int = 1) throws -> String {
     let draft = CheckpointDraft(
       checkpoints: checkpoints, layout: layout,
-      state: Self.state(step: step, worldSize: ranks, layout: layout))
+      state: Self.state(step: step, worldSize: ranks))
     let state = VectorState(layout, step: step)
     defer { withExtendedLifetime(state) {} }
     try draft.create()

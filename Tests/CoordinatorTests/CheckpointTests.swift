@@ -2,6 +2,7 @@ import BinaryModel
 import Coordinator
 import Foundation
 import Kernels
+import Parameters
 import TensorFiles
 import Testing
 
@@ -20,8 +21,8 @@ struct CheckpointTests {
     #expect(try String(contentsOfFile: fixture.checkpoints + "/latest", encoding: .utf8) == "step-00000100\n")
     try CheckpointStore.verify(path)
     let checkpoint = try Checkpoint(path: path)
-    #expect(checkpoint.state == CheckpointFixture.state(step: 100, worldSize: ranks, layout: layout))
-    try checkpoint.check(layout)
+    #expect(checkpoint.state == CheckpointFixture.state(step: 100, worldSize: ranks))
+    try checkpoint.check(layout, sizes: CheckpointFixture.sizes())
     let expected = FloatBuffer(count: layout.elementCount)
     let found = FloatBuffer(count: layout.elementCount)
     for vector in CheckpointVector.allCases {
@@ -60,33 +61,33 @@ struct CheckpointTests {
 
   @Test func anotherShapeNamesTensorShapesAndKey() throws {
     let checkpoint = try Checkpoint(path: fixture.write(step: 1))
-    let wider = ParameterLayout(CheckpointFixture.configuration(hidden: 16))
+    let wider = CheckpointFixture.layout(hidden: 16)
     #expect(
       throws: CoordinatorError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.embeddings.word_embeddings.weight", stored: [30, 12],
         wanted: [30, 16], key: "model.hidden_size is 12 there and 16 here")
-    ) { try checkpoint.check(wider) }
-    let deeper = ParameterLayout(CheckpointFixture.configuration(layers: 2))
+    ) { try checkpoint.check(wider, sizes: CheckpointFixture.sizes(hidden: 16)) }
+    let deeper = CheckpointFixture.layout(layers: 2)
     #expect(
       throws: CoordinatorError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.encoder.layer.1.attention.self.q_m.weight", stored: nil,
         wanted: [1, 12], key: "model.layers is 1 there and 2 here")
-    ) { try checkpoint.check(deeper) }
-    let shallower = ParameterLayout(CheckpointFixture.configuration(layers: 0))
+    ) { try checkpoint.check(deeper, sizes: CheckpointFixture.sizes(layers: 2)) }
+    let shallower = CheckpointFixture.layout(layers: 0)
     #expect(
       throws: CoordinatorError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.encoder.layer.0.attention.self.q_m.weight",
         stored: [1, 12],
         wanted: nil, key: "model.layers is 1 there and 0 here")
-    ) { try checkpoint.check(shallower) }
+    ) { try checkpoint.check(shallower, sizes: CheckpointFixture.sizes(layers: 0)) }
     #expect(
       throws: CoordinatorError.otherSizes(
         checkpoint: checkpoint.path, differences: "model.heads is 2 there and 4 here")
-    ) { try checkpoint.check(ParameterLayout(CheckpointFixture.configuration(heads: 4))) }
+    ) { try checkpoint.check(layout, sizes: CheckpointFixture.sizes(heads: 4)) }
   }
 
   @Test func changedRunsAreRefusedByField() throws {
-    let state = CheckpointFixture.state(step: 1, layout: layout)
+    let state = CheckpointFixture.state(step: 1)
     var now = CheckpointFixture.identity()
     try state.check(against: now, checkpoint: "C")
     now.schedule = "e1"
@@ -136,7 +137,7 @@ struct CheckpointTests {
     try fixture.write(step: 10)
     let draft = CheckpointDraft(
       checkpoints: fixture.checkpoints, layout: layout,
-      state: CheckpointFixture.state(step: 20, layout: layout))
+      state: CheckpointFixture.state(step: 20))
     try draft.create()
     #expect(try fixture.folder.contents().contains(".step-00000020.partial"))
     #expect(try fixture.store.list().map(\.step) == [10])
@@ -154,7 +155,7 @@ struct CheckpointTests {
     do { _ = try RunDirectory(path: run) }
     let draft = CheckpointDraft(
       checkpoints: run + "/checkpoints", layout: layout,
-      state: CheckpointFixture.state(step: 20, layout: layout))
+      state: CheckpointFixture.state(step: 20))
     let state = VectorState(layout, step: 20)
     defer { withExtendedLifetime(state) {} }
     let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)
@@ -229,14 +230,15 @@ struct CheckpointTests {
   /// The state changes after any number of blocks has been written: the checkpoint is of the moment before. Parts of several
   /// ranges a rank, blocks and pieces of several tensors and several ranks.
   @Test(arguments: [0, 1, 7, 40, 1_000_000]) func whatIsNotYetWrittenIsKept(blocks: Int) throws {
-    let layout = ParameterLayout(
+    let layout = ModelLayout(
       ModelConfiguration(
         vocabularySize: 40_000, hiddenSize: 120, layers: 1, heads: 2, intermediateSize: 20, maximumLength: 8,
-        estimatorRank: 1, dropout: 0.1))
+        estimatorRank: 1, dropout: 0.1), Pretraining()
+    ).parameters
     let folder = try TemporaryFolder()
     let draft = CheckpointDraft(
       checkpoints: folder.path, layout: layout,
-      state: CheckpointFixture.state(step: 30, worldSize: 2, layout: layout))
+      state: CheckpointFixture.state(step: 30, worldSize: 2))
     let state = VectorState(layout, step: 30)
     defer { withExtendedLifetime(state) {} }
     let cuts = [0, 1_000_001, 1_000_002, 3_000_000, layout.elementCount]
@@ -280,7 +282,7 @@ struct CheckpointTests {
   @Test func writtenBytesAreReadBack() throws {
     let draft = CheckpointDraft(
       checkpoints: fixture.checkpoints, layout: layout,
-      state: CheckpointFixture.state(step: 10, layout: layout))
+      state: CheckpointFixture.state(step: 10))
     let state = VectorState(layout, step: 10)
     defer { withExtendedLifetime(state) {} }
     let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)

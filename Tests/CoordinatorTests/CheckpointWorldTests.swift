@@ -3,6 +3,7 @@ import Collectives
 import Coordinator
 import Foundation
 import Kernels
+import Parameters
 import Testing
 
 /// Checkpoints written by the ranks of a real world. It runs under mpirun only and with no other test that needs MPI,
@@ -13,7 +14,7 @@ struct CheckpointWorldTests {
       LaunchEnvironment(ProcessInfo.processInfo.environment).isLaunched
     })
   func writtenByAWorld() throws {
-    let layout = ParameterLayout(CheckpointFixture.configuration())
+    let layout = CheckpointFixture.layout()
     try World.run { world in
       let own = try TemporaryFolder()
       // All ranks use the folder of rank 0; each removes its own at the end.
@@ -111,7 +112,7 @@ private struct SlicePart {
     let state = VectorState(layout, step: step)
     defer { withExtendedLifetime(state) {} }
     return try writer.write(
-      world, state: CheckpointFixture.state(step: step, worldSize: world.size, layout: layout),
+      world, state: CheckpointFixture.state(step: step, worldSize: world.size),
       parts: state.parts(ranges))
   }
 }

@@ -1,6 +1,7 @@
 import BinaryModel
 import Foundation
 import Kernels
+import Parameters
 import TensorFiles
 
 /// One golden case: NAME.json and NAME.safetensors, made by the PyTorch reference.
@@ -38,13 +39,13 @@ struct GoldenFile: CustomStringConvertible {
     }
   }()
 
-  var layout: ParameterLayout {
+  var model: ModelLayout<Pretraining> {
     let c = settings.config
-    return ParameterLayout(
+    return ModelLayout(
       ModelConfiguration(
         vocabularySize: c.vocabSize, hiddenSize: c.hiddenSize, layers: c.numHiddenLayers,
         heads: c.numAttentionHeads, intermediateSize: c.intermediateSize,
-        maximumLength: c.maxPositionEmbeddings, estimatorRank: c.estimatorRank, dropout: 0))
+        maximumLength: c.maxPositionEmbeddings, estimatorRank: c.estimatorRank, dropout: 0), Pretraining())
   }
 
   /// Copies `prefix`NAME of every parameter into a flat buffer.
@@ -56,11 +57,11 @@ struct GoldenFile: CustomStringConvertible {
     }
   }
 
-  func batch() throws -> Batch {
+  func batch() throws -> PretrainingBatch {
     let ids = try tensors.int64s("batch/input_ids").map(Int32.init)
     let mask = try tensors.int64s("batch/attention_mask")
     let (b, t) = (settings.batch, settings.length)
-    return Batch(
+    return PretrainingBatch(
       sequences: b, length: t, inputIDs: ids,
       tokenTypeIDs: try tensors.int64s("batch/token_type_ids").map(Int32.init),
       lengths: (0..<b).map { row in Int32(mask[row * t..<(row + 1) * t].reduce(0, +)) },
@@ -80,7 +81,7 @@ struct GoldenFile: CustomStringConvertible {
     }
     let logits = FloatBufferBox(try tensors.floats("teacher_nsp_logits"))
     buffers.append(logits)
-    return TeacherOutput(hidden: hidden, nspLogits: logits.buffer.view)
+    return TeacherOutput(hidden: hidden, logits: logits.buffer.view)
   }
 }
 

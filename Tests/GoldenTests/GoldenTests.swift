@@ -1,21 +1,23 @@
 import BinaryModel
 import Foundation
 import Kernels
+import Parameters
 import TensorFiles
 import Testing
 
 /// Against the PyTorch reference, within the bounds of Golden/README.md.
 @Suite struct GoldenTests {
   @Test(arguments: GoldenFile.all) func forwardBackwardAndUpdate(golden: GoldenFile) throws {
-    let layout = golden.layout
+    let layout = golden.model.parameters
     let parameters = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)
     try golden.load("param/", into: parameters.view, layout: layout)
     let batch = try golden.batch()
-    var model = PretrainingModel(layout, sequences: batch.sequences, length: batch.length)
+    var model = PretrainingModel(golden.model, sequences: batch.sequences, length: batch.length)
     model.binarise(parameters.view)
 
-    PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batch, rule: .published)
+    PretrainingModel.fitStepSizes(
+      parameters.view, layout: golden.model, batch: batch.tokens, rule: .published)
     for step in layout.parameters where step.kind == .stepSize {
       let expected = try golden.tensors.floats("fitted/" + step.name)[0]
       let found = parameters.view[step.offset]
@@ -24,15 +26,15 @@ import Testing
 
     var boxes: [FloatBufferBox] = []
     let teacher = try golden.teacherOutput(&boxes)
-    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
-    let sums = withExtendedLifetime(boxes) {
+    var sums = model.layout.objective.noLosses(isDistilled: teacher != nil)
+    withExtendedLifetime(boxes) {
       model.train(
-        parameters.view, gradients: gradients.view, batch: batch, divisors: divisors, dropout: nil,
-        teacher: teacher)
+        parameters.view, gradients: gradients.view, batch: batch, divisors: model.divisors(of: [batch]),
+        dropout: nil, teacher: teacher, into: &sums)
     }
     let found = [
-      "mlm": sums.mlmLoss, "nsp": sums.nspLoss, "total": sums.total, "hidden": sums.hiddenLoss,
-      "nsp_distill": sums.nspDistillationLoss,
+      "mlm": sums["mlm_loss"], "nsp": sums["nsp_loss"], "total": sums.total, "hidden": sums["hidden_loss"],
+      "nsp_distill": sums["nsp_distillation_loss"],
     ]
     for (name, expected) in golden.settings.losses.sorted(by: { $0.key < $1.key }) {
       let value = try #require(found[name])
@@ -44,21 +46,24 @@ import Testing
   }
 
   private func checkHidden(
-    _ golden: GoldenFile, _ model: borrowing PretrainingModel, batch: Batch, parameters: FloatView
+    _ golden: GoldenFile, _ model: borrowing PretrainingModel, batch: PretrainingBatch, parameters: FloatView
   ) throws {
+    let output = model.encode(parameters, batch.tokens)
     for index in 0...golden.settings.config.numHiddenLayers {
       let expected = try golden.tensors.floats("hidden/\(index)")
-      let found = model.hiddenState(index).array
+      let found = output.hidden[index].array
       let worst = zip(found, expected).map { abs($0 - $1) }.max() ?? 0
       #expect(found.count == expected.count && worst < 1e-4, "hidden state \(index): off by \(worst)")
     }
     let nsp = try golden.tensors.floats("nsp_logits")
+    let logitsOfSentences = model.nextSentenceLogits(parameters, output)
     #expect(
-      zip(model.nspLogits, nsp).allSatisfy { abs($0 - $1) < 1e-4 }, "NSP logits \(model.nspLogits), \(nsp)")
+      zip(logitsOfSentences, nsp).allSatisfy { abs($0 - $1) < 1e-4 },
+      "NSP logits \(logitsOfSentences), \(nsp)")
     let logits = try golden.tensors.floats("logits")
     let vocabulary = golden.settings.config.vocabSize
     for token in 0..<batch.sequences * batch.length {
-      let found = model.mlmLogits(token: token, parameters: parameters)
+      let found = model.wordLogits(parameters, output, token: token)
       let worst = (0..<vocabulary).map { abs(found[$0] - logits[token * vocabulary + $0]) }.max() ?? 0
       #expect(worst < 1e-4, "logits of token \(token): off by \(worst)")
     }
@@ -125,11 +130,10 @@ import Testing
           name: String(entry.name.dropFirst(prefix.count + (entry.name.hasPrefix(prefix + "bert.") ? 5 : 0))),
           type: entry.type, shape: entry.shape, bytes: golden.tensors.withBytes(of: entry) { Array($0) })
       })
-    let configuration = golden.layout.configuration
-    let weights = try TeacherWeights(PretrainedWeights(path: path), configuration: configuration)
-    let teacher = Teacher(
-      weights, configuration: configuration, sequences: batch.sequences, length: batch.length)
-    let output = teacher.forward(batch)
+    let weights = try TeacherWeights(PretrainedWeights(path: path), student: golden.model)
+    let teacher = FullPrecisionTeacher(
+      weights, configuration: golden.model.configuration, sequences: batch.sequences, length: batch.length)
+    let output = teacher.forward(batch.tokens)
     // Against float32: bfloat16 keeps 8 bits, so elements of unit variance are off by a few thousandths.
     for index in output.hidden.indices {
       let expected = try golden.tensors.floats("teacher_hidden/\(index)")
@@ -143,7 +147,7 @@ import Testing
         "teacher's hidden state \(index): off by \(worst), \(meanSquare.squareRoot()) in the mean")
     }
     let nsp = try golden.tensors.floats("teacher_nsp_logits")
-    let logits = try #require(output.nspLogits).array
+    let logits = try #require(output.logits).array
     #expect(zip(logits, nsp).allSatisfy { abs($0 - $1) < 0.01 }, "\(logits), expected \(nsp)")
   }
 }

@@ -2,9 +2,9 @@ import Foundation
 import Telemetry
 import Testing
 
-private let record = StepRecord.train(
-  step: 120, loss: 9.12345, mlmLoss: 8.4, nspLoss: 0.72345, learningRate: 1e-3, gradientNorm: 1,
-  tokensPerSecond: 12_345)
+private let record = StepRecord(
+  kind: .train, step: 120, loss: 9.12345, losses: [.init("mlm_loss", 8.4), .init("nsp_loss", 0.72345)],
+  learningRate: 1e-3, gradientNorm: 1, tokensPerSecond: 12_345)
 
 @Suite struct ProgressTextTests {
   private let text = ProgressText(record, steps: 600, secondsLeft: 200)
@@ -60,8 +60,8 @@ private let record = StepRecord.train(
   @Test func evaluation() {
     #expect(
       ProgressText.evaluation(evaluationRecord(100))
-        == "evaluation after step 100: loss 7.2500  mlm 6.5000  nsp 0.7500  masked tokens right 12.5 %  "
-        + "next sentences right 50.0 %")
+        == "evaluation after step 100: loss 7.2500  mlm 6.5000  nsp 0.7500  mlm accuracy 12.5 %  nsp accuracy "
+        + "50.0 %")
   }
 }
 

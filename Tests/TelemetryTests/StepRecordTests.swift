@@ -14,16 +14,16 @@ struct RandomBits: RandomNumberGenerator {
 }
 
 func trainRecord(_ step: Int, loss: Float = 9.5, extras: [StepRecord.Extra] = []) -> StepRecord {
-  .train(
-    step: step, loss: loss, mlmLoss: 8.8, nspLoss: 0.7, learningRate: 1e-4, gradientNorm: 2.5,
-    tokensPerSecond: 1234.5,
-    extras: extras)
+  StepRecord(
+    kind: .train, step: step, loss: loss, losses: [.init("mlm_loss", 8.8), .init("nsp_loss", 0.7)],
+    learningRate: 1e-4, gradientNorm: 2.5, tokensPerSecond: 1234.5, extras: extras)
 }
 
 func evaluationRecord(_ step: Int) -> StepRecord {
-  .evaluation(
-    step: step, loss: 7.25, mlmLoss: 6.5, nspLoss: 0.75, mlmAccuracy: 0.125, nspAccuracy: 0.5,
-    tokensPerSecond: 2000)
+  StepRecord(
+    kind: .eval, step: step, loss: 7.25, losses: [.init("mlm_loss", 6.5), .init("nsp_loss", 0.75)],
+    learningRate: nil, gradientNorm: nil, tokensPerSecond: 2000,
+    metrics: [.init("mlm_accuracy", 0.125), .init("nsp_accuracy", 0.5)])
 }
 
 @Suite struct StepRecordTests {

@@ -16,15 +16,16 @@ private final class Source: Sendable {
 
   func prefetch(_ step: Int, _ lane: Int) { prefetched.withLock { $0.append([step, lane]) } }
 
-  func make(_ step: Int, _ lane: Int) -> Batch {
+  func make(_ step: Int, _ lane: Int) -> PretrainingBatch {
     made.withLock { $0.append([step, lane]) }
     return Self.batch(step, lane)
   }
 
-  static func batch(_ step: Int, _ lane: Int) -> Batch {
-    Batch(
+  static func batch(_ step: Int, _ lane: Int) -> PretrainingBatch {
+    PretrainingBatch(
       sequences: 1, length: 2, inputIDs: [Int32(step), Int32(lane)], tokenTypeIDs: [0, 0], lengths: [2],
-      labels: [Batch.ignored, Batch.ignored], nextSentenceLabels: [0], sampleIDs: [UInt64(100 * step + lane)],
+      labels: [PretrainingLabels.ignored, PretrainingLabels.ignored], nextSentenceLabels: [0],
+      sampleIDs: [UInt64(100 * step + lane)],
       epoch: 0)
   }
 }
@@ -32,10 +33,12 @@ private final class Source: Sendable {
 struct BatchReadAheadTests {
   private static let lanes = 3..<6
 
-  private func expect(_ batches: [Batch], step: Int, location: SourceLocation = #_sourceLocation) {
-    #expect(batches.map(\.inputIDs) == Self.lanes.map { [Int32(step), Int32($0)] }, sourceLocation: location)
+  private func expect(_ batches: [PretrainingBatch], step: Int, location: SourceLocation = #_sourceLocation) {
     #expect(
-      batches.map(\.sampleIDs) == Self.lanes.map { [UInt64(100 * step + $0)] }, sourceLocation: location)
+      batches.map(\.tokens.inputIDs) == Self.lanes.map { [Int32(step), Int32($0)] }, sourceLocation: location)
+    #expect(
+      batches.map(\.tokens.sampleIDs) == Self.lanes.map { [UInt64(100 * step + $0)] },
+      sourceLocation: location)
   }
 
   private static func order(_ steps: ClosedRange<Int>) -> [[Int]] {
@@ -45,7 +48,7 @@ struct BatchReadAheadTests {
   /// Nobody asks for the batches of the next steps, and they are made; no more than that, and none beyond the last step.
   @Test func theNextStepsAreReadyAhead() throws {
     let source = Source()
-    let ahead = BatchReadAhead.preparedSteps
+    let ahead = BatchReadAhead<PretrainingLabels>.preparedSteps
     let isMade = DispatchSemaphore(value: 0)
     var batches = BatchReadAhead(lanes: Self.lanes, lastStep: 20) {
       source.prefetch($0, $1)
@@ -63,7 +66,7 @@ struct BatchReadAheadTests {
       }
       #expect(source.order == Self.order(1...last))
     }
-    #expect(source.advice == Self.order(1 + BatchReadAhead.prefetchedSteps...20))
+    #expect(source.advice == Self.order(1 + BatchReadAhead<PretrainingLabels>.prefetchedSteps...20))
   }
 
   /// A source that takes its time, now and then more than a step.

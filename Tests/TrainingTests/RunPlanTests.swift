@@ -25,7 +25,7 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
     let plan = try planned(ranks: 1)
     // Embedding 10×4, four attention matrices and the pooler 4×4, two of 4×8.
     #expect(plan.binaryParameters == 40 + 5 * 16 + 2 * 32)
-    let layout = ParameterLayout(try run().modelConfiguration(vocabularySize: 10))
+    let layout = ModelLayout(try run().modelConfiguration(vocabularySize: 10), Pretraining()).parameters
     #expect(plan.binaryParameters + plan.realParameters == layout.parameterCount)
     // A scale for each of 10 rows and 7 matrices.
     #expect(plan.packedModelBytes == 184 / 8 + 4 * (plan.realParameters + 17))
@@ -39,7 +39,7 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
   }
 
   @Test func countsMemory() throws {
-    let layout = ParameterLayout(try run().modelConfiguration(vocabularySize: 10))
+    let layout = ModelLayout(try run().modelConfiguration(vocabularySize: 10), Pretraining()).parameters
     let buffer = 4 * layout.elementCount
     // The most subtrees at once: lanes 5, 6 and 7 of 8 in a world of 3, for instance.
     for (ranks, buffers) in [(1, 4), (2, 3), (3, 3), (4, 2), (5, 2), (8, 1)] {
@@ -116,7 +116,7 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
   /// A rank whose lanes are one subtree sends its sum once, any other once for each maximal subtree. One chunk has one
   /// owner, the last rank, to which the others send all.
   @Test func countsGradientBytes() throws {
-    let layout = ParameterLayout(try run().modelConfiguration(vocabularySize: 10))
+    let layout = ModelLayout(try run().modelConfiguration(vocabularySize: 10), Pretraining()).parameters
     // Lanes 0 and 1; then 2, 3 and 4 in two parts.
     for (ranks, parts) in [(2, 1), (3, 1 + 2), (4, 3), (8, 7)] {
       #expect(try planned(ranks: ranks).traffic.gradients == parts * 4 * layout.elementCount)

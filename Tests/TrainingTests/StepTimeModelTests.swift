@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Foundation
+import Parameters
 import Testing
 import Training
 
@@ -29,7 +30,9 @@ private let demoConfiguration = URL(fileURLWithPath: #filePath).deletingLastPath
   }
 
   private var layout: ParameterLayout {
-    get throws { ParameterLayout(try configuration().modelConfiguration(vocabularySize: 30_522)) }
+    get throws {
+      ModelLayout(try configuration().modelConfiguration(vocabularySize: 30_522), Pretraining()).parameters
+    }
   }
 
   @Test func aRankAloneComputesAndUpdates() throws {
