@@ -81,6 +81,12 @@ let package = Package(
     tests("AllocationTests", ["CAllocationCount", "BinaryModel", "Kernels", "Parameters"]),
     tests("TelemetryTests", ["Telemetry", "DurableFiles"]),
     tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Parameters", "Kernels"]),
+    tests(
+      "ObjectiveTests",
+      [
+        "Training", "Coordinator", "Telemetry", "BinaryModel", "Parameters", "Collectives", "Kernels",
+        "DurableFiles",
+      ]),
     tests("SystemTests", ["TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "Training"]),
   ]
 )

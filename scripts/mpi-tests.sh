@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the tests of Collectives and of checkpoints written by a world under mpirun with 1, 2, 3, 4, 5 and 8 ranks.
+# Runs the tests of Collectives, of checkpoints written by a world and of a run of an objective of their own under mpirun with 1, 2, 3, 4, 5 and 8 ranks.
 #
 #   scripts/mpi-tests.sh [debug|release] [RANKS...]
 #
@@ -40,11 +40,15 @@ fail() {
 
 # A process can be part of only one world, so each suite has processes of its own.
 for ranks; do
-  for suite in CollectivesTests CheckpointWorldTests; do
+  for suite in CollectivesTests CheckpointWorldTests aProbeTrainsInAnyWorld; do
     name="$suite in a world of $ranks"
     run "$ranks" "$suite" || fail "$name"
     [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ] || fail "$name"
     echo "$name: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
+    if [ "$suite" = aProbeTrainsInAnyWorld ]; then
+      weights=$(grep -o 'weights of the probe: [0-9a-f]*' "$output")
+      [ "${first:=$weights}" = "$weights" ] && [ -n "$weights" ] || fail "$name: other weights than in the first world"
+    fi
   done
 done
 

@@ -126,10 +126,7 @@ import Training
     let configuration = try RunConfiguration.load(
       file: tiny.scratch.path("tiny.yaml"),
       overrides: Self.shape + ["training.steps=\(Self.steps)"] + more)
-    let inputs = try RunInputs(pretraining: configuration)
-    return try RunPlan(
-      configuration, vocabularySize: inputs.corpus.vocabulary.count,
-      trainingSamples: inputs.batches.schedule.sampleCount, ranks: ranks)
+    return try Objectives.inputs(configuration).plan(ranks: ranks)
   }
 
   @Test(.timeLimit(.minutes(2))) func everyStepSendsWhatThePlanSays() throws {
