@@ -30,9 +30,9 @@ public struct Checkpoint: Sendable {
   /// - Parameter sizes: of the model, by their configuration keys, as in `CheckpointState.model`.
   /// - Throws: `otherShape` with the first tensor that differs and, where it can be told, the configuration keys;
   ///   `otherSizes`.
-  public func check(_ layout: ParameterLayout, sizes: [String: Int]) throws(CoordinatorError) {
-    let key = state.sizeDifferences(to: sizes)
-    for vector in CheckpointVector.allCases {
+  public func check(_ tensors: CheckpointTensors, sizes: [String: Int]) throws(CoordinatorError) {
+    let (key, layout) = (state.sizeDifferences(to: sizes), tensors.layout)
+    for vector in tensors.vectors {
       let file = file(of: vector)
       for parameter in layout.parameters {
         let name = vector.prefix + parameter.name

@@ -17,12 +17,12 @@ public struct CheckpointDraft: Sendable {
   ///
   /// - Parameter durable: files that `commit` brings to the disk first.
   public init(
-    checkpoints: String, layout: ParameterLayout, state: CheckpointState, durable: [String] = []
+    checkpoints: String, tensors: CheckpointTensors, state: CheckpointState, durable: [String] = []
   ) {
     self.checkpoints = checkpoints
     self.state = state
     self.durable = durable
-    tensors = CheckpointTensors(layout)
+    self.tensors = tensors
   }
 
   /// The folder of the checkpoint once it is committed.

@@ -30,11 +30,11 @@ public final class CheckpointSnapshot: @unchecked Sendable {
 
   /// - Parameter parts: stay alive and unchanged until `stateWillChange` or `abandon`.
   public init(
-    _ parts: [(vector: CheckpointVector, part: FlatPart)], layout: ParameterLayout,
+    _ parts: [(vector: CheckpointVector, part: FlatPart)], tensors: CheckpointTensors,
     blockSize: Int = CheckpointSnapshot.blockSize
   ) {
     live = parts.map(\.part)
-    stretches = CheckpointTensors(layout).stretches(
+    stretches = tensors.stretches(
       parts.map { ($0.vector, $0.part.range) }, blockSize: blockSize)
     blocks = stretches.flatMap(\.blocks)
   }

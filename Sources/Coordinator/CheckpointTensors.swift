@@ -2,24 +2,20 @@ import Kernels
 import Parameters
 import TensorFiles
 
-/// The vectors of a checkpoint, each as long as the flat buffer of the parameters.
-public enum CheckpointVector: CaseIterable, Sendable {
-  case parameters
-  /// Adam's running mean of the gradient.
-  case firstMoments
-  /// Adam's running mean of the squared gradient.
-  case secondMoments
+/// One of the vectors of a checkpoint, each as long as the flat buffer of the parameters.
+public struct CheckpointVector: Hashable, Sendable {
+  /// nil for the parameters.
+  private let state: String?
 
-  var fileName: String { self == .parameters ? CheckpointTensors.modelFile : CheckpointTensors.optimizerFile }
+  public static let parameters = CheckpointVector(state: nil)
+
+  /// A vector that the optimizer keeps, by its name: `exp_avg`.
+  public static func optimizerState(_ name: String) -> CheckpointVector { CheckpointVector(state: name) }
+
+  var fileName: String { state == nil ? CheckpointTensors.modelFile : CheckpointTensors.optimizerFile }
 
   /// What stands before a parameter's name.
-  var prefix: String {
-    switch self {
-    case .parameters: ""
-    case .firstMoments: "exp_avg."
-    case .secondMoments: "exp_avg_sq."
-    }
-  }
+  var prefix: String { state.map { $0 + "." } ?? "" }
 }
 
 /// A part of a flat vector: `values[0]` is element `start` of it.
@@ -68,34 +64,38 @@ struct CheckpointStretch: Sendable {
   }
 }
 
-/// Where each element of the flat vectors lies in the two tensor files of a checkpoint.
-struct CheckpointTensors {
+/// The vectors that a run's checkpoints hold, and where each element of them lies in the two tensor files.
+public struct CheckpointTensors: Sendable {
   static let modelFile = "model.safetensors"
   static let optimizerFile = "optimizer.safetensors"
 
   let layout: ParameterLayout
+  /// The parameters, then what the optimizer keeps.
+  public let vectors: [CheckpointVector]
   let model: SafetensorsLayout
   let optimizer: SafetensorsLayout
 
-  init(_ layout: ParameterLayout) {
+  /// - Parameter optimizerState: the names of the vectors that the optimizer keeps.
+  public init(_ layout: ParameterLayout, optimizerState: [String]) {
     self.layout = layout
+    let states = optimizerState.map { CheckpointVector.optimizerState($0) }
+    vectors = [.parameters] + states
     func tensors(_ vectors: [CheckpointVector]) -> [(name: String, type: TensorType, shape: [Int])] {
       vectors.flatMap { vector in layout.parameters.map { (vector.prefix + $0.name, .float32, $0.shape) } }
     }
     // Readers in Python look for this pair.
     model = SafetensorsLayout(tensors: tensors([.parameters]), metadata: ["format": "pt"])
-    optimizer = SafetensorsLayout(
-      tensors: tensors([.firstMoments, .secondMoments]), metadata: ["format": "pt"])
+    optimizer = SafetensorsLayout(tensors: tensors(states), metadata: ["format": "pt"])
   }
+
+  /// Bytes of both tensor files.
+  public var byteCount: Int { model.fileSize + optimizer.fileSize }
 
   /// The parts of the flat `range` that are parameters: elements of the flat vector, first byte in its file.
   func places(of vector: CheckpointVector, in range: Range<Int>) -> [(elements: Range<Int>, byte: Int)] {
-    let entries =
-      switch vector {
-      case .parameters: model.entries[...]
-      case .firstMoments: optimizer.entries.prefix(layout.parameters.count)
-      case .secondMoments: optimizer.entries.suffix(layout.parameters.count)
-      }
+    guard let index = vectors.firstIndex(of: vector) else { preconditionFailure("a vector of no checkpoint") }
+    let count = layout.parameters.count
+    let entries = index == 0 ? model.entries[...] : optimizer.entries[(index - 1) * count..<index * count]
     return zip(layout.parameters, entries).compactMap { parameter, entry in
       let part = range.clamped(to: parameter.range)
       if part.isEmpty { return nil }

@@ -5,12 +5,12 @@ import Parameters
 /// Writes checkpoints with all ranks of a world.
 public struct CheckpointWriter {
   private let checkpoints: String
-  private let layout: ParameterLayout
+  private let tensors: CheckpointTensors
 
   /// A writer into the folder `checkpoints` of a run, which exists.
-  public init(checkpoints: String, layout: ParameterLayout) {
+  public init(checkpoints: String, tensors: CheckpointTensors) {
     self.checkpoints = checkpoints
-    self.layout = layout
+    self.tensors = tensors
   }
 
   /// Writes the checkpoint of `state.step` and returns its folder. Collective: each rank gives its parts of the vectors;
@@ -21,7 +21,7 @@ public struct CheckpointWriter {
   ///
   /// - Throws: `CoordinatorError.notWritten` on all ranks alike (rethrown inside `World.together`, it ends the job with
   ///   one line); `world` if the ranks lost each other.
-  /// - Cost: writes 12 bytes an element and reads them back, hashed both ways, all shared among the ranks.
+  /// - Cost: writes 4 bytes an element of each vector and reads them back, hashed both ways, all shared among the ranks.
   public func write(
     _ world: borrowing World, state: CheckpointState, parts: [(vector: CheckpointVector, part: FlatPart)]
   ) throws(CoordinatorError) -> String {
@@ -54,8 +54,8 @@ public struct CheckpointWriter {
   ) throws(WorldError) -> PendingCheckpoint {
     try checkTiling(world, parts)
     return try PendingCheckpoint(
-      CheckpointDraft(checkpoints: checkpoints, layout: layout, state: state, durable: durable),
-      snapshot: CheckpointSnapshot(parts, layout: layout), world: world, afterCommit: afterCommit,
+      CheckpointDraft(checkpoints: checkpoints, tensors: tensors, state: state, durable: durable),
+      snapshot: CheckpointSnapshot(parts, tensors: tensors), world: world, afterCommit: afterCommit,
       touch: touch
     )
   }
@@ -64,7 +64,7 @@ public struct CheckpointWriter {
   private func checkTiling(
     _ world: borrowing World, _ parts: [(vector: CheckpointVector, part: FlatPart)]
   ) throws(WorldError) {
-    let own = CheckpointVector.allCases.enumerated().flatMap { index, vector in
+    let own = tensors.vectors.enumerated().flatMap { index, vector in
       parts.filter { $0.vector == vector }.flatMap {
         [index, $0.part.range.lowerBound, $0.part.range.upperBound]
       }
@@ -76,7 +76,7 @@ public struct CheckpointWriter {
         }
       }
     }
-    for index in CheckpointVector.allCases.indices {
+    for index in tensors.vectors.indices {
       let ranges = stride(from: 0, to: all.count, by: 3).filter { all[$0] == index }
         .map { all[$0 + 1]..<all[$0 + 2] }.filter { !$0.isEmpty }.sorted { $0.lowerBound < $1.lowerBound }
       var end = 0
@@ -86,7 +86,8 @@ public struct CheckpointWriter {
         end = range.upperBound
       }
       precondition(
-        end == layout.elementCount, "the ranks' parts end at \(end) of \(layout.elementCount) elements")
+        end == tensors.layout.elementCount,
+        "the ranks' parts end at \(end) of \(tensors.layout.elementCount) elements")
     }
   }
 }

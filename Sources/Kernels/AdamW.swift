@@ -4,6 +4,9 @@ import CBitKernels
 public struct AdamW: Sendable {
   public static let betas: (Float, Float) = (0.9, 0.999)
   public static let epsilon: Float = 1e-8
+  /// What it keeps between steps, each as long as the parameters: running means of the gradient and of its square, by
+  /// PyTorch's names.
+  public static let stateNames = ["exp_avg", "exp_avg_sq"]
   private var settings: bk_adamw
 
   /// - Parameters:

@@ -42,8 +42,7 @@ private func checkRoom<Goal: Objective>(
   _ folder: RunFolderCheck, _ options: PretrainOptions, _ inputs: RunInputs<Goal>
 ) throws -> [String] {
   let isFresh = try CheckpointStore(path: options.runDirectory + "/checkpoints").list().isEmpty
-  // Weights and two moments.
-  let bytes = 12 * inputs.layout.parameters.parameterCount
+  let bytes = inputs.tensors.byteCount
   guard let shortage = try folder.shortage(checkpoints: isFresh ? 2 : 1, bytes: bytes) else { return [] }
   if isFresh { throw shortage }
   return ["\(shortage)"]

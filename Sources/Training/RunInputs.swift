@@ -4,6 +4,7 @@ import Coordinator
 import Corpora
 import DurableFiles
 import Foundation
+import Kernels
 
 /// What a run of an objective is made from, checked: configuration, samples, schedule, layout. The same on every rank.
 public struct RunInputs<Goal: Objective>: Sendable {
@@ -33,6 +34,9 @@ public struct RunInputs<Goal: Objective>: Sendable {
     self.vocabularyDigest = vocabularyDigest
     self.corpusDigest = corpusDigest
   }
+
+  /// What the checkpoints of the run hold.
+  var tensors: CheckpointTensors { CheckpointTensors(layout.parameters, optimizerState: AdamW.stateNames) }
 
   /// The lanes of a step as a tree.
   var tree: LaneTree { LaneTree(laneCount: configuration.lanes) }

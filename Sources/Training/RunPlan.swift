@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import Kernels
 import Parameters
 
 /// What a run will take, worked out before anything starts.
@@ -116,13 +117,14 @@ public struct RunPlan: Equatable, Sendable {
         layout: layout, tree: LaneTree(laneCount: lanes), size: ranks, synchronisation: synchronisation,
         format: configuration.gradientFormat)
     }
+    let states = AdamW.stateNames.count
     func memory(_ exchange: UpdateExchange) -> Memory {
       (0..<ranks).map { rank in
         let updated = exchange.updated(by: rank)
-        let saved = 3 * 4 * exchange.partition.slice(of: rank).elementCount
+        let saved = (1 + states) * 4 * exchange.partition.slice(of: rank).elementCount
         return Memory(
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
-          moments: 2 * 4 * updated.elementCount,
+          moments: states * 4 * updated.elementCount,
           gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
           exchange: exchange.bufferBytes(of: rank),
           checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,

@@ -57,26 +57,21 @@ extension TrainingRun {
   /// Goes on from a checkpoint: the next update is the one after its last. `publishParameters` follows.
   mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws {
     let layout = inputs.layout.parameters
-    try checkpoint.check(layout, sizes: inputs.layout.configuration.sizes)
+    try checkpoint.check(inputs.tensors, sizes: inputs.layout.configuration.sizes)
     try checkpoint.state.check(against: identity, allowing: allowed, checkpoint: checkpoint.path)
-    for vector in CheckpointVector.allCases {
-      for part in parts(of: vector, optimizer.updated) {
-        checkpoint.load(vector, layout: layout, into: part)
-      }
+    for (vector, part) in parts(optimizer.updated) {
+      checkpoint.load(vector, layout: layout, into: part)
     }
     course = RunCourse(checkpoint.state)
   }
 
-  /// What this rank has of `vector` in each of `runs`.
-  private func parts(of vector: CheckpointVector, _ runs: [Range<Int>]) -> [FlatPart] {
-    runs.map { run in
-      let values =
-        switch vector {
-        case .parameters: parameters.view[run]
-        case .firstMoments: optimizer.moments(run).first
-        case .secondMoments: optimizer.moments(run).second
-        }
-      return FlatPart(start: run.lowerBound, values: values)
+  /// What this rank has of the vectors of a checkpoint in each of `runs`.
+  private func parts(_ runs: [Range<Int>]) -> [(vector: CheckpointVector, part: FlatPart)] {
+    runs.flatMap { run in
+      let states = optimizer.state(of: run).sorted { $0.key < $1.key }
+      let vectors: [(CheckpointVector, FloatView)] =
+        [(.parameters, parameters.view[run])] + states.map { (.optimizerState($0.key), $0.value) }
+      return vectors.map { (vector: $0, part: FlatPart(start: run.lowerBound, values: $1)) }
     }
   }
 
@@ -91,11 +86,8 @@ extension TrainingRun {
       step: step, worldSize: world.size, identity: identity, sizes: inputs.layout.configuration.sizes,
       configurationText: inputs.configuration.canonicalText, sampleHistory: course.sampleHistory,
       values: course.values)
-    let parts = CheckpointVector.allCases.flatMap { vector in
-      self.parts(of: vector, optimizer.slice).map { (vector: vector, part: $0) }
-    }
-    return try CheckpointWriter(checkpoints: checkpoints, layout: inputs.layout.parameters).begin(
-      world, state: state, parts: parts, durable: durable, afterCommit: afterCommit,
+    return try CheckpointWriter(checkpoints: checkpoints, tensors: inputs.tensors).begin(
+      world, state: state, parts: parts(optimizer.slice), durable: durable, afterCommit: afterCommit,
       touch: { [progress] in progress.touch() })
   }
 }

@@ -17,9 +17,9 @@ struct ShardedOptimizer: ~Copyable {
   let slice: [Range<Int>]
   /// The elements that it updates: the slice, or all of replicated state.
   let updated: [Range<Int>]
-  /// Of `updated`, one run after the other.
-  private let firstMoments: FloatBuffer
-  private let secondMoments: FloatBuffer
+  /// What the optimizer keeps, in the order of `AdamW.stateNames`: of `updated`, one run after the other.
+  private let first: FloatBuffer
+  private let second: FloatBuffer
   let gradients: GradientExchange
   /// The sums of all pieces.
   private let sums: FloatBuffer
@@ -33,8 +33,8 @@ struct ShardedOptimizer: ~Copyable {
     let updated = exchange.updated(by: rank)
     self.slice = slice
     self.updated = updated
-    firstMoments = FloatBuffer(count: updated.elementCount)
-    secondMoments = FloatBuffer(count: updated.elementCount)
+    first = FloatBuffer(count: updated.elementCount)
+    second = FloatBuffer(count: updated.elementCount)
     gradients = GradientExchange(exchange.reduction(of: rank), partition: exchange.partition)
     sums = FloatBuffer(
       count: exchange.packed.pieces.count * PackedLayout.PieceSums.size / MemoryLayout<Float>.size)
@@ -59,10 +59,10 @@ struct ShardedOptimizer: ~Copyable {
     preconditionFailure("elements \(range) are not updated here")
   }
 
-  /// The moments of the elements `range`, which are part of one run of `updated`.
-  func moments(_ range: Range<Int>) -> (first: FloatView, second: FloatView) {
+  /// What is kept of the elements `range`, which are part of one run of `updated`, by its name.
+  func state(of range: Range<Int>) -> [String: FloatView] {
     let own = Self.place(of: range, in: updated)
-    return (firstMoments.view[own], secondMoments.view[own])
+    return Dictionary(uniqueKeysWithValues: zip(AdamW.stateNames, [first.view[own], second.view[own]]))
   }
 
   /// Adds the lanes' gradients up, unless `gradients` has done so while they were made.
@@ -102,8 +102,8 @@ struct ShardedOptimizer: ~Copyable {
     let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
     for (range, moments, decays) in segments {
       step.update(
-        parameters[range], gradients: gradient[range], firstMoments: firstMoments.view[moments],
-        secondMoments: secondMoments.view[moments], decay: decays ? weightDecay : 0)
+        parameters[range], gradients: gradient[range], firstMoments: first.view[moments],
+        secondMoments: second.view[moments], decay: decays ? weightDecay : 0)
     }
     try publish(parameters, model: &model, clock: &clock, world: world)
     return Float(norm)

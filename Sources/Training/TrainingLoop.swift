@@ -24,7 +24,7 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     checkpoints = CheckpointCycle(
       run: run, configuration: inputs.configuration, savedStep: savedStep, progress: progress)
     clock = StopClock(
-      start: start, limit: inputs.configuration.stopAfter, bytes: 12 * inputs.layout.parameters.elementCount)
+      start: start, limit: inputs.configuration.stopAfter, bytes: inputs.tensors.byteCount)
   }
 
   /// Trains to the last step, or until a stop signal reaches any rank or the job's time is up.

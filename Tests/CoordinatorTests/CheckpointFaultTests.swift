@@ -74,7 +74,7 @@ struct CheckpointFaultTests {
     try fixture.write(step: 10)
     let before = try fixture.folder.contents()
     let draft = CheckpointDraft(
-      checkpoints: fixture.checkpoints, layout: fixture.layout,
+      checkpoints: fixture.checkpoints, tensors: CheckpointFixture.tensors(fixture.layout),
       state: CheckpointFixture.state(step: 20))
     var failures = 0
     // Ever less space: the failure comes in each of the phases.
@@ -86,7 +86,9 @@ struct CheckpointFaultTests {
         let state = VectorState(fixture.layout, step: 20)
         defer { withExtendedLifetime(state) {} }
         _ = try draft.write(
-          CheckpointSnapshot(state.parts([0..<fixture.layout.elementCount]), layout: fixture.layout))
+          CheckpointSnapshot(
+            state.parts([0..<fixture.layout.elementCount]), tensors: CheckpointFixture.tensors(fixture.layout)
+          ))
       } catch {
         failures += 1
         #expect("\(error)".contains("No space left on device"))

@@ -22,6 +22,14 @@ struct CheckpointFixture {
     ModelLayout(configuration(hidden: hidden, layers: layers), Pretraining()).parameters
   }
 
+  static func tensors(_ layout: ParameterLayout) -> CheckpointTensors {
+    CheckpointTensors(layout, optimizerState: ["exp_avg", "exp_avg_sq"])
+  }
+
+  static let vectors: [CheckpointVector] = [
+    .parameters, .optimizerState("exp_avg"), .optimizerState("exp_avg_sq"),
+  ]
+
   /// Sizes as a run would tell them.
   static func sizes(hidden: Int = 12, layers: Int = 1, heads: Int = 2) -> [String: Int] {
     ["model.hidden_size": hidden, "model.layers": layers, "model.heads": heads]
@@ -49,7 +57,7 @@ struct CheckpointFixture {
 
   /// What element `index` of `vector` is at `step`; zero in the gaps.
   static func fill(_ buffer: FloatView, _ vector: CheckpointVector, step: Int, layout: ParameterLayout) {
-    let salt = Float(CheckpointVector.allCases.firstIndex(of: vector)! * 1_000_000 + step)
+    let salt = Float(CheckpointFixture.vectors.firstIndex(of: vector)! * 1_000_000 + step)
     for parameter in layout.parameters {
       for index in parameter.range { buffer[index] = salt + Float(index) }
     }
@@ -59,7 +67,7 @@ struct CheckpointFixture {
   @discardableResult
   func write(step: Int, ranks: Int = 1) throws -> String {
     let draft = CheckpointDraft(
-      checkpoints: checkpoints, layout: layout,
+      checkpoints: checkpoints, tensors: CheckpointFixture.tensors(layout),
       state: Self.state(step: step, worldSize: ranks))
     let state = VectorState(layout, step: step)
     defer { withExtendedLifetime(state) {} }
@@ -68,7 +76,7 @@ struct CheckpointFixture {
     var digests = CheckpointDraft.Digests()
     let snapshots = (0..<ranks).map { rank in
       let cuts = [rank, rank + 1].map { layout.elementCount * $0 * $0 / (ranks * ranks) }
-      return CheckpointSnapshot(state.parts([cuts[0]..<cuts[1]]), layout: layout)
+      return CheckpointSnapshot(state.parts([cuts[0]..<cuts[1]]), tensors: CheckpointFixture.tensors(layout))
     }
     for snapshot in snapshots { digests.merge(try draft.write(snapshot)) { $1 } }
     for (rank, snapshot) in snapshots.enumerated() {
@@ -86,20 +94,20 @@ final class VectorState {
 
   init(_ layout: ParameterLayout, step: Int) {
     count = layout.elementCount
-    buffer = FloatBuffer(count: CheckpointVector.allCases.count * count)
-    for vector in CheckpointVector.allCases {
+    buffer = FloatBuffer(count: CheckpointFixture.vectors.count * count)
+    for vector in CheckpointFixture.vectors {
       CheckpointFixture.fill(view(vector), vector, step: step, layout: layout)
     }
   }
 
   private func view(_ vector: CheckpointVector) -> FloatView {
-    let index = CheckpointVector.allCases.firstIndex(of: vector)!
+    let index = CheckpointFixture.vectors.firstIndex(of: vector)!
     return buffer.view[index * count..<(index + 1) * count]
   }
 
   /// The elements `ranges` of each vector.
   func parts(_ ranges: [Range<Int>]) -> [(vector: CheckpointVector, part: FlatPart)] {
-    CheckpointVector.allCases.flatMap { vector in
+    CheckpointFixture.vectors.flatMap { vector in
       ranges.map { (vector, FlatPart(start: $0.lowerBound, values: view(vector)[$0])) }
     }
   }

@@ -22,10 +22,10 @@ struct CheckpointTests {
     try CheckpointStore.verify(path)
     let checkpoint = try Checkpoint(path: path)
     #expect(checkpoint.state == CheckpointFixture.state(step: 100, worldSize: ranks))
-    try checkpoint.check(layout, sizes: CheckpointFixture.sizes())
+    try checkpoint.check(CheckpointFixture.tensors(layout), sizes: CheckpointFixture.sizes())
     let expected = FloatBuffer(count: layout.elementCount)
     let found = FloatBuffer(count: layout.elementCount)
-    for vector in CheckpointVector.allCases {
+    for vector in CheckpointFixture.vectors {
       CheckpointFixture.fill(expected.view, vector, step: 100, layout: layout)
       for readers in [1, 3] {
         found.view.fill(.nan)
@@ -66,24 +66,26 @@ struct CheckpointTests {
       throws: CoordinatorError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.embeddings.word_embeddings.weight", stored: [30, 12],
         wanted: [30, 16], key: "model.hidden_size is 12 there and 16 here")
-    ) { try checkpoint.check(wider, sizes: CheckpointFixture.sizes(hidden: 16)) }
+    ) { try checkpoint.check(CheckpointFixture.tensors(wider), sizes: CheckpointFixture.sizes(hidden: 16)) }
     let deeper = CheckpointFixture.layout(layers: 2)
     #expect(
       throws: CoordinatorError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.encoder.layer.1.attention.self.q_m.weight", stored: nil,
         wanted: [1, 12], key: "model.layers is 1 there and 2 here")
-    ) { try checkpoint.check(deeper, sizes: CheckpointFixture.sizes(layers: 2)) }
+    ) { try checkpoint.check(CheckpointFixture.tensors(deeper), sizes: CheckpointFixture.sizes(layers: 2)) }
     let shallower = CheckpointFixture.layout(layers: 0)
     #expect(
       throws: CoordinatorError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.encoder.layer.0.attention.self.q_m.weight",
         stored: [1, 12],
         wanted: nil, key: "model.layers is 1 there and 0 here")
-    ) { try checkpoint.check(shallower, sizes: CheckpointFixture.sizes(layers: 0)) }
+    ) {
+      try checkpoint.check(CheckpointFixture.tensors(shallower), sizes: CheckpointFixture.sizes(layers: 0))
+    }
     #expect(
       throws: CoordinatorError.otherSizes(
         checkpoint: checkpoint.path, differences: "model.heads is 2 there and 4 here")
-    ) { try checkpoint.check(layout, sizes: CheckpointFixture.sizes(heads: 4)) }
+    ) { try checkpoint.check(CheckpointFixture.tensors(layout), sizes: CheckpointFixture.sizes(heads: 4)) }
   }
 
   @Test func changedRunsAreRefusedByField() throws {
@@ -136,7 +138,7 @@ struct CheckpointTests {
   @Test func unfinishedOnesDoNotCount() throws {
     try fixture.write(step: 10)
     let draft = CheckpointDraft(
-      checkpoints: fixture.checkpoints, layout: layout,
+      checkpoints: fixture.checkpoints, tensors: CheckpointFixture.tensors(layout),
       state: CheckpointFixture.state(step: 20))
     try draft.create()
     #expect(try fixture.folder.contents().contains(".step-00000020.partial"))
@@ -154,11 +156,12 @@ struct CheckpointTests {
     let run = fixture.folder.path + "/run"
     do { _ = try RunDirectory(path: run) }
     let draft = CheckpointDraft(
-      checkpoints: run + "/checkpoints", layout: layout,
+      checkpoints: run + "/checkpoints", tensors: CheckpointFixture.tensors(layout),
       state: CheckpointFixture.state(step: 20))
     let state = VectorState(layout, step: 20)
     defer { withExtendedLifetime(state) {} }
-    let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)
+    let snapshot = CheckpointSnapshot(
+      state.parts([0..<layout.elementCount]), tensors: CheckpointFixture.tensors(layout))
     try draft.create()
     var digests = phase >= 1 ? try draft.write(snapshot) : [:]
     if phase >= 2 {
@@ -237,14 +240,14 @@ struct CheckpointTests {
     ).parameters
     let folder = try TemporaryFolder()
     let draft = CheckpointDraft(
-      checkpoints: folder.path, layout: layout,
+      checkpoints: folder.path, tensors: CheckpointFixture.tensors(layout),
       state: CheckpointFixture.state(step: 30, worldSize: 2))
     let state = VectorState(layout, step: 30)
     defer { withExtendedLifetime(state) {} }
     let cuts = [0, 1_000_001, 1_000_002, 3_000_000, layout.elementCount]
     let ranges = zip(cuts, cuts.dropFirst()).map { $0..<$1 }
     let snapshots = [[ranges[0], ranges[2]], [ranges[3], ranges[1]]].map {
-      CheckpointSnapshot(state.parts($0), layout: layout, blockSize: 1 << 20)
+      CheckpointSnapshot(state.parts($0), tensors: CheckpointFixture.tensors(layout), blockSize: 1 << 20)
     }
     try draft.create()
     try draft.writeState()
@@ -270,7 +273,7 @@ struct CheckpointTests {
     try CheckpointStore.verify(draft.path)
     let expected = FloatBuffer(count: layout.elementCount)
     let found = FloatBuffer(count: layout.elementCount)
-    for vector in CheckpointVector.allCases {
+    for vector in CheckpointFixture.vectors {
       CheckpointFixture.fill(expected.view, vector, step: 30, layout: layout)
       try Checkpoint(path: draft.path).load(
         vector, layout: layout, into: FlatPart(start: 0, values: found.view))
@@ -281,11 +284,12 @@ struct CheckpointTests {
   /// What the disk does not hold as it was written does not become a checkpoint.
   @Test func writtenBytesAreReadBack() throws {
     let draft = CheckpointDraft(
-      checkpoints: fixture.checkpoints, layout: layout,
+      checkpoints: fixture.checkpoints, tensors: CheckpointFixture.tensors(layout),
       state: CheckpointFixture.state(step: 10))
     let state = VectorState(layout, step: 10)
     defer { withExtendedLifetime(state) {} }
-    let snapshot = CheckpointSnapshot(state.parts([0..<layout.elementCount]), layout: layout)
+    let snapshot = CheckpointSnapshot(
+      state.parts([0..<layout.elementCount]), tensors: CheckpointFixture.tensors(layout))
     try draft.create()
     let file = fixture.checkpoints + "/.step-00000010.partial/model.safetensors"
     var calls = 0

@@ -22,7 +22,7 @@ struct CheckpointWorldTests {
       let disk = world.rank == 0 && SmallDisk.isPossible ? try SmallDisk(path: folder, kilobytes: 256) : nil
       defer { disk?.unmount() }
       try world.barrier()
-      let writer = CheckpointWriter(checkpoints: folder, layout: layout)
+      let writer = CheckpointWriter(checkpoints: folder, tensors: CheckpointFixture.tensors(layout))
       let part = SlicePart(layout: layout, rank: world.rank, size: world.size)
       let path = try part.write(writer, world, step: 10)
       // The checkpoint is one file set, whoever looks.
@@ -30,7 +30,7 @@ struct CheckpointWorldTests {
       #expect(try Checkpoint(path: path).state.worldSize == world.size)
       let all = FloatBuffer(count: layout.elementCount)
       let expected = FloatBuffer(count: layout.elementCount)
-      for vector in CheckpointVector.allCases {
+      for vector in CheckpointFixture.vectors {
         CheckpointFixture.fill(expected.view, vector, step: 10, layout: layout)
         try Checkpoint(path: path).load(vector, layout: layout, into: FlatPart(start: 0, values: all.view))
         #expect(all.view.array == expected.view.array)
@@ -83,7 +83,9 @@ struct CheckpointWorldTests {
   ) throws {
     var reason = ""
     do throws(CoordinatorError) {
-      _ = try part.write(CheckpointWriter(checkpoints: folder, layout: part.layout), world, step: step)
+      _ = try part.write(
+        CheckpointWriter(checkpoints: folder, tensors: CheckpointFixture.tensors(part.layout)), world,
+        step: step)
     } catch {
       guard case .notWritten(step, let text) = error else { throw error }
       reason = text
