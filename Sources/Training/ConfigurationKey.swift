@@ -274,11 +274,14 @@ extension ConfigurationKey {
 }
 
 extension RunConfiguration {
+  /// What is trained for where nothing is said.
+  public static let defaultObjective = "pretraining"
+
   /// Before anything is read: the defaults of the keys that may be left out, and placeholders of the others.
   static let unset = RunConfiguration(
     seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, overlapExchange: false,
     stopAfter: nil,
-    hangTimeout: 600, objective: "pretraining", initialWeights: nil, teacher: nil,
+    hangTimeout: 600, objective: defaultObjective, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       stepSizeFit: .published),

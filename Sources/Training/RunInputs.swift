@@ -62,6 +62,8 @@ public struct RunInputs<Goal: Objective>: Sendable {
     where !["data.corpus", "initial_weights"].contains(setting.key) {
       settings[setting.key] = setting.value
     }
+    // Runs from before there was a choice do not name it.
+    if settings["objective"] == RunConfiguration.defaultObjective { settings["objective"] = nil }
     settings["teacher"] = teacherDigest ?? settings["teacher"]
     return RunIdentity(
       corpus: corpusDigest, vocabulary: vocabularyDigest, schedule: batches.schedule.digest,

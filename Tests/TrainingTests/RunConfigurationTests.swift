@@ -140,6 +140,7 @@ private func changed(_ line: String, to new: String) -> String {
         overlap_exchange: false
         stop_after: null
         hang_timeout: 600
+        objective: pretraining
         initial_weights: null
         teacher: null
 
@@ -282,7 +283,7 @@ private func changed(_ line: String, to new: String) -> String {
     ),
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
-      "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, overlap_exchange, stop_after, hang_timeout, initial_weights, teacher "
+      "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, overlap_exchange, stop_after, hang_timeout, objective, initial_weights, teacher "
         + "and the sections model, data, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "4: model.layers: given more than once; keep one"),
