@@ -1,3 +1,4 @@
+import DenseProducts
 import Kernels
 
 /// Multi-head self-attention on packed heads, with residual estimators (METHOD, "Attention with residual estimators").

@@ -1,3 +1,4 @@
+import DenseProducts
 import Kernels
 
 /// A linear layer whose input and weight are binary: y = (α·sign(x + b)) (m·sign(w − mean w))ᵀ + bias.

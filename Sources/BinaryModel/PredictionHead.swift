@@ -1,3 +1,4 @@
+import DenseProducts
 import Kernels
 
 /// The masked-language-model head, on the tokens to predict only: logits = LN(ReLU(dense x)) Eᵀ + bias, E the latent

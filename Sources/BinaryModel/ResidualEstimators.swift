@@ -1,3 +1,4 @@
+import DenseProducts
 import Kernels
 
 /// Low-rank estimators of what binarisation throws away of Q, K and V (METHOD, "Attention with residual estimators").

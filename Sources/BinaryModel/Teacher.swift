@@ -1,3 +1,4 @@
+import DenseProducts
 import Kernels
 
 /// What a teacher makes of a micro-batch, valid until its next forward pass. Legend: B, T, H, L of the student.

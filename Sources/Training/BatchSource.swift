@@ -1,6 +1,7 @@
 import BinaryModel
 import Coordinator
 import Corpora
+import RunSettings
 
 /// The training batches of a run: a pure function of the configuration, the corpus, the step and the lane.
 public struct BatchSource: Sendable {

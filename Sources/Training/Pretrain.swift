@@ -1,9 +1,12 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import DenseProducts
 import DurableFiles
 import Foundation
 import Kernels
+import Planning
+import RunSettings
 
 /// Runs `bipft-pretrain` with its arguments parsed, on every rank.
 ///
@@ -41,7 +44,11 @@ private func run(_ options: PretrainOptions, world: borrowing World) throws -> E
     if world.rank == 0 {
       print(configuration.canonicalText + "\n" + plan.text)
       if let estimate = options.estimate {
-        print(StepTimeTable(inputs, ranks: options.plannedRanks ?? world.size, estimate).text)
+        print(
+          StepTimeTable(
+            configuration, vocabularySize: inputs.corpus.vocabulary.count,
+            ranks: options.plannedRanks ?? world.size, estimate
+          ).text)
       }
     }
     return .finished

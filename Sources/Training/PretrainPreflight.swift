@@ -1,5 +1,6 @@
 import Collectives
 import Coordinator
+import DenseProducts
 import Foundation
 import Kernels
 

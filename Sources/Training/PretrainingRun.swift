@@ -3,6 +3,8 @@ import Collectives
 import Coordinator
 import Foundation
 import Kernels
+import Planning
+import RunSettings
 import Telemetry
 
 /// A pretraining run in progress on one rank. Every method is collective: all ranks call it alike.

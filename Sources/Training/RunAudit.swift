@@ -1,6 +1,7 @@
 import Coordinator
 import Corpora
 import Foundation
+import RunSettings
 import Telemetry
 
 /// Replays the whole history of a run and proves that every sample came exactly once an epoch, or names what did not.
@@ -24,8 +25,10 @@ public struct RunAudit: Sendable {
   public init(run: String, corpus: String? = nil) throws(TrainingError) {
     let found = try inModule { () throws(CoordinatorError) in try RunDirectory.identify(run) }
     guard found != nil else { throw .module(CoordinatorError.noRun(path: run)) }
-    let configuration = try RunConfiguration.load(
-      file: run + "/config.yaml", overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
+    let configuration = try inModule { () throws(ConfigurationError) in
+      try RunConfiguration.load(
+        file: run + "/config.yaml", overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
+    }
     let opened = try inModule { () throws(CorpusError) in
       try Corpus(directory: configuration.data.corpus)
     }

@@ -4,6 +4,7 @@ import Coordinator
 import Corpora
 import DurableFiles
 import Foundation
+import RunSettings
 
 /// What a run is made from, checked: configuration, corpus, schedule, layout. The same on every rank.
 public struct RunInputs: Sendable {

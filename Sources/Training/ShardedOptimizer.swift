@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Kernels
+import Planning
 
 /// The update of a step, shared among the ranks.
 ///

@@ -1,5 +1,7 @@
 import Collectives
 import Coordinator
+import Planning
+import RunSettings
 import Telemetry
 
 /// The steps of a run, with evaluations, checkpoints and stops between them.

@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Foundation
+import RunSettings
 
 /// What one core does in a second: what a `StepTimeModel` counts with.
 public struct CoreSpeed: Equatable, Sendable {

@@ -53,7 +53,7 @@ public struct StepBenchmark: Sendable {
   /// Runs one step to warm up, then `steps`, and keeps the fastest.
   ///
   /// - Cost: memory of a training rank of one.
-  public func run(steps: Int) throws(TrainingError) -> Result {
+  public func run(steps: Int) throws(ModelError) -> Result {
     let layout = ParameterLayout(model)
     let parameters = FloatBuffer(count: layout.elementCount)
     let first = FloatBuffer(count: layout.elementCount)
@@ -70,12 +70,7 @@ public struct StepBenchmark: Sendable {
     PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batches[0], rule: .published)
     var teacher: Teacher?
     if let path = self.teacher {
-      let weights: TeacherWeights
-      do throws(ModelError) {
-        weights = try TeacherWeights(PretrainedWeights(path: path), configuration: model)
-      } catch {
-        throw .module(error)
-      }
+      let weights = try TeacherWeights(PretrainedWeights(path: path), configuration: model)
       teacher = Teacher(weights, configuration: model, sequences: slice, length: length)
     }
     let dropout = model.dropout > 0 ? Dropout(rate: model.dropout, seed: 1) : nil

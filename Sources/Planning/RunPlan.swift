@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import RunSettings
 
 /// What a run will take, worked out before anything starts.
 ///
@@ -74,10 +75,10 @@ public struct RunPlan: Equatable, Sendable {
 
   /// Plans `configuration` over a corpus with `vocabularySize` tokens and `trainingSamples` samples an epoch.
   ///
-  /// - Throws: `TrainingError.worldSize` if `ranks` is not in 1...V.
+  /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
   public init(
     _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, ranks: Int
-  ) throws(TrainingError) {
+  ) throws(PlanningError) {
     try Self.checkWorldSize(ranks, configuration)
     let lanes = configuration.lanes
     let model = configuration.modelConfiguration(vocabularySize: vocabularySize)
@@ -143,8 +144,8 @@ public struct RunPlan: Equatable, Sendable {
 
   /// Checks that `ranks` can share the lanes of `configuration`.
   ///
-  /// - Throws: `TrainingError.worldSize` if `ranks` is not in 1...V.
-  public static func checkWorldSize(_ ranks: Int, _ configuration: RunConfiguration) throws(TrainingError) {
+  /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
+  public static func checkWorldSize(_ ranks: Int, _ configuration: RunConfiguration) throws(PlanningError) {
     guard ranks >= 1, ranks <= configuration.lanes else {
       throw .worldSize(
         ranks: ranks, globalBatch: configuration.training.globalBatch,
