@@ -47,46 +47,67 @@ let package = Package(
     .target(name: "CMappedFiles", cSettings: c),
     // Swift, lowest first; each module imports only modules above it in this list.
     module("DurableFiles", ["COpenSSL", "CMappedFiles"]),
-    module("Kernels", ["CBitKernels", "COpenBLAS"]),
+    module("Kernels", ["CBitKernels"]),
+    module("DenseProducts", ["Kernels", "COpenBLAS"]),
     module("Collectives", ["CMPI", "Kernels"]),
     module("TensorFiles", ["DurableFiles"]),
     module("Corpora", ["Kernels", "DurableFiles"]),
     module("Parameters"),
-    module("BinaryModel", ["Kernels", "TensorFiles", "Parameters"]),
+    module("BinaryModel", ["Kernels", "DenseProducts", "TensorFiles", "Parameters"]),
     module(
       "Coordinator",
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),
     module("Telemetry", ["DurableFiles"]),
+    module("RunSettings", ["DurableFiles", "Collectives", "BinaryModel", yams]),
+    module(
+      "Planning",
+      [
+        "Kernels", "DenseProducts", "Collectives", "Parameters", "BinaryModel", "Coordinator", "Telemetry",
+        "RunSettings",
+      ]),
     module(
       "Training",
       [
-        "Kernels", "Collectives", "TensorFiles", "Corpora", "Parameters", "BinaryModel", "Coordinator",
-        "Telemetry", "DurableFiles", yams,
+        "DurableFiles", "Kernels", "DenseProducts", "Collectives", "TensorFiles", "Corpora",
+        "Parameters", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning",
       ]),
-    program("bipft-pretrain", ["Training", "Collectives", arguments]),
-    program("bipft", ["Training", "Coordinator", "Corpora", "BinaryModel", "Kernels", arguments]),
+    program("bipft-pretrain", ["Training", "Planning", "Collectives", arguments]),
+    program(
+      "bipft",
+      [
+        "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "DenseProducts",
+        "Kernels", arguments,
+      ]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
     tests("DurableFilesTests", ["DurableFiles"]),
-    tests("KernelsTests", ["Kernels"]),
+    tests("KernelsTests", ["Kernels", "DenseProducts"]),
     tests("TensorFilesTests", ["TensorFiles", "DurableFiles"]),
     tests("CorporaTests", ["Corpora", "Kernels"], resources: [.copy("Resources")]),
     tests("CollectivesTests", ["Collectives", "Kernels"]),
     tests(
       "GoldenTests", ["BinaryModel", "Kernels", "Parameters", "TensorFiles"], resources: [.copy("Golden")]),
-    tests("BinaryModelTests", ["BinaryModel", "Kernels", "Parameters", "TensorFiles"]),
+    tests("BinaryModelTests", ["BinaryModel", "DenseProducts", "Kernels", "Parameters", "TensorFiles"]),
     tests(
       "CoordinatorTests",
       ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "BinaryModel"]),
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
-    tests("AllocationTests", ["CAllocationCount", "BinaryModel", "Kernels", "Parameters"]),
+    tests("AllocationTests", ["CAllocationCount", "BinaryModel", "DenseProducts", "Kernels"]),
     tests("TelemetryTests", ["Telemetry", "DurableFiles"]),
-    tests("TrainingTests", ["Training", "Coordinator", "Corpora", "BinaryModel", "Parameters", "Kernels"]),
+    tests("RunSettingsTests", ["RunSettings"]),
+    tests("PlanningTests", ["Planning", "RunSettings", "Collectives", "BinaryModel", "Parameters"]),
+    tests(
+      "TrainingTests",
+      ["Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
     tests(
       "ObjectiveTests",
       [
-        "Training", "Coordinator", "Telemetry", "BinaryModel", "Parameters", "Collectives", "Kernels",
-        "DurableFiles",
+        "Training", "RunSettings", "Coordinator", "Telemetry", "BinaryModel", "Parameters", "Collectives",
+        "Kernels", "DurableFiles",
       ]),
-    tests("SystemTests", ["TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "Training"]),
+    tests(
+      "SystemTests",
+      [
+        "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning", "Training",
+      ]),
   ]
 )

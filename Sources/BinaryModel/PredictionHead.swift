@@ -1,3 +1,4 @@
+import DenseProducts
 import Kernels
 import Parameters
 

@@ -1,5 +1,6 @@
 import BinaryModel
 import Coordinator
+import RunSettings
 
 /// The training batches of a run: a pure function of the configuration, the samples, the step and the lane.
 public struct BatchSource<Labels: BatchLabels>: Sendable {

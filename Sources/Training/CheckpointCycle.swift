@@ -2,6 +2,8 @@ import BinaryModel
 import Collectives
 import Coordinator
 import Foundation
+import Planning
+import RunSettings
 
 /// The checkpoints of a running job: at most one is on its way while training goes on.
 struct CheckpointCycle: ~Copyable {

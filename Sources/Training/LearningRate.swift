@@ -1,3 +1,5 @@
+import RunSettings
+
 /// Linear warm-up, then linear decay to zero.
 ///
 /// Steps count from 1: step s is the s-th update of the run. With w warm-up steps out of n,
@@ -27,5 +29,12 @@ public struct LearningRate: Equatable, Sendable {
     let (part, whole) =
       step <= warmupSteps ? (step, warmupSteps) : (steps - (step - 1), steps - warmupSteps)
     return Float(Double(peak) * Double(part) / Double(whole))
+  }
+}
+
+extension RunConfiguration.Training {
+  /// The learning rate of each step.
+  public var schedule: LearningRate {
+    LearningRate(peak: learningRate, warmupSteps: warmupSteps, steps: steps)
   }
 }

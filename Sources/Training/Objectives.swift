@@ -1,6 +1,8 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import Planning
+import RunSettings
 
 /// All that a run can be trained for, by the name that the key `objective` of the configuration has for it.
 public enum Objectives {

@@ -1,9 +1,12 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import DenseProducts
 import DurableFiles
 import Foundation
 import Kernels
+import Planning
+import RunSettings
 
 /// Runs `bipft-pretrain` with its arguments parsed, on every rank.
 ///
@@ -52,7 +55,9 @@ extension RunInputs: TrainableInputs {
   public var vocabularySize: Int { layout.configuration.vocabularySize }
 
   public func plan(ranks: Int) throws(TrainingError) -> RunPlan {
-    try RunPlan(configuration, layout, trainingSamples: schedule.sampleCount, ranks: ranks)
+    try inModule { () throws(PlanningError) in
+      try RunPlan(configuration, layout, trainingSamples: schedule.sampleCount, ranks: ranks)
+    }
   }
 
   public func train(

@@ -1,4 +1,6 @@
 import Foundation
+import Planning
+import RunSettings
 
 /// The arguments of `bipft-pretrain`.
 public struct PretrainOptions: Equatable, Sendable {
@@ -18,25 +20,7 @@ public struct PretrainOptions: Equatable, Sendable {
   /// The ranks that a dry run plans for; nil takes those of the world.
   public var plannedRanks: Int?
   /// What a dry run estimates the time of a step for; nil estimates nothing.
-  public var estimate: Estimate?
-
-  /// A link, and what a core does.
-  public struct Estimate: Equatable, Sendable {
-    /// Of each rank.
-    public var gigabits: Double
-    public var latencyMicroseconds: Double
-    /// Tokens a second of one core, forward and backward; nil measures it.
-    public var coreTokensPerSecond: Double?
-
-    public init(gigabits: Double, latencyMicroseconds: Double, coreTokensPerSecond: Double? = nil) {
-      self.gigabits = gigabits
-      self.latencyMicroseconds = latencyMicroseconds
-      self.coreTokensPerSecond = coreTokensPerSecond
-    }
-
-    /// Headers of Ethernet, IP and TCP take a twentieth.
-    var link: Link { Link(bytesPerSecond: 0.95 * gigabits * 1e9 / 8, latency: latencyMicroseconds * 1e-6) }
-  }
+  public var estimate: StepTimeTable.Estimate?
 
   /// What a run starts from.
   public enum Resume: Equatable, Sendable {
@@ -62,7 +46,7 @@ public struct PretrainOptions: Equatable, Sendable {
   public init(
     configurationFile: String, overrides: [String] = [], runDirectory: String? = nil,
     resume: Resume = .automatic, allowedChanges: [String] = [], triesAgain: Bool = false,
-    isDryRun: Bool = false, plannedRanks: Int? = nil, estimate: Estimate? = nil
+    isDryRun: Bool = false, plannedRanks: Int? = nil, estimate: StepTimeTable.Estimate? = nil
   ) {
     self.configurationFile = configurationFile
     self.overrides = overrides

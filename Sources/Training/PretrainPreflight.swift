@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import DenseProducts
 import Foundation
 import Kernels
 

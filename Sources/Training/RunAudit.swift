@@ -1,5 +1,6 @@
 import Coordinator
 import Foundation
+import RunSettings
 import Telemetry
 
 /// Replays the whole history of a run and proves that every sample came exactly once an epoch, or names what did not.
@@ -23,8 +24,10 @@ public struct RunAudit: Sendable {
   public init(run: String, corpus: String? = nil) throws(TrainingError) {
     let found = try inModule { () throws(CoordinatorError) in try RunDirectory.identify(run) }
     guard found != nil else { throw .module(CoordinatorError.noRun(path: run)) }
-    let configuration = try RunConfiguration.load(
-      file: run + "/config.yaml", overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
+    let configuration = try inModule { () throws(ConfigurationError) in
+      try RunConfiguration.load(
+        file: run + "/config.yaml", overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
+    }
     let inputs = try Objectives.inputs(configuration)
     let schedule = inputs.schedule
     let events = try inModule { () throws(CoordinatorError) in try RunHistory(run: run).events() }

@@ -1,5 +1,6 @@
 import BinaryModel
 import Collectives
+import Planning
 import Telemetry
 
 extension TrainingRun {

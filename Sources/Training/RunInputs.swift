@@ -5,6 +5,7 @@ import Corpora
 import DurableFiles
 import Foundation
 import Kernels
+import RunSettings
 
 /// What a run of an objective is made from, checked: configuration, samples, schedule, layout. The same on every rank.
 public struct RunInputs<Goal: Objective>: Sendable {

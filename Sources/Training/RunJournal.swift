@@ -1,5 +1,6 @@
 import Coordinator
 import Foundation
+import RunSettings
 import Telemetry
 
 /// What rank 0 keeps of a run: its folder, its metrics, and what the user sees.

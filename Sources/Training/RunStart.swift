@@ -2,6 +2,7 @@ import BinaryModel
 import Collectives
 import Coordinator
 import Kernels
+import Planning
 
 /// How a run gets its parameters: from the beginning, or from a checkpoint.
 extension TrainingRun {

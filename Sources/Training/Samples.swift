@@ -1,6 +1,7 @@
 import BinaryModel
 import Coordinator
 import Corpora
+import RunSettings
 
 /// Labelled sequences to train on or to be evaluated on: a count, and sample number i in a given epoch, always the same. The
 /// schedule, its audit and the reading ahead work on any.

@@ -1,14 +1,16 @@
 import Collectives
 import Coordinator
+import Planning
+import RunSettings
 
 extension RunInputs {
   /// The schedule in words: its numbers, and which lanes and shards each of `ranks` has in `epoch` (from 0), in the order
   /// in which it comes to the shards.
   ///
-  /// - Throws: `TrainingError.worldSize` if so many ranks cannot share the lanes.
+  /// - Throws: `PlanningError.worldSize` in a `TrainingError.module` if so many ranks cannot share the lanes.
   /// - Cost: draws every pair of the epoch, without reading the tokens; a bit a token.
   public func schedulePlan(ranks: Int, epoch: UInt32) throws(TrainingError) -> String {
-    try RunPlan.checkWorldSize(ranks, configuration)
+    try inModule { () throws(PlanningError) in try RunPlan.checkWorldSize(ranks, configuration) }
     let schedule = batches.schedule
     let names = batches.shardNames
     var lines = [schedule.plan(steps: configuration.training.steps).description]

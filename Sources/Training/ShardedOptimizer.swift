@@ -2,6 +2,7 @@ import BinaryModel
 import Collectives
 import Kernels
 import Parameters
+import Planning
 
 /// The update of a step, shared among the ranks.
 ///

@@ -1,5 +1,6 @@
 import Coordinator
 import Foundation
+import Planning
 
 /// What a rank tells the others once a step, in one word that travels with the losses: a stop signal that reached it,
 /// whether its time is up, and how its part of a checkpoint stands.

@@ -1,4 +1,5 @@
 import BinaryModel
+import Planning
 import Telemetry
 
 extension StepRecord {

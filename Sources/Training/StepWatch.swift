@@ -1,5 +1,6 @@
 import BinaryModel
 import Coordinator
+import Planning
 
 /// Follows one step on one rank: where its time goes, where the watchdog is to look, and the faults that a test asks for.
 struct StepWatch {

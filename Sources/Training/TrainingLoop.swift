@@ -1,6 +1,8 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import Planning
+import RunSettings
 import Telemetry
 
 /// The steps of a run, with evaluations, checkpoints and stops between them.

@@ -2,6 +2,7 @@ import BinaryModel
 import Collectives
 import Coordinator
 import Kernels
+import Planning
 import Telemetry
 
 /// A training run in progress on one rank, of any objective. Every method is collective: all ranks call it alike.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Planning
 import Training
 
 /// `bipft-pretrain`: arguments in, exit code out.
@@ -128,7 +129,7 @@ struct PretrainCommand: ParsableCommand {
       isDryRun: dryRun,
       plannedRanks: ranks,
       estimate: linkGbit.map {
-        PretrainOptions.Estimate(
+        StepTimeTable.Estimate(
           gigabits: $0, latencyMicroseconds: linkLatencyUs ?? 30, coreTokensPerSecond: coreTokensPerSecond)
       })
   }

@@ -1,8 +1,9 @@
 import ArgumentParser
 import BinaryModel
+import DenseProducts
 import Foundation
 import Kernels
-import Training
+import Planning
 
 /// `bipft bench …`
 struct BenchCommand: ParsableCommand {

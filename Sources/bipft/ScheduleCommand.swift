@@ -1,6 +1,7 @@
 import ArgumentParser
 import BinaryModel
 import Foundation
+import RunSettings
 import Training
 
 /// `bipft schedule …`
@@ -111,11 +112,13 @@ struct ScheduleCommand: ParsableCommand {
         }
         show(number, lanes)
       }
-    } catch let error as TrainingError {
+    } catch let code as ArgumentParser.ExitCode {
+      throw code
+    } catch {
       for line in "\(error)".split(separator: "\n") {
         FileHandle.standardError.write(Data("bipft: \(line)\n".utf8))
       }
-      throw ArgumentParser.ExitCode(error.exitCode.rawValue)
+      throw ArgumentParser.ExitCode(TrainingError.exitCode(of: error).rawValue)
     }
   }
 

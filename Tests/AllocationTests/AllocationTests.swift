@@ -1,5 +1,6 @@
 import BinaryModel
 import CAllocationCount
+import DenseProducts
 import Kernels
 import Testing
 

@@ -1,4 +1,5 @@
 import BinaryModel
+import DenseProducts
 import Kernels
 import Testing
 

@@ -1,8 +1,9 @@
+import DenseProducts
 import Kernels
 import Testing
 
 extension KernelSuites {
-  @Suite struct DenseProducts {
+  @Suite struct DenseProductTests {
     /// The last two have more rows or columns than one panel.
     static let sizes = [(1, 1, 1), (3, 5, 7), (16, 9, 33), (7, 64, 1), (300, 4, 5), (6, 520, 9)]
 

@@ -1,3 +1,4 @@
+import DenseProducts
 import Foundation
 import Kernels
 import Testing

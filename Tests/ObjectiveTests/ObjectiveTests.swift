@@ -4,6 +4,7 @@ import Coordinator
 import DurableFiles
 import Foundation
 import Kernels
+import RunSettings
 import Telemetry
 import Testing
 import Training

@@ -1,6 +1,8 @@
 import BinaryModel
 import Coordinator
 import Foundation
+import Planning
+import RunSettings
 import Testing
 import Training
 

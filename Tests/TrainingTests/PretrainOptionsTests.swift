@@ -1,3 +1,5 @@
+import Planning
+import RunSettings
 import Testing
 import Training
 
@@ -23,5 +25,18 @@ import Training
 
   @Test func exitCodesAreFixed() {
     #expect(ExitCode.allCases.map(\.rawValue) == [0, 70, 75, 78])
+  }
+
+  /// Of what the modules below throw, in whatever it is wrapped.
+  @Test func whatAConfigurationIsToBlameForIsNotStartedAgain() {
+    let world = PlanningError.worldSize(ranks: 9, globalBatch: 32, microBatch: 4)
+    #expect(TrainingError.exitCode(of: world) == .doNotRestart)
+    #expect(TrainingError.module(world).exitCode == .doNotRestart)
+    do throws(ConfigurationError) {
+      _ = try RunConfiguration.parse("seed: x", file: "a.yaml")
+      Issue.record("a configuration without most of its keys was read")
+    } catch {
+      #expect(TrainingError.exitCode(of: error) == .doNotRestart)
+    }
   }
 }

@@ -30,7 +30,7 @@ public struct StepClock: Sendable {
     (phase, since) = (next, now)
   }
 
-  mutating func note(_ moment: LaneMoment) {
+  public mutating func note(_ moment: LaneMoment) {
     switch moment {
     case .forward: enter(.forward)
     case .backward: enter(.backward)
@@ -42,7 +42,7 @@ public struct StepClock: Sendable {
   public func seconds(_ phase: Phase) -> Double { spent[phase.rawValue] }
 
   /// For `measurements.jsonl`.
-  func record(hasTeacher: Bool) -> [StepRecord.Extra] {
+  public func record(hasTeacher: Bool) -> [StepRecord.Extra] {
     Phase.allCases.filter { $0 != .reading && ($0 != .teacher || hasTeacher) }.map {
       StepRecord.Extra("\($0)_seconds", .number(seconds($0)))
     }

@@ -76,11 +76,6 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var spikeZScore: Float
     /// Steps from one comparison of the ranks' weights to the next; 0 compares never.
     public internal(set) var replicaCheckEvery: Int
-
-    /// The learning rate of each step.
-    public var schedule: LearningRate {
-      LearningRate(peak: learningRate, warmupSteps: warmupSteps, steps: steps)
-    }
   }
 
   /// Evaluation on the held-out documents.

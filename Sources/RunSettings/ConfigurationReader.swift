@@ -5,10 +5,14 @@ extension RunConfiguration {
   /// Reads and checks a configuration file, then applies overrides of the form `KEY=VALUE`
   /// (`training.steps=100`), which are checked likewise.
   ///
-  /// - Throws: `TrainingError.configuration` with everything that is wrong.
-  public static func load(file: String, overrides: [String] = []) throws(TrainingError) -> RunConfiguration {
-    func problem(_ message: String) -> TrainingError {
-      .configuration([ConfigurationProblem(place: .file(file, line: 0), key: "", message: message)])
+  /// - Throws: `ConfigurationError` with everything that is wrong.
+  public static func load(file: String, overrides: [String] = []) throws(ConfigurationError)
+    -> RunConfiguration
+  {
+    func problem(_ message: String) -> ConfigurationError {
+      ConfigurationError(problems: [
+        ConfigurationProblem(place: .file(file, line: 0), key: "", message: message)
+      ])
     }
     let bytes: [UInt8]
     do {
@@ -28,16 +32,16 @@ extension RunConfiguration {
 
   /// Reads and checks the text of a configuration file; `file` is its name in messages.
   ///
-  /// - Throws: `TrainingError.configuration` with everything that is wrong.
+  /// - Throws: `ConfigurationError` with everything that is wrong.
   public static func parse(
     _ text: String, file: String, overrides: [String] = []
-  ) throws(TrainingError) -> RunConfiguration {
+  ) throws(ConfigurationError) -> RunConfiguration {
     var reader = ConfigurationReader(file: file)
     reader.read(text)
     for override in overrides { reader.apply(override) }
     reader.checkCompleteness()
     reader.checkConsistency()
-    guard reader.problems.isEmpty else { throw .configuration(reader.sortedProblems) }
+    guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.sortedProblems) }
     return reader.configuration
   }
 }

@@ -3,6 +3,7 @@ import Collectives
 import Foundation
 import Kernels
 import Parameters
+import RunSettings
 
 /// A brief look at what one core of this machine does with the model of a run, in the processor time of the calling thread.
 ///
@@ -41,7 +42,7 @@ public struct CoreMeasurement: Sendable {
     speed = CoreSpeed(
       tokens: tokens, updates: shallow.updatesPerSecond(), additions: shallow.additionsPerSecond(),
       roundings: shallow.roundingsPerSecond(), arrangements: shallow.arrangementsPerSecond())
-    self.seconds = start.secondsUntilNow
+    self.seconds = start.duration(to: .now) / .seconds(1)
   }
 
   /// A model of few layers with all that a step of one rank needs.

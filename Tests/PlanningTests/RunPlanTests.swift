@@ -1,7 +1,8 @@
 import BinaryModel
 import Foundation
+import Planning
+import RunSettings
 import Testing
-import Training
 
 private let demoConfiguration = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
   .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("configs/demo.yaml").path
@@ -126,19 +127,18 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
   @Test(arguments: [0, 9, 100])
   func refusesRanksThatDoNotFit(_ ranks: Int) throws {
     let run = try run()
-    let error = #expect(throws: TrainingError.self) {
+    let error = #expect(throws: PlanningError.self) {
       try RunPlan(run, vocabularySize: 10, trainingSamples: 1000, ranks: ranks)
     }
     #expect(
       error?.description
         == "\(ranks) ranks do not fit 8 lanes (training.global_batch 32 / training.micro_batch 4): "
         + "use 1 to 8 ranks")
-    #expect(error?.exitCode == .doNotRestart)
   }
 
   @Test func refusesTwoRanksForOneLane() throws {
     let run = try run(["training.global_batch=4"])
-    let error = #expect(throws: TrainingError.self) { try RunPlan.checkWorldSize(2, run) }
+    let error = #expect(throws: PlanningError.self) { try RunPlan.checkWorldSize(2, run) }
     #expect(
       error?.description
         == "2 ranks do not fit 1 lane (training.global_batch 4 / training.micro_batch 4): use 1 rank")

@@ -2,6 +2,7 @@ import BinaryModel
 import Collectives
 import Foundation
 import Parameters
+import RunSettings
 
 /// What one core does in a second: what a `StepTimeModel` counts with.
 public struct CoreSpeed: Equatable, Sendable {

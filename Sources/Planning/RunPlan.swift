@@ -3,6 +3,7 @@ import Collectives
 import Coordinator
 import Kernels
 import Parameters
+import RunSettings
 
 /// What a run will take, worked out before anything starts.
 ///
@@ -77,10 +78,10 @@ public struct RunPlan: Equatable, Sendable {
   /// Plans the pretraining that `configuration` defines, over a corpus with `vocabularySize` tokens and `trainingSamples`
   /// samples an epoch.
   ///
-  /// - Throws: `TrainingError.worldSize` if `ranks` is not in 1...V.
+  /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
   public init(
     _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, ranks: Int
-  ) throws(TrainingError) {
+  ) throws(PlanningError) {
     let model = configuration.modelConfiguration(vocabularySize: vocabularySize)
     try self.init(
       configuration, ModelLayout(model, Pretraining()), trainingSamples: trainingSamples, ranks: ranks)
@@ -88,10 +89,10 @@ public struct RunPlan: Equatable, Sendable {
 
   /// Plans a run of the model `model`.
   ///
-  /// - Throws: `TrainingError.worldSize` if `ranks` is not in 1...V.
+  /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
   public init<Goal: Objective>(
     _ configuration: RunConfiguration, _ model: ModelLayout<Goal>, trainingSamples: Int, ranks: Int
-  ) throws(TrainingError) {
+  ) throws(PlanningError) {
     try Self.checkWorldSize(ranks, configuration)
     let lanes = configuration.lanes
     let layout = model.parameters
@@ -157,8 +158,8 @@ public struct RunPlan: Equatable, Sendable {
 
   /// Checks that `ranks` can share the lanes of `configuration`.
   ///
-  /// - Throws: `TrainingError.worldSize` if `ranks` is not in 1...V.
-  public static func checkWorldSize(_ ranks: Int, _ configuration: RunConfiguration) throws(TrainingError) {
+  /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
+  public static func checkWorldSize(_ ranks: Int, _ configuration: RunConfiguration) throws(PlanningError) {
     guard ranks >= 1, ranks <= configuration.lanes else {
       throw .worldSize(
         ranks: ranks, globalBatch: configuration.training.globalBatch,

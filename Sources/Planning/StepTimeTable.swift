@@ -1,9 +1,29 @@
 import Collectives
+import DenseProducts
 import Foundation
 import Kernels
+import RunSettings
 
 /// What a dry run says of the time of a step: a row for each way to synchronise.
-struct StepTimeTable {
+public struct StepTimeTable {
+  /// A link, and what a core does.
+  public struct Estimate: Equatable, Sendable {
+    /// Of each rank.
+    public var gigabits: Double
+    public var latencyMicroseconds: Double
+    /// Tokens a second of one core, forward and backward; nil measures it.
+    public var coreTokensPerSecond: Double?
+
+    public init(gigabits: Double, latencyMicroseconds: Double, coreTokensPerSecond: Double? = nil) {
+      self.gigabits = gigabits
+      self.latencyMicroseconds = latencyMicroseconds
+      self.coreTokensPerSecond = coreTokensPerSecond
+    }
+
+    /// Headers of Ethernet, IP and TCP take a twentieth.
+    var link: Link { Link(bytesPerSecond: 0.95 * gigabits * 1e9 / 8, latency: latencyMicroseconds * 1e-6) }
+  }
+
   private struct Row {
     let name: String
     let time: StepTimeModel.Time
@@ -17,9 +37,8 @@ struct StepTimeTable {
   /// Measures this core, on the calling thread alone, and carries it to `ranks`.
   ///
   /// - Cost: seconds.
-  init(
-    _ configuration: RunConfiguration, vocabularySize vocabulary: Int, ranks: Int,
-    _ estimate: PretrainOptions.Estimate
+  public init(
+    _ configuration: RunConfiguration, vocabularySize vocabulary: Int, ranks: Int, _ estimate: Estimate
   ) {
     let threads = configuration.threads ?? 1
     useSingleThreadedBLAS()
@@ -47,7 +66,7 @@ struct StepTimeTable {
     }
   }
 
-  var text: String {
+  public var text: String {
     heading
       + rows.map { row in
         Self.line([

@@ -1,24 +1,25 @@
 import BinaryModel
 import Collectives
 import Parameters
+import RunSettings
 
 /// What the ranks send each other in an update: which parts, in which form, and how many bytes that makes. The update
 /// goes by it, and the plan of a run counts with it.
 ///
 /// Legend: W ranks, E elements of the flat vector.
-struct UpdateExchange: Sendable {
-  let synchronisation: Synchronisation
-  let format: WireFormat
-  let tree: LaneTree
-  let partition: SlicePartition
-  let packed: PackedLayout
+public struct UpdateExchange: Sendable {
+  public let synchronisation: Synchronisation
+  public let format: WireFormat
+  public let tree: LaneTree
+  public let partition: SlicePartition
+  public let packed: PackedLayout
   /// Of each rank, in bytes: the sums of its pieces, its part of the stream of signs, and its real-valued parameters in the
   /// flat vector. Nothing where the state is replicated.
-  let sumParts: [[Range<Int>]]
-  let signParts: [[Range<Int>]]
-  let realParts: [[Range<Int>]]
+  public let sumParts: [[Range<Int>]]
+  public let signParts: [[Range<Int>]]
+  public let realParts: [[Range<Int>]]
 
-  init(
+  public init(
     layout: ParameterLayout, tree: LaneTree, size: Int, synchronisation: Synchronisation, format: WireFormat
   ) {
     self.synchronisation = synchronisation
@@ -43,12 +44,12 @@ struct UpdateExchange: Sendable {
   // MARK: What a rank holds
 
   /// The elements that `rank` updates, and has the moments of, as runs in flat order.
-  func updated(by rank: Int) -> [Range<Int>] {
+  public func updated(by rank: Int) -> [Range<Int>] {
     synchronisation == .sharded ? partition.slice(of: rank) : [0..<partition.count]
   }
 
   /// The elements of the flat vector that `rank` ever reads or writes.
-  func heldWeights(of rank: Int) -> Int {
+  public func heldWeights(of rank: Int) -> Int {
     func latent(_ runs: [Range<Int>]) -> Int {
       runs.flatMap { packed.latentRanges(in: $0) }.elementCount
     }
@@ -56,18 +57,18 @@ struct UpdateExchange: Sendable {
   }
 
   /// Gradients of the whole vector that `rank` holds at once.
-  func gradientBuffers(of rank: Int) -> Int {
+  public func gradientBuffers(of rank: Int) -> Int {
     TreeAccumulator(tree: tree, lanes: tree.lanes(of: rank, size: partition.size), count: 1).bufferCount
   }
 
   /// What adds the gradients up.
-  func reduction(of rank: Int) -> TreeReduction {
+  public func reduction(of rank: Int) -> TreeReduction {
     TreeReduction(
       tree: tree, size: partition.size, buckets: partition.buckets, rank: rank, format: format)
   }
 
   /// Bytes of what is on its way.
-  func bufferBytes(of rank: Int) -> Int {
+  public func bufferBytes(of rank: Int) -> Int {
     reduction(of: rank).byteCount
       + packed.pieces.count * PackedLayout.PieceSums.size
   }
@@ -75,18 +76,18 @@ struct UpdateExchange: Sendable {
   // MARK: What a rank sends
 
   /// Elements that each rank owns.
-  var ownedCounts: [Int] { partition.slices.map(\.elementCount) }
+  public var ownedCounts: [Int] { partition.slices.map(\.elementCount) }
 
   /// Subtrees of the gradient that each rank sends.
-  var nodeCounts: [Int] {
+  public var nodeCounts: [Int] {
     (0..<partition.size).map { tree.maximalNodes(of: tree.lanes(of: $0, size: partition.size)).count }
   }
 
   /// The exchanges of the gradient, one after the other: how many elements each owner gets from all.
-  var gradientRounds: [[Int]] { partition.buckets.map { $0.map(\.count) } }
+  public var gradientRounds: [[Int]] { partition.buckets.map { $0.map(\.count) } }
 
   /// Bytes that `rank` sends in an update.
-  func traffic(of rank: Int) -> RunPlan.Traffic {
+  public func traffic(of rank: Int) -> RunPlan.Traffic {
     let size = partition.size
     let nodes = tree.maximalNodes(of: tree.lanes(of: rank, size: size)).count
     var traffic = RunPlan.Traffic()
@@ -112,5 +113,5 @@ struct UpdateExchange: Sendable {
 
 extension [Range<Int>] {
   /// Elements of all ranges together.
-  var elementCount: Int { reduce(0) { $0 + $1.count } }
+  public var elementCount: Int { reduce(0) { $0 + $1.count } }
 }

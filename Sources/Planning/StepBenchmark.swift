@@ -53,7 +53,7 @@ public struct StepBenchmark: Sendable {
   /// Runs one step to warm up, then `steps`, and keeps the fastest.
   ///
   /// - Cost: memory of a training rank of one.
-  public func run(steps: Int) throws(TrainingError) -> Result {
+  public func run(steps: Int) throws(ModelError) -> Result {
     let shape = ModelLayout(model, Pretraining())
     let layout = shape.parameters
     let parameters = FloatBuffer(count: layout.elementCount)
@@ -71,12 +71,7 @@ public struct StepBenchmark: Sendable {
     Model.fitStepSizes(parameters.view, layout: shape, batch: batches[0].tokens, rule: .published)
     var teacher: FullPrecisionTeacher?
     if let path = self.teacher {
-      let weights: TeacherWeights
-      do throws(ModelError) {
-        weights = try TeacherWeights(PretrainedWeights(path: path), student: shape)
-      } catch {
-        throw .module(error)
-      }
+      let weights = try TeacherWeights(PretrainedWeights(path: path), student: shape)
       teacher = FullPrecisionTeacher(weights, configuration: model, sequences: slice, length: length)
     }
     let dropout = model.dropout > 0 ? Dropout(rate: model.dropout, seed: 1) : nil

@@ -2,8 +2,9 @@ import BinaryModel
 import Collectives
 import Foundation
 import Parameters
+import Planning
+import RunSettings
 import Testing
-import Training
 
 private let demoConfiguration = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
   .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("configs/demo.yaml").path

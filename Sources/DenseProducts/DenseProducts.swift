@@ -1,4 +1,5 @@
 import COpenBLAS
+import Kernels
 
 /// Whether an operand of a dense product is used as it is or transposed.
 public enum Operand {
