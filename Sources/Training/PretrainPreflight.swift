@@ -3,6 +3,7 @@ import Coordinator
 import DenseProducts
 import Foundation
 import Kernels
+import RunSettings
 
 /// Compares what the ranks are and where they run. Collective.
 ///
@@ -40,12 +41,29 @@ func checkRunFolder(_ options: PretrainOptions, _ inputs: RunInputs, world: borr
 private func checkRoom(
   _ folder: RunFolderCheck, _ options: PretrainOptions, _ inputs: RunInputs
 ) throws -> [String] {
-  let isFresh = try CheckpointStore(path: options.runDirectory + "/checkpoints").list().isEmpty
+  let present = try CheckpointStore(path: options.runDirectory + "/checkpoints").list().count
+  let wanted = inputs.configuration.checkpointsAtOnce
   // Weights and two moments.
   let bytes = 12 * inputs.layout.parameterCount
-  guard let shortage = try folder.shortage(checkpoints: isFresh ? 2 : 1, bytes: bytes) else { return [] }
-  if isFresh { throw shortage }
+  guard let shortage = try folder.shortage(checkpoints: max(1, wanted - present), bytes: bytes) else {
+    return []
+  }
+  if present == 0 { throw shortage }
   return ["\(shortage)"]
+}
+
+extension RunConfiguration {
+  /// The most checkpoints that are there at one time, but for those of `checkpoint.keep_every`: those that stay, and the one
+  /// being written.
+  fileprivate var checkpointsAtOnce: Int {
+    let all = (training.steps + checkpoint.every - 1) / checkpoint.every
+    return min(max(2, checkpoint.keep) + 1, max(1, all))
+  }
+}
+
+extension Arithmetic {
+  /// Of this process.
+  static var current: Arithmetic { Arithmetic(kernels: InstructionSet.name, openblas: linearAlgebraName) }
 }
 
 extension RunInputs {

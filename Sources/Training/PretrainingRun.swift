@@ -31,6 +31,8 @@ struct PretrainingRun: ~Copyable {
   private var lossWindow = LossWindow()
   /// Steps skipped one after the other, up to `step`.
   private(set) var skippedInARow = 0
+  /// What computed the checkpoint that the run goes on from, if that is known.
+  private(set) var restoredArithmetic: Arithmetic?
   /// Where this rank is, for the watchdog.
   private let progress: RankProgress
 
@@ -134,6 +136,7 @@ struct PretrainingRun: ~Copyable {
       }
     }
     step = checkpoint.state.step
+    restoredArithmetic = checkpoint.state.arithmetic
     sampleHistory = checkpoint.state.sampleHistory
     lossWindow = LossWindow(text: checkpoint.state.values[Self.lossesKey] ?? "")
     skippedInARow = checkpoint.state.values[Self.skippedKey].flatMap { Int($0) } ?? 0
@@ -308,8 +311,10 @@ struct PretrainingRun: ~Copyable {
   }
 
   /// Losses and accuracies on the held-out batches, shared among the ranks.
+  ///
+  /// - Parameter notice: asked for what to tell the other ranks once this one has done its batches.
   mutating func evaluate(
-    world: borrowing World, notice: StepNotice
+    world: borrowing World, notice: () -> StepNotice
   ) throws -> (record: StepRecord, notices: [StepNotice]) {
     progress.enter(.evaluation)
     let start = ContinuousClock.now
@@ -329,8 +334,9 @@ struct PretrainingRun: ~Copyable {
       }
       losses.append((index, sums))
     }
+    FaultInjection.delay(before: "evaluated")
     progress.enter(.exchange, detail: "evaluation")
-    let (total, notices) = try world.addInOrder(losses, notice: notice)
+    let (total, notices) = try world.addInOrder(losses, notice: notice())
     let tokens = heldOut.sampleIDs.count * inputs.configuration.data.sequenceLength
     let record = StepRecord.evaluation(
       step: step, loss: Float(total.total), mlmLoss: Float(total.mlmLoss), nspLoss: Float(total.nspLoss),
@@ -365,7 +371,7 @@ struct PretrainingRun: ~Copyable {
     let state = CheckpointState(
       step: step, worldSize: world.size, identity: identity, model: inputs.layout.configuration,
       configurationText: inputs.configuration.canonicalText, sampleHistory: sampleHistory,
-      values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"])
+      values: [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"], arithmetic: .current)
     let parts = CheckpointVector.allCases.flatMap { vector in
       self.parts(of: vector, optimizer.slice).map { (vector: vector, part: $0) }
     }
