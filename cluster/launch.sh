@@ -34,11 +34,11 @@ if [ ! -x "$program" ]; then
   exit 78
 fi
 run=runs/$(basename "$config" .yaml)
-for ((i = 1; i < $#; i++)); do
-  if [ "${!i}" = --run-dir ]; then
-    next=$((i + 1))
-    run=${!next}
-  fi
+before=""
+for word in "$@"; do
+  case $word in --run-dir=*) run=${word#--run-dir=} ;; esac
+  if [ "$before" = --run-dir ]; then run=$word; fi
+  before=$word
 done
 # A value of the run's state.json; nothing where there is none.
 state() { sed -nE "s/^.*\"$1\" *: *\"?([^\",}]*).*$/\1/p" "$run/state.json" 2>/dev/null | head -n 1; }

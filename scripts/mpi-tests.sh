@@ -52,6 +52,11 @@ for ranks; do
   done
 done
 
+name="Messages in pieces of 7 bytes, 3 ranks"
+BIPFT_TEST_PIECE_BYTES=7 run 3 CollectivesTests || fail "$name"
+[ "$(grep -c 'Test run with .* passed' "$output")" -eq 3 ] || fail "$name"
+echo "$name: passed"
+
 name="An abort of one rank of 3 ends the job with its code and one line"
 code=0
 BIPFT_TEST_ABORT=1 run 3 abortEndsTheJob || code=$?

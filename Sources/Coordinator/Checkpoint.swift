@@ -12,15 +12,17 @@ public struct Checkpoint: Sendable {
   /// - Throws: `file`, `unreadable`, `newerFormat`.
   public init(path: String) throws(CoordinatorError) {
     let statePath = path + "/state.json"
-    state = try decodeJSON(CheckpointState.self, path: statePath)
-    if state.version > CheckpointState.currentVersion {
-      throw .newerFormat(path: statePath, version: state.version, known: CheckpointState.currentVersion)
+    state = try decodeJSON(
+      CheckpointState.self, readVersioned(statePath, known: CheckpointState.currentVersion), path: statePath)
+    guard state.step >= 0, state.step <= maximumStep else {
+      throw .unreadable(path: statePath, problem: "no run comes to step \(state.step)")
     }
     self.path = path
     do throws(TensorFileError) {
       model = try SafetensorsFile(path: path + "/" + CheckpointTensors.modelFile)
       optimizer = try SafetensorsFile(path: path + "/" + CheckpointTensors.optimizerFile)
     } catch {
+      if case .file(let inner) = error { throw .file(inner) }
       throw .tensorFile(error)
     }
   }

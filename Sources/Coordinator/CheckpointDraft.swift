@@ -28,7 +28,7 @@ public struct CheckpointDraft: Sendable {
   /// The folder of the checkpoint once it is committed.
   public var path: String { checkpoints + "/" + checkpointName(step: state.step) }
   var hiddenPath: String { checkpoints + "/." + checkpointName(step: state.step) + ".partial" }
-  private static let stateFile = "state.json"
+  static let stateFile = "state.json"
 
   /// Makes the hidden folder and the tensor files at their full size, with the headers. `write` makes them durable.
   ///

@@ -14,6 +14,11 @@ struct CheckpointManifest: Codable, Equatable {
     let size: Int
     /// SHA-256 of each piece, hexadecimal.
     let pieces: [String]
+
+    /// As many pieces as the size has.
+    var isConsistent: Bool {
+      size >= 0 && pieces.count == size / pieceSize + (size % pieceSize == 0 ? 0 : 1)
+    }
   }
 
   let version: Int
@@ -38,18 +43,21 @@ struct CheckpointManifest: Codable, Equatable {
 
   /// Reads and checks the manifest itself.
   ///
-  /// - Throws: `damagedCheckpoint`, `newerFormat`.
+  /// - Throws: `damagedCheckpoint`, `newerFormat`, `checkpointNotReadable`.
   init(checkpoint: String) throws(CoordinatorError) {
     let path = checkpoint + "/" + Self.fileName
-    do throws(CoordinatorError) { self = try decodeJSON(CheckpointManifest.self, path: path) } catch {
-      throw .damagedCheckpoint(path: checkpoint, file: Self.fileName, problem: error.description)
+    let bytes: [UInt8]
+    do throws(CoordinatorError) {
+      bytes = try readVersioned(path, known: Self.currentVersion)
+      self = try decodeJSON(CheckpointManifest.self, bytes, path: path)
+    } catch {
+      throw error.inCheckpoint(checkpoint, file: Self.fileName)
     }
-    if version > Self.currentVersion {
-      throw .newerFormat(path: path, version: version, known: Self.currentVersion)
-    }
-    let bytes = try Coordinator.files { () throws(FileError) in try readFile(path) }
+    let names = [CheckpointTensors.modelFile, CheckpointTensors.optimizerFile, CheckpointDraft.stateFile]
     // Comparing the text too finds changes that the decoder does not see.
-    if digest != ownDigest || bytes != encodeJSON(self) || pieceSize != Self.pieceSize {
+    if self.files.map(\.name) != names || !self.files.allSatisfy(\.isConsistent) || digest != ownDigest
+      || bytes != encodeJSON(self) || pieceSize != Self.pieceSize
+    {
       throw .damagedCheckpoint(
         path: checkpoint, file: Self.fileName, problem: "its own digest does not match")
     }
@@ -57,15 +65,21 @@ struct CheckpointManifest: Codable, Equatable {
 
   /// Compares every file of the checkpoint with the manifest.
   ///
-  /// - Throws: `damagedCheckpoint` with the first bad file and byte range.
+  /// - Parameter touch: called after each piece, as a sign of life.
+  /// - Throws: `damagedCheckpoint` with the first bad file and byte range; `newerFormat`, `checkpointNotReadable`.
   /// - Cost: reads and hashes all of it.
-  static func verify(checkpoint: String) throws(CoordinatorError) {
+  static func verify(checkpoint: String, touch: () -> Void = {}) throws(CoordinatorError) {
     let manifest = try CheckpointManifest(checkpoint: checkpoint)
     try manifest.verifySizes(checkpoint: checkpoint)
     for file in manifest.files {
       for (index, digest) in file.pieces.enumerated() {
         let piece = Piece(file: file.name, index: index, fileSize: file.size)
-        if try piece.digest(in: checkpoint) != digest {
+        touch()
+        let found: String
+        do throws(CoordinatorError) { found = try piece.digest(in: checkpoint) } catch {
+          throw error.inCheckpoint(checkpoint, file: file.name)
+        }
+        if found != digest {
           throw .damagedCheckpoint(
             path: checkpoint, file: file.name,
             problem: "bytes \(piece.range.lowerBound) to \(piece.range.upperBound) have changed")
@@ -75,11 +89,16 @@ struct CheckpointManifest: Codable, Equatable {
   }
 
   /// Compares only the sizes.
+  ///
+  /// - Throws: `damagedCheckpoint`, `checkpointNotReadable`.
   func verifySizes(checkpoint: String) throws(CoordinatorError) {
     for file in files {
       var status = stat()
       if stat(checkpoint + "/" + file.name, &status) != 0 {
-        throw .damagedCheckpoint(path: checkpoint, file: file.name, problem: String(cString: strerror(errno)))
+        let code = errno
+        throw CoordinatorError.file(
+          .system(operation: "look at", path: checkpoint + "/" + file.name, code: code)
+        ).inCheckpoint(checkpoint, file: file.name)
       }
       if Int(status.st_size) != file.size {
         throw .damagedCheckpoint(
@@ -109,6 +128,11 @@ struct Piece: Hashable, Sendable {
 
   /// SHA-256 of what the file holds now. Read with pread, not mapped: a file cut off meanwhile is an error, not a crash.
   func digest(in checkpoint: String) throws(CoordinatorError) -> String {
-    try files { () throws(FileError) in try FileAccess(reading: checkpoint + "/" + file).digest(range) }
+    let path = checkpoint + "/" + file
+    FaultInjection.delay(before: "piece")
+    if let code = FaultInjection.refusal(path) {
+      throw .file(.system(operation: "read", path: path, code: code))
+    }
+    return try files { () throws(FileError) in try FileAccess(reading: path).digest(range) }
   }
 }

@@ -36,6 +36,9 @@ public struct RunIdentity: Codable, Equatable, Sendable {
   }
 }
 
+/// The most steps of a run that a file of ours may name.
+let maximumStep = 1 << 48
+
 /// `state.json` of a checkpoint: all of a run's state that is not a tensor.
 public struct CheckpointState: Codable, Equatable, Sendable {
   public static let currentVersion = 1
@@ -54,10 +57,12 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public let sampleHistory: String
   /// Further values of the training loop, by name.
   public let values: [String: String]
+  /// What computed the step; nil in checkpoints of earlier releases.
+  public let arithmetic: Arithmetic?
 
   public init(
     step: Int, worldSize: Int, identity: RunIdentity, sizes: [String: Int], configurationText: String,
-    sampleHistory: String, values: [String: String] = [:]
+    sampleHistory: String, values: [String: String] = [:], arithmetic: Arithmetic? = nil
   ) {
     version = Self.currentVersion
     self.step = step
@@ -67,6 +72,7 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     self.configurationText = configurationText
     self.sampleHistory = sampleHistory
     self.values = values
+    self.arithmetic = arithmetic
   }
 
   /// The sizes that differ from `own`, as "model.layers is 12 there and 6 here", nil if there are none.

@@ -19,6 +19,24 @@ public struct CheckpointStore: Sendable {
   public struct Item: Equatable, Sendable {
     public let step: Int
     public let path: String
+
+    /// Checks sizes, hashes, and that it is of the step that its name says.
+    ///
+    /// - Parameter touch: called on the way, as a sign of life.
+    /// - Throws: `damagedCheckpoint`; `newerFormat` and `checkpointNotReadable`, which are no damage.
+    /// - Cost: reads and hashes all of it.
+    public func verify(touch: () -> Void = {}) throws(CoordinatorError) {
+      try CheckpointStore.verify(path, touch: touch)
+      let found: Int
+      do throws(CoordinatorError) { found = try Checkpoint(path: path).state.step } catch {
+        throw error.inCheckpoint(path, file: CheckpointDraft.stateFile)
+      }
+      if found != step {
+        throw .damagedCheckpoint(
+          path: path, file: CheckpointDraft.stateFile,
+          problem: "it is of step \(found), not of the one in its name")
+      }
+    }
   }
 
   /// The checkpoints under their final names, oldest first. Hidden, unfinished ones do not count.
@@ -32,55 +50,82 @@ public struct CheckpointStore: Sendable {
     return items.sorted { $0.step < $1.step }
   }
 
+  /// What a look at all checkpoints found: a line each, the damaged ones, and the first error that is no damage.
+  public struct Report {
+    public var lines: [String] = []
+    public var damaged = 0
+    public var failure: CoordinatorError?
+    /// All were looked at, and none is damaged.
+    public var areWhole: Bool { damaged == 0 && failure == nil }
+
+    fileprivate mutating func note(_ error: CoordinatorError, _ line: String) {
+      lines.append(line)
+      if error.isDamage { damaged += 1 } else { failure = failure ?? error }
+    }
+  }
+
   /// One line a checkpoint: step, ranks that wrote it, size, folder. Only what can be had without reading the tensors.
-  public func summaries() throws(CoordinatorError) -> [String] {
-    try list().map { item throws(CoordinatorError) in
+  public func summaries() throws(CoordinatorError) -> Report {
+    var report = Report()
+    for item in try list() {
       do throws(CoordinatorError) {
         let manifest = try CheckpointManifest(checkpoint: item.path)
         try manifest.verifySizes(checkpoint: item.path)
         let state = try Checkpoint(path: item.path).state
         let megabytes = Double(manifest.files.reduce(0) { $0 + $1.size } / 10_000) / 100
-        return "step \(item.step): written by \(state.worldSize) rank(s), \(megabytes) MB, \(item.path)"
-      } catch { return "step \(item.step): \(error)" }
+        report.lines.append(
+          "step \(item.step): written by \(state.worldSize) rank(s), \(megabytes) MB, \(item.path)")
+      } catch { report.note(error, "step \(item.step): \(error)") }
     }
+    return report
   }
 
-  /// Checks every checkpoint of the run, and returns one line each and whether all are whole.
+  /// Checks every checkpoint of the run.
   ///
   /// - Cost: reads and hashes all of them.
-  public func verifyAll() throws(CoordinatorError) -> (lines: [String], areWhole: Bool) {
-    var areWhole = true
-    let lines = try list().map { item throws(CoordinatorError) in
+  public func verifyAll() throws(CoordinatorError) -> Report {
+    var report = Report()
+    for item in try list() {
       do throws(CoordinatorError) {
-        try Self.verify(item.path)
-        return "\(item.path): whole"
-      } catch {
-        areWhole = false
-        return "\(error)"
-      }
+        try item.verify()
+        report.lines.append("\(item.path): whole")
+      } catch { report.note(error, "\(error)") }
     }
-    return (lines, areWhole)
+    return report
   }
 
   /// Checks sizes and hashes of the checkpoint in the folder `path` of any run.
   ///
-  /// - Throws: `damagedCheckpoint` naming the first bad file and its byte range.
+  /// - Parameter touch: called on the way, as a sign of life.
+  /// - Throws: `damagedCheckpoint` naming the first bad file and its byte range; `newerFormat` and `checkpointNotReadable`,
+  ///   which are no damage.
   /// - Cost: reads and hashes all of it.
-  public static func verify(_ path: String) throws(CoordinatorError) {
-    try CheckpointManifest.verify(checkpoint: path)
+  public static func verify(_ path: String, touch: () -> Void = {}) throws(CoordinatorError) {
+    try CheckpointManifest.verify(checkpoint: path, touch: touch)
   }
 
   /// The newest checkpoint that is whole; nil if the run has none yet. Damaged ones are reported and left alone.
   ///
-  /// - Parameter report: receives one line for each damaged checkpoint that is skipped.
-  /// - Throws: `noValidCheckpoint` if there are checkpoints and none is whole.
-  public func newestValid(report: (String) -> Void) throws(CoordinatorError) -> Item? {
+  /// - Parameters:
+  ///   - isLeft: of which steps checkpoints do not count, since the run has left their course.
+  ///   - touch: called on the way, as a sign of life.
+  ///   - report: receives one line for each checkpoint that is skipped.
+  /// - Throws: `noValidCheckpoint` if there are checkpoints and none is whole; `newerFormat` and `checkpointNotReadable` for
+  ///   a newer one that is not damaged, as far as can be told: the run must not go back behind it.
+  public func newestValid(
+    isLeft: (Int) -> Bool = { _ in false }, touch: () -> Void = {}, report: (String) -> Void
+  ) throws(CoordinatorError) -> Item? {
     var damage: [String] = []
     for item in try list().reversed() {
+      if isLeft(item.step) {
+        report("skipped: \(item.path) is of a course that the run has left")
+        continue
+      }
       do throws(CoordinatorError) {
-        try Self.verify(item.path)
+        try item.verify(touch: touch)
         return item
       } catch {
+        guard case .damagedCheckpoint = error else { throw error }
         damage.append(error.description)
         report("skipped: \(error.description)")
       }
@@ -93,39 +138,49 @@ public struct CheckpointStore: Sendable {
   /// whose step is a multiple of `keepEvery`. Damaged ones do not count and are never removed.
   ///
   /// - Returns: the steps removed.
+  /// - Throws: `newerFormat`, `checkpointNotReadable`; nothing is removed then.
   /// - Cost: reads and hashes all checkpoints.
   @discardableResult
   public func prune(keepLast: Int, keepEvery: Int? = nil) throws(CoordinatorError) -> [Int] {
-    try prune(keepLast: keepLast, keepEvery: keepEvery) { Self.isWhole($0) }
+    try prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CoordinatorError) in
+      try Self.isWhole(item)
+    }
   }
 
   /// The same, with what is whole told by `isWhole`.
   func prune(
-    keepLast: Int, keepEvery: Int?, isWhole: (Item) -> Bool
+    keepLast: Int, keepEvery: Int?, isWhole: (Item) throws(CoordinatorError) -> Bool
   ) throws(CoordinatorError) -> [Int] {
-    var removed: [Int] = []
+    var unwanted: [Item] = []
     var kept = 0
-    for item in try list().reversed() where isWhole(item) {
+    for item in try list().reversed() where try isWhole(item) {
       if kept < max(2, keepLast) {
         kept += 1
       } else if keepEvery.map({ item.step % $0 != 0 }) ?? true {
-        try remove(item)
-        removed.append(item.step)
+        unwanted.append(item)
       }
     }
-    return removed.reversed()
+    for item in unwanted { try remove(item) }
+    return unwanted.map(\.step).reversed()
   }
 
   /// Whether all files are as the manifest says; with `sizesOnly` only their sizes are looked at.
-  static func isWhole(_ item: Item, sizesOnly: Bool = false) -> Bool {
+  ///
+  /// - Throws: `newerFormat`, `checkpointNotReadable`.
+  static func isWhole(
+    _ item: Item, sizesOnly: Bool = false, touch: () -> Void = {}
+  ) throws(CoordinatorError) -> Bool {
     do throws(CoordinatorError) {
       if sizesOnly {
         try CheckpointManifest(checkpoint: item.path).verifySizes(checkpoint: item.path)
       } else {
-        try verify(item.path)
+        try item.verify(touch: touch)
       }
       return true
-    } catch { return false }
+    } catch {
+      guard case .damagedCheckpoint = error else { throw error }
+      return false
+    }
   }
 
   /// Sets aside what a run that goes on from `step` does again: all checkpoints of later steps. They are kept, under names

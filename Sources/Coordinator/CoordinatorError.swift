@@ -1,5 +1,6 @@
 import Collectives
 import DurableFiles
+import Foundation
 import TensorFiles
 
 /// What can go wrong around a run. Each description is one line: what, where, and what to do next.
@@ -12,6 +13,8 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case tooFewSamples(samples: Int, globalBatch: Int)
   /// The folder holds things that no run put there; `found` is one of them.
   case foreignFolder(path: String, found: String)
+  /// The folder cannot serve a run: it cannot be made, written to or locked.
+  case unusableFolder(path: String, problem: String, code: Int32)
   /// The folder holds no run.
   case noRun(path: String)
   /// Another job has the run.
@@ -26,6 +29,10 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case newerFormat(path: String, version: Int, known: Int)
   /// A file of a checkpoint is not what its manifest says.
   case damagedCheckpoint(path: String, file: String, problem: String)
+  /// A file of a checkpoint cannot be read now, which need not be damage: an error of the disk or network, no permission.
+  case checkpointNotReadable(path: String, problem: String, code: Int32)
+  /// What was named is no checkpoint, and holds none.
+  case noCheckpoint(path: String, problem: String)
   /// There are checkpoints, and none is whole.
   case noValidCheckpoint(path: String, damage: [String])
   /// The checkpoint is of another model; a nil shape means the tensor does not exist there.
@@ -54,6 +61,8 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
         + "use more text, or a training.global_batch of at most \(samples)"
     case .foreignFolder(let path, let found):
       return "\(path) is not a run of bipft: it holds \(found); choose a new or empty folder"
+    case .unusableFolder(let path, let problem, _):
+      return "the run folder \(path) cannot be used: \(problem); choose another --run-dir, or mend that"
     case .noRun(let path): return "\(path) holds no run of bipft; give the folder that --run-dir named"
     case .runLocked(let path, let holder):
       return "\(path) is in use by another job (\(holder)); wait for it, or choose another run folder"
@@ -70,6 +79,14 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
       return "\(path) has format version \(version), this release knows up to \(known); use a newer release"
     case .damagedCheckpoint(let path, let file, let problem):
       return "checkpoint \(path) is damaged: \(file): \(problem)"
+    case .checkpointNotReadable(let path, let problem, _):
+      return
+        "checkpoint \(path) cannot be read now, which need not be damage: \(problem); mend that and start again, or go on "
+        + "from another one with --resume PATH"
+    case .noCheckpoint(let path, let problem):
+      return
+        "\(path) is no checkpoint: \(problem); use --resume auto, none, latest, the folder of a run, or that of a "
+        + "checkpoint as RUN/checkpoints/\(checkpointName(step: 100))"
     case .noValidCheckpoint(let path, let damage):
       return
         "\(path) holds \(damage.count) checkpoint(s) and none is valid (\(damage.joined(separator: "; "))); "
@@ -98,6 +115,42 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
       return "the checkpoint of step \(step) was not written, older ones stay: \(reason)"
     }
   }
+}
+
+extension CoordinatorError {
+  /// Of an error met in a file of a checkpoint: whether it tells that the file is not what was written. That no such file is
+  /// there is an answer, too; whatever else the system says may pass, and tells nothing.
+  var isDamage: Bool {
+    switch self {
+    case .damagedCheckpoint, .unreadable, .file(.endsEarly), .file(.notAFile): true
+    case .file(.system(_, _, let code)): [ENOENT, ENOTDIR, EISDIR].contains(code)
+    default: false
+    }
+  }
+
+  /// This error, met in `file` of the checkpoint at `path`, as one of that checkpoint.
+  func inCheckpoint(_ path: String, file: String) -> CoordinatorError {
+    switch self {
+    case .damagedCheckpoint, .newerFormat, .checkpointNotReadable: self
+    case .file(.system(_, _, let code)) where !isDamage:
+      .checkpointNotReadable(path: path, problem: description, code: code)
+    default: .damagedCheckpoint(path: path, file: file, problem: description)
+    }
+  }
+
+  /// This error, met in a file of the run in the folder `path`, as one of that folder if starting again cannot mend it.
+  func inRunFolder(_ path: String) -> CoordinatorError {
+    guard case .file(.system(_, _, let code)) = self, isPermanent(code) else { return self }
+    return .unusableFolder(path: path, problem: description, code: code)
+  }
+}
+
+/// Whether the system would say the same again: that something is not allowed, or not a file or folder as it would have to be.
+public func isPermanent(_ code: Int32) -> Bool {
+  [
+    EACCES, EPERM, EROFS, ENOENT, EEXIST, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, EINVAL, ENOLCK, ENOSYS,
+    EOPNOTSUPP,
+  ].contains(code)
 }
 
 /// Runs `body`, whose errors are about files.

@@ -4,7 +4,10 @@ import Foundation
 ///
 /// The variable holds faults separated by commas:
 /// - `delay:PLACE:SECONDS`: wait whenever PLACE is reached: `create`, `write`, `hash`, `manifest`, `rename` or `latest`, the
-///   phases of writing a checkpoint, each before what its name says;
+///   phases of writing a checkpoint, each before what its name says; `piece`, each before a piece of a checkpoint is hashed;
+///   `evaluated`, the end of an evaluation;
+/// - `refuse:PLACE:ERRNO`: the system refuses with that errno to do what PLACE names: `lock`, or to read a piece of a file of a
+///   checkpoint whose path ends with PLACE;
 /// - `nan:RANK:STEP`: the losses of that rank in that step are not a number;
 /// - `throw:RANK:STEP`: that rank fails in that step;
 /// - `kill-exchange:RANK:STEP`, `hang-exchange:RANK:STEP`: in that step, with some of its gradient exchanged and some not,
@@ -23,16 +26,25 @@ public enum FaultInjection {
     let text = ProcessInfo.processInfo.environment["BIPFT_TEST_FAULTS"] ?? ""
     return text.split(separator: ",").map { word in
       let parts = word.split(separator: ":").map(String.init)
-      precondition(parts.count == 3, "BIPFT_TEST_FAULTS: \(word) is not KIND:SUBJECT:NUMBER")
+      guard parts.count == 3 else {
+        let line = Array("BIPFT_TEST_FAULTS: \(word) is not KIND:SUBJECT:NUMBER; unset it, or mend it\n".utf8)
+        _ = Foundation.write(STDERR_FILENO, line, line.count)
+        exit(78)
+      }
       return Fault(kind: parts[0], subject: parts[1], number: parts[2])
     }
   }()
 
   /// Waits if a test asks for it.
-  static func delay(before place: String) {
+  public static func delay(before place: String) {
     for fault in faults where fault.kind == "delay" && fault.subject == place {
-      usleep(UInt32((Double(fault.number) ?? 0) * 1e6))
+      usleep(UInt32(min(max(0, Double(fault.number) ?? 0), 3600) * 1e6))
     }
+  }
+
+  /// The errno with which a test wants the system to refuse what `place` names or ends with; nil for none.
+  static func refusal(_ place: String) -> Int32? {
+    faults.first { $0.kind == "refuse" && place.hasSuffix($0.subject) }.flatMap { Int32($0.number) }
   }
 
   /// Dies or stands still here if a test asks for `kill-PLACE` or `hang-PLACE`.

@@ -43,6 +43,19 @@ public struct HangDiagnosis: Equatable, Sendable {
     reason = names.joined(separator: ", ") + more + Self.others(ranks.filter { !late.contains($0) })
   }
 
+  /// What a rank can tell that knows nothing of the others, because the run's folder does not answer; nil if it has made
+  /// progress in the last `timeout` seconds.
+  ///
+  /// - Parameter silence: seconds for which the folder has not answered.
+  public init?(alone own: Observation, silentFolder folder: String, silence: Double, timeout: Double) {
+    guard own.idle >= timeout else { return nil }
+    speaker = own.rank
+    step = own.place.step
+    reason =
+      "rank \(own.rank) (\(own.host)) is at step \(own.place.step) in \(Self.text(own.place)), and the file system of "
+      + "\(folder) has not answered it for \(Int(silence)) s"
+  }
+
   /// Ranks that do not run; else those that wait for nobody; else those that are the furthest behind.
   private static func culprits(_ ranks: [Observation]) -> [Observation] {
     let dead = ranks.filter { !$0.isAlive }

@@ -18,6 +18,19 @@ func decodeJSON<Value: Decodable>(
   }
 }
 
+/// The bytes of a JSON file of ours that has a `version`.
+///
+/// - Throws: `newerFormat` if it is above `known`, before anything else is made of the file; `file`.
+func readVersioned(_ path: String, known: Int) throws(CoordinatorError) -> [UInt8] {
+  struct Version: Decodable { let version: Int }
+  let bytes = try files { () throws(FileError) in try readFile(path) }
+  if let found = try? DurableFiles.decodeJSON(Version.self, bytes), found.version > known {
+    throw .newerFormat(path: path, version: found.version, known: known)
+  }
+  return bytes
+}
+
+/// One line about a decoding error.
 private func summary(of fault: JSONFault) -> String {
   switch fault {
   case .missing(let key): "key \(key) is missing"

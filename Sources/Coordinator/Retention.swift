@@ -22,12 +22,14 @@ public final class Retention: Sendable {
 
   /// Removes what need not stay.
   ///
+  /// - Parameter touch: called on the way, as a sign of life: checkpoints of earlier jobs are read through once.
   /// - Returns: the steps removed.
+  /// - Throws: `newerFormat`, `checkpointNotReadable`; nothing is removed then.
   @discardableResult
-  public func apply() throws(CoordinatorError) -> [Int] {
-    try store.prune(keepLast: keepLast, keepEvery: keepEvery) { item in
+  public func apply(touch: () -> Void = {}) throws(CoordinatorError) -> [Int] {
+    try store.prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CoordinatorError) in
       let isKnown = whole.withLock { $0.contains(item.step) }
-      guard CheckpointStore.isWhole(item, sizesOnly: isKnown) else { return false }
+      guard try CheckpointStore.isWhole(item, sizesOnly: isKnown, touch: touch) else { return false }
       noteWhole(item.step)
       return true
     }

@@ -9,6 +9,8 @@ public struct RunDirectory: ~Copyable {
   public let path: String
   /// What the run was when it was opened; nil for a new one.
   public let previous: RunState?
+  /// Its `state.json` was lost or damaged, and `previous` is made from what else is there.
+  public let stateWasLost: Bool
   private let lockDescriptor: Int32
 
   public var checkpointsPath: String { path + "/checkpoints" }
@@ -16,10 +18,14 @@ public struct RunDirectory: ~Copyable {
   /// Creates or opens the run at `path`, takes its lock, and removes what a dead job left half-written.
   ///
   /// - Throws: `foreignFolder` if the folder holds something else, `runLocked` if another job has it, `newerFormat`,
-  ///   `file` if it cannot be written.
+  ///   `unusableFolder` if it cannot be made, written to or locked, `file` for what may pass.
   public init(path: String) throws(CoordinatorError) {
+    do throws(CoordinatorError) { try self.init(opening: path) } catch { throw error.inRunFolder(path) }
+  }
+
+  private init(opening path: String) throws(CoordinatorError) {
     try files { () throws(FileError) in _ = try createFolders(path) }
-    let state = try Self.identify(path)
+    let found = try Self.look(path)
     let descriptor = try takeLock(path)
     do throws(CoordinatorError) {
       try files { () throws(FileError) in
@@ -34,7 +40,8 @@ public struct RunDirectory: ~Copyable {
     }
     lockDescriptor = descriptor
     self.path = path
-    previous = state
+    previous = found?.state
+    stateWasLost = found?.isLost ?? false
   }
 
   deinit { close(lockDescriptor) }
@@ -128,24 +135,38 @@ public struct RunDirectory: ~Copyable {
     defer { close(descriptor) }
     // For a moment only; `takeLock` waits longer than that.
     if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
-    if errno != EWOULDBLOCK { throw .file(.system(operation: "lock", path: file, code: errno)) }
+    let code = errno
+    if code != EWOULDBLOCK { throw unlockable(path, code) }
     return holderText(file)
   }
 
   /// The state of the run at `path`, without taking it; nil for an empty folder or one where a start died early.
   ///
   /// - Throws: `foreignFolder` for a folder with other contents.
-  public static func identify(_ path: String) throws(CoordinatorError) -> RunState? {
+  public static func identify(_ path: String) throws(CoordinatorError) -> RunState? { try look(path)?.state }
+
+  /// The same, and whether its `state.json` is lost.
+  private static func look(_ path: String) throws(CoordinatorError) -> (state: RunState, isLost: Bool)? {
     let names = try files { () throws(FileError) in try folderContents(path) }
     if names.contains("state.json") {
-      guard let state = try? decodeJSON(RunState.self, path: path + "/state.json"),
-        state.format == RunState.format
-      else { throw .foreignFolder(path: path, found: "a state.json that is not of a run") }
-      if state.version > RunState.currentVersion {
-        throw .newerFormat(path: path + "/state.json", version: state.version, known: RunState.currentVersion)
+      let file = path + "/state.json"
+      let bytes = try files { () throws(FileError) in try readFile(file) }
+      if let state = try? decodeJSON(RunState.self, bytes, path: file), state.format == RunState.format,
+        state.version <= RunState.currentVersion, state.isPlausible
+      {
+        return (state, false)
       }
-      return state
+      if let version = RunState.version(bytes), version > RunState.currentVersion {
+        throw .newerFormat(path: file, version: version, known: RunState.currentVersion)
+      }
+      // A crash of the host or a copy that was cut off leaves no JSON; another program leaves its own.
+      let isJSON = (try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)) != nil
+      guard !isJSON, let state = recovered(path) else {
+        throw .foreignFolder(path: path, found: "a state.json that is not of a run")
+      }
+      return (state, true)
     }
+    if let state = recovered(path) { return (state, true) }
     // A start that died before its first state leaves no more than these.
     let early: Set = ["lock", "checkpoints"]
     if let found = names.first(where: { !early.contains($0) && !$0.hasPrefix(".state.json.") }) {
@@ -153,6 +174,29 @@ public struct RunDirectory: ~Copyable {
     }
     return nil
   }
+}
+
+extension RunDirectory {
+  /// The state of a run whose `state.json` is lost, from what else is there; nil if that is nothing of a run.
+  private static func recovered(_ path: String) -> RunState? {
+    let newest = (try? CheckpointStore(path: path + "/checkpoints").list())?.last?.step
+    let starts = ((try? RunHistory(run: path).events()) ?? []).count { $0.event == .start }
+    if newest == nil && starts == 0 { return nil }
+    return RunState(
+      status: .failed, step: newest ?? 0, reason: "state.json was lost", attempt: starts,
+      startsWithoutCheckpoint: 0, time: Date())
+  }
+}
+
+/// The error of a folder whose file system has no locks.
+private func unlockable(_ path: String, _ code: Int32) -> CoordinatorError {
+  let error = CoordinatorError.file(.system(operation: "lock", path: path + "/lock", code: code))
+  guard [ENOLCK, ENOSYS, EOPNOTSUPP, EINVAL].contains(code) else { return error }
+  return .unusableFolder(
+    path: path,
+    problem:
+      "\(error), since its file system lets no process hold a lock (Lustre: mount it with -o flock; NFS: version 4, "
+      + "or its lock service)", code: code)
 }
 
 /// What the holder of a lock wrote into its file.
@@ -169,16 +213,18 @@ private func takeLock(_ path: String) throws(CoordinatorError) -> Int32 {
   if descriptor < 0 { throw .file(.system(operation: "create", path: file, code: errno)) }
   // Somebody who only looks whether the run is in use has the lock for a moment.
   var tries = 5
-  while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-    let code = errno
+  while true {
+    let refusal = FaultInjection.refusal("lock")
+    if refusal == nil && flock(descriptor, LOCK_EX | LOCK_NB) == 0 { break }
+    let code = refusal ?? errno
     tries -= 1
     if code == EWOULDBLOCK && tries > 0 {
       usleep(20_000)
       continue
     }
     close(descriptor)
-    if code != EWOULDBLOCK { throw .file(.system(operation: "lock", path: file, code: code)) }
-    throw .runLocked(path: path, holder: holderText(file))
+    if code == EWOULDBLOCK { throw .runLocked(path: path, holder: holderText(file)) }
+    throw unlockable(path, code)
   }
   let holder =
     "host \(ProcessInfo.processInfo.hostName), process \(getpid()), since \(Date().formatted(.iso8601))\n"

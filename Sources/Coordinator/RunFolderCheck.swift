@@ -85,9 +85,10 @@ public struct RunFolderCheck: Sendable {
       close(descriptor)
       unlink(ballast)
     }
-    let code = reserveRoom(count * bytes, descriptor: descriptor)
+    let (product, isTooLarge) = count.multipliedReportingOverflow(by: bytes)
+    let all = isTooLarge ? Int.max : product
+    let code = reserveRoom(all, descriptor: descriptor)
     if code == 0 { return nil }
-    return .noRoom(
-      path: path, checkpoints: count, bytes: count * bytes, reason: systemReason(code))
+    return .noRoom(path: path, checkpoints: count, bytes: all, reason: systemReason(code))
   }
 }

@@ -30,12 +30,14 @@ public struct RunHistory: Sendable {
     public var attempt: Int?
     /// Of `skipped`, `end`, `lost`: why.
     public var reason: String?
+    /// Of `start`: what computes from here on; nil in histories of earlier releases.
+    public var arithmetic: Arithmetic?
     /// UTC, ISO 8601.
     public var time: String
 
     public init(
       _ event: Kind, step: Int, reached: Int? = nil, ranks: Int? = nil, from: String? = nil,
-      attempt: Int? = nil, reason: String? = nil, time: Date = Date()
+      attempt: Int? = nil, reason: String? = nil, arithmetic: Arithmetic? = nil, time: Date = Date()
     ) {
       self.event = event
       self.step = step
@@ -44,8 +46,26 @@ public struct RunHistory: Sendable {
       self.from = from
       self.attempt = attempt
       self.reason = reason
+      self.arithmetic = arithmetic
       self.time = time.formatted(.iso8601)
     }
+
+    /// Its numbers are such as a run can have.
+    var isPlausible: Bool {
+      (0...maximumStep).contains(step) && (0...maximumStep).contains(reached ?? 0)
+        && (0...maximumStep).contains(attempt ?? 0)
+    }
+  }
+
+  /// Whether the checkpoint of `step` is of a course that the run has left: the last start went back over it, and the run has
+  /// not come to its step again.
+  ///
+  /// - Parameter reached: the last step that the metrics tell of.
+  public static func hasLeft(step: Int, events: [Event], reached: Int) -> Bool {
+    guard let start = events.last(where: { $0.event == .start }), let before = start.reached else {
+      return false
+    }
+    return start.step < step && step <= before && reached < step
   }
 
   public static let fileName = "history.jsonl"
@@ -60,7 +80,10 @@ public struct RunHistory: Sendable {
     let line = encodeJSONLine(event)
     let end = try wholeLines().count
     try files { () throws(FileError) in
-      if end == 0, access(path, F_OK) != 0 { _ = try FileAccess(creating: path, size: 0) }
+      if end == 0, access(path, F_OK) != 0 {
+        _ = try FileAccess(creating: path, size: 0)
+        try syncFolder(parentFolder(of: path))
+      }
       let file = try FileAccess(updating: path)
       do throws(FileError) {
         try file.write(line, at: end)
@@ -82,9 +105,10 @@ public struct RunHistory: Sendable {
       separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false
     )
     .dropLast().enumerated() {
-      do throws(JSONFault) { events.append(try decodeJSONLine(Event.self, line)) } catch {
+      guard let event = try? decodeJSONLine(Event.self, line), event.isPlausible else {
         throw .unreadable(path: path, problem: "line \(index + 1) is not an event of a run")
       }
+      events.append(event)
     }
     return events
   }

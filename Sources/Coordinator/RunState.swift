@@ -31,6 +31,22 @@ public struct RunState: Codable, Equatable, Sendable {
   /// When this was written, in UTC (ISO 8601).
   public var time: String
 
+  /// The format version that the text of a state file names; nil if it is none of a run.
+  static func version(_ bytes: [UInt8]) -> Int? {
+    struct Head: Decodable {
+      let format: String
+      let version: Int
+    }
+    return (try? JSONDecoder().decode(Head.self, from: Data(bytes))).flatMap {
+      $0.format == format ? $0.version : nil
+    }
+  }
+
+  /// Its numbers are such as a run can have.
+  var isPlausible: Bool {
+    [step, attempt, startsWithoutCheckpoint].allSatisfy { (0...maximumStep).contains($0) }
+  }
+
   public init(
     status: Status, step: Int, reason: String, attempt: Int, startsWithoutCheckpoint: Int, time: Date
   ) {

@@ -9,17 +9,21 @@ private let receivedSignal = Atomic<Int32>(0)
 public enum StopSignals {
   private static let names: [(Int32, String)] = [
     (SIGUSR1, "SIGUSR1"), (SIGUSR2, "SIGUSR2"), (SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"),
+    (SIGPIPE, "SIGPIPE"),
   ]
 
   /// From now on SIGUSR1, SIGUSR2, SIGTERM and SIGINT do not end this process.
-  public static func install() {
+  ///
+  /// - Parameter isAlone: neither does SIGPIPE: nobody reads what the process prints any more. For one that no launcher
+  ///   started; those of a launcher end with it.
+  public static func install(isAlone: Bool = false) {
     // Touch the flag, so that it is initialised before a handler can run.
     _ = receivedSignal.load(ordering: .relaxed)
     var action = sigaction()
     action.__sigaction_handler.sa_handler = { receivedSignal.store($0, ordering: .relaxed) }
     action.sa_flags = SA_RESTART
     sigemptyset(&action.sa_mask)
-    for (signal, name) in names {
+    for (signal, name) in names where signal != SIGPIPE || isAlone {
       precondition(sigaction(signal, &action, nil) == 0, "\(name) cannot be handled")
     }
   }

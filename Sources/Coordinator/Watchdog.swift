@@ -5,10 +5,9 @@ import Synchronization
 
 /// Ends a job that makes no progress, and says which rank holds it up.
 ///
-/// A thread of each rank publishes where the rank is (`RUN/progress/rank-5`: one line, written over and over, so that it
-/// works on any shared file system) with a beat that counts on as long as the process runs. A rank that has stood still for
-/// half of the time looks at what the others publish; if none has moved for all of it, the lowest rank that is alive ends
-/// the job.
+/// A thread of each rank looks at how far the rank has come. One that has stood still for half of the time looks at what the
+/// others publish (`ProgressBoard`); if none has moved for all of it, the lowest rank that is alive ends the job. The thread
+/// itself never waits for a file: where the folder of the run does not answer, it says so and ends the job all the same.
 public final class Watchdog: Sendable {
   private let run: String
   private let rank: Int
@@ -18,15 +17,18 @@ public final class Watchdog: Sendable {
   /// Seconds from one look to the next.
   private let interval: Double
   private let progress: RankProgress
+  private let board: ProgressBoard
   private let end: @Sendable (HangDiagnosis) -> Void
-  private let isStopped = Mutex(false)
+  private let isStopped = Atomic(false)
+  private let isAsked = DispatchSemaphore(value: 0)
 
   /// Begins to watch.
   ///
   /// - Parameters:
   ///   - run: the run's folder, the same for all ranks.
   ///   - timeout: seconds without progress of any rank, above 0.
-  ///   - end: called on the speaker's watchdog thread when the job hangs, after `state.json` has been written.
+  ///   - end: called on the speaker's watchdog thread when the job hangs, after `state.json` has been written, or has kept
+  ///     it waiting for too long.
   public init(
     run: String, rank: Int, size: Int, host: String, timeout: Int, progress: RankProgress,
     end: @escaping @Sendable (HangDiagnosis) -> Void
@@ -40,94 +42,56 @@ public final class Watchdog: Sendable {
     interval = min(5, max(0.05, Double(timeout) / 20))
     self.progress = progress
     self.end = end
-    mkdir(folder, 0o755)
+    board = ProgressBoard(
+      run: run, rank: rank, size: size, host: host, interval: interval, progress: progress)
     Thread.detachNewThread { [self] in watch() }
   }
 
-  private var folder: String { run + "/progress" }
-  private func file(of rank: Int) -> String { "\(folder)/rank-\(rank)" }
-
   /// Ends watching, and takes back what was published.
   public func stop() {
-    isStopped.withLock { stopped in
-      stopped = true
-      unlink(file(of: rank))
-    }
-    // The last rank to end succeeds.
-    rmdir(folder)
+    isStopped.store(true, ordering: .relaxed)
+    isAsked.signal()
+    board.stop()
   }
 
   private func watch() {
-    var beat = 0
-    var looks = LooksAtOthers()
     var last = ContinuousClock.now
     while true {
-      usleep(UInt32(interval * 1e6))
+      _ = isAsked.wait(timeout: .now() + interval)
+      if isStopped.load(ordering: .relaxed) { return }
       // A job that was suspended as a whole has not hung meanwhile.
       if last.duration(to: .now) / .seconds(1) > max(2, 8 * interval) { progress.touch() }
       last = .now
-      let (place, idle) = progress.now
-      beat += 1
-      let isStopped = isStopped.withLock { stopped in
-        if !stopped { publish(place, idle: idle, beat: beat) }
-        return stopped
-      }
-      if isStopped { return }
-      guard idle >= timeout / 2 else {
-        looks = LooksAtOthers()
-        continue
-      }
-      let own = HangDiagnosis.Observation(rank: rank, host: host, place: place, idle: idle, isAlive: true)
-      let all = (0..<size).map { $0 == rank ? own : looks.look(at: $0, file(of: $0), dead: 6 * interval) }
-      guard let hang = HangDiagnosis(all, timeout: timeout), hang.speaker == rank else { continue }
-      let reason = "\(hang.reason): no progress for \(Int(timeout)) s (hang_timeout), so the job ends"
-      // The state is for whatever restarts the job; that it cannot be written must not keep the job from ending.
-      try? RunDirectory.recordHang(run, step: max(0, hang.step - 1), reason: reason)
-      FileHandle.standardError.write(Data("bipft-pretrain: \(reason)\n".utf8))
-      end(hang)
+      guard let hang = judge(), hang.speaker == rank else { continue }
+      finish(hang)
       return
     }
   }
 
-  /// A full disk or a slow one costs the published place, nothing else.
-  private func publish(_ place: RankProgress.Place, idle: Double, beat: Int) {
-    let text =
-      "\(beat)\t\(Int(idle * 1000))\t\(place.step)\t\(place.phase.rawValue)\t\(place.detail)\t\(host)\n"
-    let descriptor = open(file(of: rank), O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
-    if descriptor < 0 { return }
-    defer { close(descriptor) }
-    let bytes = Array(text.utf8)
-    guard (try? writeAll(bytes, to: descriptor, at: 0, path: file(of: rank))) != nil else { return }
-    ftruncate(descriptor, off_t(bytes.count))
-  }
-}
-
-/// What a rank remembers of the others from look to look, by its own clock.
-private struct LooksAtOthers {
-  private var beats: [Int: (beat: Int, seen: ContinuousClock.Instant)] = [:]
-  private var unseen: [Int: ContinuousClock.Instant] = [:]
-
-  /// - Parameter dead: seconds without a beat after which the rank counts as not running.
-  mutating func look(at rank: Int, _ path: String, dead: Double) -> HangDiagnosis.Observation {
-    let now = ContinuousClock.now
-    let fields =
-      ((try? readFile(path)).map { String(decoding: $0, as: UTF8.self) } ?? "")
-      .split(separator: "\n").first?.split(separator: "\t", omittingEmptySubsequences: false) ?? []
-    guard fields.count == 6, let beat = Int(fields[0]), let idle = Int(fields[1]), let step = Int(fields[2]),
-      let phase = RankProgress.Phase(rawValue: String(fields[3]))
-    else {
-      // It has published nothing yet, or its host does not share the folder.
-      let since = unseen[rank] ?? now
-      unseen[rank] = since
-      return HangDiagnosis.Observation(
-        rank: rank, host: "host unknown", place: RankProgress.Place(step: 0, phase: .starting),
-        idle: .infinity, isAlive: since.duration(to: now) / .seconds(1) < dead)
+  /// Whether the job hangs, as far as this rank can tell.
+  private func judge() -> HangDiagnosis? {
+    let (place, idle) = progress.now
+    let view = board.view(looksAtOthers: idle >= timeout / 2)
+    guard idle >= timeout / 2 else { return nil }
+    let own = HangDiagnosis.Observation(rank: rank, host: host, place: place, idle: idle, isAlive: true)
+    if view.silence >= board.patience {
+      return HangDiagnosis(alone: own, silentFolder: run, silence: view.silence, timeout: timeout)
     }
-    if beats[rank]?.beat != beat { beats[rank] = (beat, now) }
-    let silence = (beats[rank]?.seen ?? now).duration(to: now) / .seconds(1)
-    return HangDiagnosis.Observation(
-      rank: rank, host: String(fields[5]),
-      place: RankProgress.Place(step: step, phase: phase, detail: String(fields[4])),
-      idle: Double(idle) / 1000 + silence, isAlive: silence < dead)
+    guard let others = view.others else { return nil }
+    return HangDiagnosis(Array(others[..<rank] + [own] + others[rank...]), timeout: timeout)
+  }
+
+  private func finish(_ hang: HangDiagnosis) {
+    let reason = "\(hang.reason): no progress for \(Int(timeout)) s (hang_timeout), so the job ends"
+    let isTold = DispatchSemaphore(value: 0)
+    Thread.detachNewThread { [run] in
+      let line = Array("bipft-pretrain: \(reason)\n".utf8)
+      _ = write(STDERR_FILENO, line, line.count)
+      // The state is for whatever restarts the job; that it cannot be written must not keep the job from ending.
+      try? RunDirectory.recordHang(run, step: max(0, hang.step - 1), reason: reason)
+      isTold.signal()
+    }
+    _ = isTold.wait(timeout: .now() + min(10, timeout))
+    end(hang)
   }
 }

@@ -2,26 +2,40 @@ import DurableFiles
 import Foundation
 
 /// `measurements.jsonl`: what was measured at each step, appended; steps that are done again stand there again. Lines are
-/// for people and plots, so one that cannot be written is left out.
+/// for people and plots, so one that cannot be written whole is left out.
 public struct MeasurementsFile: ~Copyable {
   private let path: String
   private let descriptor: Int32
+  /// Bytes of whole lines; the next line goes here.
+  private var end: Int
 
-  /// Opens the file, made if it is missing; a run that begins drops what is there.
+  /// Opens the file, made if it is missing, and cuts off a torn last line; a run that begins drops what is there.
   ///
   /// - Throws: `TelemetryError.file`.
   public init(path: String, isResumed: Bool) throws(TelemetryError) {
-    let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (isResumed ? 0 : O_TRUNC)
-    descriptor = open(path, flags, 0o644)
+    (descriptor, end) = try Self.open(path, isResumed)
     self.path = path
-    if descriptor < 0 { throw .file(.system(operation: "open", path: path, code: errno)) }
+  }
+
+  private static func open(
+    _ path: String, _ isResumed: Bool
+  ) throws(TelemetryError) -> (descriptor: Int32, end: Int) {
+    let lines = try LinesFromTheEnd(appending: path)
+    let end = isResumed ? lines.end : 0
+    return (try lines.cut(at: end), end)
   }
 
   deinit { close(descriptor) }
 
   /// Appends what was measured with `record`, if anything.
-  public func append(_ record: StepRecord) {
+  public mutating func append(_ record: StepRecord) {
     guard let json = record.measuredJSON else { return }
-    try? writeAll(Array((json + "\n").utf8), to: descriptor, path: path)
+    let bytes = Array((json + "\n").utf8)
+    do throws(FileError) {
+      try writeAll(bytes, to: descriptor, at: end, path: path)
+      end += bytes.count
+    } catch {
+      ftruncate(descriptor, off_t(end))
+    }
   }
 }

@@ -11,12 +11,11 @@ public struct MetricsFile: ~Copyable {
   /// Bytes of whole lines; the next line goes here.
   private var end: Int
 
-  /// Opens the file, made if it is missing, to go on after `step`: lines of later steps and a torn last line are
-  /// dropped. nil is a run that begins: all lines are dropped.
-  ///
-  /// What is kept is written to a file beside and renamed, so that a crash leaves the old file or the new one.
+  /// Opens the file, made if it is missing, to go on after `step`: lines of later steps and a torn last line are cut off,
+  /// durably. nil is a run that begins: all lines are dropped.
   ///
   /// - Throws: `TelemetryError.file`, or `.notARecord` for a whole line that cannot be read.
+  /// - Cost: reads what is cut off, and the line before it.
   public init(path: String, resumingAfter step: Int?) throws(TelemetryError) {
     (descriptor, end) = try Self.open(path, resumingAfter: step)
     self.path = path
@@ -25,15 +24,44 @@ public struct MetricsFile: ~Copyable {
   private static func open(
     _ path: String, resumingAfter step: Int?
   ) throws(TelemetryError) -> (descriptor: Int32, end: Int) {
-    let old = try files { () throws(FileError) in try readFileIfThere(path) } ?? []
-    var kept: [UInt8] = []
+    let lines = try LinesFromTheEnd(appending: path)
+    var end = 0
     if let step {
-      for line in try lines(of: old, path: path) where line.record.step <= step { kept += old[line.bytes] }
+      end = lines.end
+      while let line = try lines.line(endingAt: end), try Self.step(of: line, lines).step > step {
+        end = line.start
+      }
     }
-    if kept.count != old.count { try files { () throws(FileError) in try replaceFile(path, with: kept) } }
-    let descriptor = Foundation.open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o644)
-    if descriptor < 0 { throw .file(.system(operation: "open", path: path, code: errno)) }
-    return (descriptor, kept.count)
+    return (try lines.cut(at: end), end)
+  }
+
+  /// The step of the last update that the file at `path` tells of; nil if it tells of none, or there is no file.
+  ///
+  /// - Throws: as `init`.
+  /// - Cost: reads the last lines.
+  public static func lastStep(path: String) throws(TelemetryError) -> Int? {
+    if access(path, F_OK) != 0 && errno == ENOENT { return nil }
+    let lines = try LinesFromTheEnd(reading: path)
+    var end = lines.end
+    while let line = try lines.line(endingAt: end) {
+      let (kind, step) = try Self.step(of: line, lines)
+      if kind == .train { return step }
+      end = line.start
+    }
+    return nil
+  }
+
+  /// What a line is of, without reading more of it than its first keys where it is as `StepRecord.json` writes them.
+  private static func step(
+    of line: LinesFromTheEnd.Line, _ lines: borrowing LinesFromTheEnd
+  ) throws(TelemetryError) -> (kind: StepRecord.Kind, step: Int) {
+    if let head = StepRecord.head(of: line.bytes) { return head }
+    do throws(RecordFault) {
+      let record = try StepRecord(line: line.bytes)
+      return (record.kind, record.step)
+    } catch {
+      throw .notARecord(path: lines.path, line: try lines.number(of: line), reason: error.reason)
+    }
   }
 
   /// Appends one line.

@@ -121,6 +121,25 @@ extension StepRecord {
     "kind", "step", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
   ]
 
+  /// Kind and step of a line as `json` writes it; nil for any other, which `init(line:)` may understand.
+  ///
+  /// - Cost: looks at the first keys, and the last character.
+  static func head(of line: [UInt8]) -> (kind: Kind, step: Int)? {
+    guard line.last == UInt8(ascii: "}") else { return nil }
+    for kind in [Kind.train, .eval] {
+      let prefix = "{\"kind\": \"\(kind.rawValue)\", \"step\": "
+      guard line.starts(with: prefix.utf8) else { continue }
+      let digits = line.dropFirst(prefix.utf8.count).prefix {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+      }
+      guard line.dropFirst(prefix.utf8.count + digits.count).starts(with: ", \"loss\": ".utf8) else {
+        return nil
+      }
+      return Int(String(decoding: digits, as: UTF8.self)).map { (kind, $0) }
+    }
+    return nil
+  }
+
   /// Reads one line. An extra that is a number without point or exponent reads as an integer, and
   /// `"NaN"` or `"Infinity"` there as text.
   init(line: [UInt8]) throws(RecordFault) {

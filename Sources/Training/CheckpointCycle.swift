@@ -97,10 +97,10 @@ struct CheckpointCycle: ~Copyable {
     progress.enter(.checkpoint)
     do {
       try world.together { try journal?.flush() }
-      let (retention, step) = (retention, run.step)
+      let (retention, step, progress) = (retention, run.step, progress)
       pending = try run.beginCheckpoint(in: folder, durable: durable, world: world) {
         retention.noteWhole(step)
-        do throws(CoordinatorError) { try retention.apply() } catch {
+        do throws(CoordinatorError) { try retention.apply(touch: progress.touch) } catch {
           return ["old checkpoints stay: \(error)"]
         }
         return []

@@ -14,7 +14,8 @@ import RunSettings
 /// - Throws: `TrainingError`, whose `exitCode` says the same of a failure; when several ranks run, the same on all.
 public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode {
   // From the first moment: a signal that comes while the ranks gather must not kill one.
-  if !options.isDryRun { StopSignals.install() }
+  let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
+  if !options.isDryRun { StopSignals.install(isAlone: !launch.isLaunched) }
   let exitCode: @Sendable (any Error) -> Int32 = { TrainingError.exitCode(of: $0).rawValue }
   do {
     return try World.run(exitCode: exitCode) { world in try run(options, world: world) }
@@ -29,6 +30,7 @@ public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode
 
 private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
   let start = ContinuousClock.now
+  try world.together { try options.checkAllowedChanges() }
   let configuration = try shareConfiguration(options, world: world)
   let inputs = try world.together {
     try InstructionSet.checkEnvironment()
@@ -81,7 +83,7 @@ extension RunInputs: TrainableInputs {
     let watchdog =
       configuration.hangTimeout == 0 ? nil : watch(options, configuration, progress, world: world)
     defer { watchdog?.stop() }
-    var step = 0
+    var step = journal?.lastStep ?? 0
     do {
       notes += try checkRunFolder(options, inputs, world: world)
       return try trainInFolder(
@@ -123,7 +125,8 @@ private func trainInFolder<Goal: Objective>(
   start: ContinuousClock.Instant, progress: RankProgress, world: borrowing World
 ) throws -> ExitCode {
   let configuration = inputs.configuration
-  let checkpoint = try findCheckpoint(options, journal: &journal, world: world)
+  let found = try ChosenCheckpoint.find(options, journal: &journal, progress: progress, world: world)
+  let checkpoint = found?.path
   var run = try world.together {
     let teacher = try loadTeacher(inputs)
     return try TrainingRun(inputs, teacher: teacher, progress: progress, world: world)
@@ -139,12 +142,11 @@ private func trainInFolder<Goal: Objective>(
   }
   step = run.step
   // A checkpoint of another run does not save this one.
-  let isOwn = checkpoint.map { isCheckpoint($0, ofRun: options.runDirectory) } ?? false
-  let isChosen = if case .checkpoint = options.resume { true } else { false }
+  let isOwn = found?.isOwn ?? false
   try world.together {
     try journal?.begin(
-      step: step, isResumed: checkpoint != nil, isChosen: isChosen, foreign: isOwn ? nil : checkpoint,
-      ranks: world.size, configuration: configuration.canonicalText)
+      step: step, isResumed: checkpoint != nil, foreign: isOwn ? nil : checkpoint, ranks: world.size,
+      configuration: configuration.canonicalText, arithmetic: .current, before: run.course.restoredArithmetic)
   }
   for note in notes { journal?.message(note) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
@@ -152,14 +154,6 @@ private func trainInFolder<Goal: Objective>(
     inputs, run: options.runDirectory, savedStep: isOwn ? step : nil, start: start, progress: progress)
   if checkpoint == nil { try loop.evaluate(&run, journal: &journal, world: world) }
   return try loop.run(&run, journal: &journal, step: &step, world: world)
-}
-
-/// Whether the folder `path` is among the checkpoints of the run in the folder `run`, however they are written.
-private func isCheckpoint(_ path: String, ofRun run: String) -> Bool {
-  func folder(_ path: String) -> String {
-    URL(fileURLWithPath: path).resolvingSymlinksInPath().standardizedFileURL.path
-  }
-  return folder(path).hasPrefix(folder(run) + "/checkpoints/")
 }
 
 private func loadTeacher<Goal: Objective>(
@@ -175,31 +169,6 @@ private func loadTeacher<Goal: Objective>(
   return FullPrecisionTeacher(
     weights, configuration: inputs.layout.configuration, sequences: inputs.configuration.sliceSequences,
     length: inputs.configuration.data.sequenceLength)
-}
-
-/// The checkpoint to go on from, chosen and verified by rank 0; nil starts from the beginning.
-private func findCheckpoint(
-  _ options: PretrainOptions, journal: inout RunJournal?, world: borrowing World
-) throws -> String? {
-  var found = ""
-  var reports: [String] = []
-  try world.together {
-    guard world.rank == 0 else { return }
-    let store = CheckpointStore(path: options.runDirectory + "/checkpoints")
-    switch options.resume {
-    case .automatic: found = try store.newestValid { reports.append($0) }?.path ?? ""
-    case .never:
-      if let last = try store.list().last {
-        throw TrainingError.wouldOverwrite(run: options.runDirectory, step: last.step)
-      }
-    case .checkpoint(let path):
-      try CheckpointStore.verify(path)
-      found = path
-    }
-  }
-  for report in reports { journal?.message(report) }
-  let shared = try world.broadcast(Array(found.utf8), from: 0)
-  return shared.isEmpty ? nil : String(decoding: shared, as: UTF8.self)
 }
 
 extension TrainingRun {

@@ -28,17 +28,32 @@ public struct PretrainOptions: Equatable, Sendable {
     case automatic
     /// The beginning.
     case never
-    /// One checkpoint folder.
+    /// The newest valid checkpoint of the run directory.
+    case latest
+    /// A checkpoint's folder, or that of a run or of its checkpoints.
     case checkpoint(String)
 
-    /// `auto`, `none` or a path.
+    /// `auto`, `none`, `latest` or a path.
     public init(argument: String) {
       self =
         switch argument {
         case "auto": .automatic
         case "none": .never
+        case "latest": .latest
         default: .checkpoint(argument)
         }
+    }
+  }
+
+  /// The fields besides keys of the configuration whose change can be allowed.
+  private static let digests = ["corpus", "vocabulary", "schedule"]
+
+  /// Refuses a change of a field that no run has.
+  ///
+  /// - Throws: `TrainingError.unknownField`.
+  func checkAllowedChanges() throws(TrainingError) {
+    for field in allowedChanges where !Self.digests.contains(field) && !RunConfiguration.hasKey(field) {
+      throw .unknownField(field, suggestion: RunConfiguration.suggestion(for: field, or: Self.digests))
     }
   }
 

@@ -4,6 +4,7 @@ import Coordinator
 import DenseProducts
 import Foundation
 import Kernels
+import RunSettings
 
 /// Compares what the ranks are and where they run. Collective.
 ///
@@ -42,11 +43,28 @@ func checkRunFolder<Goal: Objective>(
 private func checkRoom<Goal: Objective>(
   _ folder: RunFolderCheck, _ options: PretrainOptions, _ inputs: RunInputs<Goal>
 ) throws -> [String] {
-  let isFresh = try CheckpointStore(path: options.runDirectory + "/checkpoints").list().isEmpty
+  let present = try CheckpointStore(path: options.runDirectory + "/checkpoints").list().count
+  let wanted = inputs.configuration.checkpointsAtOnce
   let bytes = inputs.tensors.byteCount
-  guard let shortage = try folder.shortage(checkpoints: isFresh ? 2 : 1, bytes: bytes) else { return [] }
-  if isFresh { throw shortage }
+  guard let shortage = try folder.shortage(checkpoints: max(1, wanted - present), bytes: bytes) else {
+    return []
+  }
+  if present == 0 { throw shortage }
   return ["\(shortage)"]
+}
+
+extension RunConfiguration {
+  /// The most checkpoints that are there at one time, but for those of `checkpoint.keep_every`: those that stay, and the one
+  /// being written.
+  fileprivate var checkpointsAtOnce: Int {
+    let all = (training.steps + checkpoint.every - 1) / checkpoint.every
+    return min(max(2, checkpoint.keep) + 1, max(1, all))
+  }
+}
+
+extension Arithmetic {
+  /// Of this process.
+  static var current: Arithmetic { Arithmetic(kernels: InstructionSet.name, openblas: linearAlgebraName) }
 }
 
 extension RunInputs {

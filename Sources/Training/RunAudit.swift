@@ -36,7 +36,9 @@ public struct RunAudit: Sendable {
     }.filter { $0.kind == .train }
     checkStarts(events, last: records.last?.step ?? 0)
     let foreign = events.filter { $0.event == .start && $0.from != nil }
-    let steps = checkSteps(records, schedule, foreign: foreign)
+    let reached = events.map { max($0.step, $0.reached ?? 0) }.max() ?? 0
+    let steps = checkSteps(
+      records, schedule, foreign: foreign, last: max(reached, configuration.training.steps))
     countSamples(steps, schedule)
     try countTokens(steps, schedule, inputs.makeCoverage())
     if isExact { lines.append("exact: every step was done once, and no sample came twice in an epoch") }
@@ -77,15 +79,21 @@ public struct RunAudit: Sendable {
 
   /// Every step once and in order, with the running hash of the schedule. Returns the steps that hold.
   ///
-  /// - Parameter foreign: jobs that went on from a checkpoint of another run, which did the steps before.
+  /// - Parameters:
+  ///   - foreign: jobs that went on from a checkpoint of another run, which did the steps before.
+  ///   - last: the most steps that the run can have done.
   private mutating func checkSteps(
-    _ records: [StepRecord], _ schedule: Schedule, foreign: [RunHistory.Event]
+    _ records: [StepRecord], _ schedule: Schedule, foreign: [RunHistory.Event], last: Int
   ) -> [Int] {
     var steps: [Int] = []
     var (next, history, isTold) = (1, "", false)
     for record in records {
       if record.step < next {
         faults.append("duplicate: step \(record.step) stands twice in metrics.jsonl")
+        continue
+      }
+      if record.step > last {
+        faults.append("metrics.jsonl tells of step \(record.step), the run has done no more than \(last)")
         continue
       }
       if record.step > next, !foreign.contains(where: { $0.step == record.step - 1 }) {

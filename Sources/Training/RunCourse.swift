@@ -10,6 +10,8 @@ struct RunCourse {
   private var lossWindow = LossWindow()
   /// Steps skipped one after the other, up to `step`.
   private(set) var skippedInARow = 0
+  /// What computed the checkpoint that the run goes on from, if that is known.
+  private(set) var restoredArithmetic: Arithmetic?
 
   init() {}
 
@@ -37,6 +39,7 @@ struct RunCourse {
 
   init(_ state: CheckpointState) {
     step = state.step
+    restoredArithmetic = state.arithmetic
     sampleHistory = state.sampleHistory
     lossWindow = LossWindow(text: state.values[Self.lossesKey] ?? "")
     skippedInARow = state.values[Self.skippedKey].flatMap { Int($0) } ?? 0

@@ -1,12 +1,15 @@
 import BinaryModel
 import Collectives
+import Coordinator
 import Planning
 import Telemetry
 
 extension TrainingRun {
   /// Losses, shares and metrics on the held-out batches, shared among the ranks.
+  ///
+  /// - Parameter notice: asked for what to tell the other ranks once this one has done its batches.
   mutating func evaluate(
-    world: borrowing World, notice: StepNotice
+    world: borrowing World, notice: () -> StepNotice
   ) throws -> (record: StepRecord, notices: [StepNotice]) {
     progress.enter(.evaluation)
     let start = ContinuousClock.now
@@ -31,8 +34,9 @@ extension TrainingRun {
       losses.append((index, sums))
       predictions.append((index, rows))
     }
+    FaultInjection.delay(before: "evaluated")
     progress.enter(.exchange, detail: "evaluation")
-    let (total, notices) = try world.addInOrder(losses, zero: zero, notice: notice)
+    let (total, notices) = try world.addInOrder(losses, zero: zero, notice: notice())
     let all = try world.gatherInOrder(predictions)
     let tokens = heldOut.sampleIDs.count * inputs.configuration.data.sequenceLength
     var record = StepRecord(

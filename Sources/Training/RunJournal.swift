@@ -37,7 +37,7 @@ struct RunJournal: ~Copyable {
   /// If the job before ended without a word, tells the history so, once, and returns the last step that it recorded.
   private static func noteLoss(_ directory: borrowing RunDirectory, _ history: RunHistory) throws -> Int? {
     guard directory.wasLost, let previous = directory.previous else { return nil }
-    let step = max(previous.step, (try? lastStep(run: directory.path)) ?? 0)
+    let step = max(previous.step, (try? MetricsFile.lastStep(path: directory.path + "/metrics.jsonl")) ?? 0)
     if try !history.events().contains(where: { $0.event == .lost && $0.attempt == previous.attempt }) {
       try history.append(
         RunHistory.Event(
@@ -47,26 +47,26 @@ struct RunJournal: ~Copyable {
     return step
   }
 
-  /// The last update that the metrics of the run in the folder `run` tell of; 0 for none.
-  private static func lastStep(run: String) throws -> Int {
-    let path = run + "/metrics.jsonl"
-    let known = access(path, F_OK) == 0 ? try MetricsFile.records(path: path) : []
-    return known.last { $0.kind == .train }?.step ?? 0
-  }
-
   /// The run starts anew, or goes on with `step` updates done, by `ranks` ranks.
   ///
   /// - Parameters:
-  ///   - isChosen: the checkpoint was given by name, so there may be later ones, which the run leaves behind.
   ///   - foreign: the checkpoint, if it is one of another run.
+  ///   - arithmetic: what computes from now on; `before` computed the checkpoint, nil if that is not known.
   mutating func begin(
-    step: Int, isResumed: Bool, isChosen: Bool, foreign: String?, ranks: Int, configuration: String
+    step: Int, isResumed: Bool, foreign: String?, ranks: Int, configuration: String, arithmetic: Arithmetic,
+    before: Arithmetic?
   ) throws {
     try directory.writeConfiguration(configuration)
+    if directory.stateWasLost {
+      message(
+        "warning: state.json was lost or damaged; it is written anew, from the checkpoints and history.jsonl")
+    }
     if let lostStep {
       message("the job before ended without a word after step \(lostStep) (killed, or its host failed)")
     }
-    if isChosen {
+    if let warning = before?.warning(goingOnWith: arithmetic) { message("warning: \(warning)") }
+    if isResumed {
+      // What the run goes back over, chosen or damaged, never comes back: what `auto` finds later is of the present course.
       // Before the metrics forget their steps: a crash in between must not leave a checkpoint without them.
       let steps = try CheckpointStore(path: directory.checkpointsPath).setAside(after: step)
       if !steps.isEmpty {
@@ -77,13 +77,17 @@ struct RunJournal: ~Copyable {
     }
     let path = directory.path + "/metrics.jsonl"
     // Before the metrics forget the steps that are done again.
-    let reached = try Self.lastStep(run: directory.path)
+    let reached = try MetricsFile.lastStep(path: path) ?? 0
     try history.append(
-      RunHistory.Event(.start, step: step, reached: max(step, reached), ranks: ranks, from: foreign))
+      RunHistory.Event(
+        .start, step: step, reached: max(step, reached), ranks: ranks, from: foreign, arithmetic: arithmetic))
     metrics = try MetricsFile(path: path, resumingAfter: isResumed ? step : nil)
     measurements = try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed)
     record(.running, step: step)
   }
+
+  /// The step that the run had come to before this start, as far as its state told.
+  var lastStep: Int { directory.previous?.step ?? 0 }
 
   /// The step was left out.
   mutating func skipped(step: Int, reason: String) {

@@ -86,7 +86,7 @@ extension TrainingRun {
     let state = CheckpointState(
       step: step, worldSize: world.size, identity: identity, sizes: inputs.layout.configuration.sizes,
       configurationText: inputs.configuration.canonicalText, sampleHistory: course.sampleHistory,
-      values: course.values)
+      values: course.values, arithmetic: .current)
     return try CheckpointWriter(checkpoints: checkpoints, tensors: inputs.tensors).begin(
       world, state: state, parts: parts(optimizer.slice), durable: durable, afterCommit: afterCommit,
       touch: { [progress] in progress.touch() })

@@ -23,36 +23,3 @@ struct StepNotice: Equatable {
 
   var word: UInt64 { UInt64(signal) | (isTimeUp ? 1 << 8 : 0) | UInt64(checkpoint) << 16 }
 }
-
-/// Wall clock that a job may use (`stop_after`), what it takes to save the run counted in.
-struct StopClock {
-  private let start: ContinuousClock.Instant
-  private let limit: Int?
-  /// Seconds that a checkpoint takes: a guess until one was measured.
-  private var saving: Double
-  /// The longest step so far: one more will be done after the clock has been looked at.
-  private var step = 0.0
-
-  /// - Parameter bytes: size of a checkpoint.
-  init(start: ContinuousClock.Instant, limit: Int?, bytes: Int) {
-    self.start = start
-    self.limit = limit
-    // 100 MB/s until it is known better.
-    saving = Double(bytes) / 100e6
-  }
-
-  private var hasMeasured = false
-
-  mutating func noteCheckpoint(seconds: Double) {
-    saving = hasMeasured ? max(saving, seconds) : seconds
-    hasMeasured = true
-  }
-
-  mutating func noteStep(seconds: Double) { step = max(step, seconds) }
-
-  /// Time to stop: after one more step and half as much again as a checkpoint takes, the limit is reached.
-  var isTimeUp: Bool {
-    guard let limit else { return false }
-    return start.secondsUntilNow + step + 1.5 * saving >= Double(limit)
-  }
-}

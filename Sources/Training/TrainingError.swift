@@ -2,6 +2,7 @@ import BinaryModel
 import Collectives
 import Coordinator
 import Corpora
+import DurableFiles
 import Kernels
 import Planning
 import RunSettings
@@ -19,6 +20,8 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   case tooManySkipped(step: Int, count: Int, reason: String)
   /// `--resume none` in a folder that has checkpoints.
   case wouldOverwrite(run: String, step: Int)
+  /// `--allow-change` of a field that no run has; `suggestion` is one that it may mean.
+  case unknownField(String, suggestion: String?)
   /// The configuration file or another text cannot be read.
   case unreadable(path: String, reason: String)
   /// All ranks ended together for the reason that one of them met.
@@ -44,6 +47,11 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
       return
         "\(run) has checkpoints up to step \(step), and --resume none would start over; choose another --run-dir, or "
         + "remove that folder"
+    case .unknownField(let field, let suggestion):
+      return
+        "--allow-change \(field): no run has such a field; "
+        + (suggestion.map { "did you mean \($0)?" }
+          ?? "use a key of the configuration, or corpus, vocabulary, schedule")
     case .unreadable(let path, let reason):
       return "\(path): \(reason)"
     case .agreed(_, let message):
@@ -54,7 +62,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   /// How a program ends that met this error.
   public var exitCode: ExitCode {
     switch self {
-    case .unknownObjective, .wouldOverwrite, .unreadable: .doNotRestart
+    case .unknownObjective, .wouldOverwrite, .unknownField, .unreadable: .doNotRestart
     case .notFinite, .tooManySkipped: .failed
     case .module(let error): Self.exitCode(of: error)
     case .agreed(let code, _): ExitCode(rawValue: code) ?? .failed
@@ -70,8 +78,16 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
     case is ConfigurationError, is PlanningError, is ModelError, is KernelError: .doNotRestart
     case let error as CoordinatorError:
       switch error {
+      case .file(.system(_, _, let code)): isPermanent(code) ? .doNotRestart : .failed
+      case .checkpointNotReadable(_, _, let code): isPermanent(code) ? .doNotRestart : .failed
       case .file, .world, .notWritten, .replicasDiffer, .noRoom: .failed
       default: .doNotRestart
+      }
+    case let error as TelemetryError:
+      switch error {
+      case .file(.system(_, _, let code)): isPermanent(code) ? .doNotRestart : .failed
+      case .file: .doNotRestart
+      case .notARecord: .doNotRestart
       }
     case let error as WorldError:
       switch error {

@@ -26,7 +26,9 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     checkpoints = CheckpointCycle(
       run: run, configuration: inputs.configuration, savedStep: savedStep, progress: progress)
     clock = StopClock(
-      start: start, limit: inputs.configuration.stopAfter, bytes: inputs.tensors.byteCount)
+      start: start, limit: inputs.configuration.stopAfter, bytes: inputs.tensors.byteCount,
+      evaluationSteps: Double(inputs.heldOut.sampleIDs.count)
+        / Double(inputs.configuration.training.globalBatch))
   }
 
   /// Trains to the last step, or until a stop signal reaches any rank or the job's time is up.
@@ -58,7 +60,7 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
       try update(&run, journal: &journal, world: world)
       step = run.step
       try checkpoints.advance(notices, journal: &journal, clock: &clock, world: world)
-      if run.step % configuration.evaluation.every == 0 || run.step == steps {
+      if isEvaluated(after: run.step) {
         try evaluate(&run, journal: &journal, world: world)
       }
       if run.step % configuration.checkpoint.every == 0 && run.step < steps {
@@ -79,9 +81,11 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, world: borrowing World
   ) throws {
     let start = ContinuousClock.now
+    // What comes before the next word that can stop the run: the evaluation of this step and that of the next one.
+    let evaluations = [run.step + 1, run.step + 2].count { isEvaluated(after: $0) }
     let update = try run.update(
       world: world, stateWillChange: { checkpoints.stateWillChange() },
-      notice: { ownNotice(isSpeaker: world.rank == 0) })
+      notice: { ownNotice(isSpeaker: world.rank == 0, evaluations: evaluations) })
     notices = update.notices
     var record = update.record
     if let stall = checkpoints.takeStall() {
@@ -108,10 +112,19 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
   mutating func evaluate(
     _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, world: borrowing World
   ) throws {
-    let (record, later) = try run.evaluate(
-      world: world, notice: ownNotice(isSpeaker: world.rank == 0))
+    let start = ContinuousClock.now
+    let evaluations = isEvaluated(after: run.step + 1) ? 1 : 0
+    let (record, later) = try run.evaluate(world: world) {
+      clock.noteEvaluation(seconds: start.secondsUntilNow)
+      return ownNotice(isSpeaker: world.rank == 0, evaluations: evaluations)
+    }
     notices = later
     journal?.record(record)
+  }
+
+  /// Whether the held-out text is looked at after the update number `step`.
+  private func isEvaluated(after step: Int) -> Bool {
+    step % configuration.evaluation.every == 0 || step == configuration.training.steps
   }
 
   /// Saves the run as it is, unless it is saved.
@@ -125,9 +138,11 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
   }
 
   /// The clock of rank 0 counts.
-  private func ownNotice(isSpeaker: Bool) -> StepNotice {
+  ///
+  /// - Parameter evaluations: see `StopClock.isTimeUp`.
+  private func ownNotice(isSpeaker: Bool, evaluations: Int) -> StepNotice {
     StepNotice(
-      signal: StopSignals.receivedNumber, isTimeUp: isSpeaker && clock.isTimeUp,
+      signal: StopSignals.receivedNumber, isTimeUp: isSpeaker && clock.isTimeUp(evaluations: evaluations),
       checkpoint: checkpoints.notice)
   }
 

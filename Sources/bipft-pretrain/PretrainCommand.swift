@@ -10,7 +10,7 @@ struct PretrainCommand: ParsableCommand {
     commandName: "bipft-pretrain",
     abstract: "Pretrain a 1-bit BERT (BiPFT) on one or many machines.",
     usage:
-      "bipft-pretrain --config FILE [--run-dir DIR] [--set KEY=VALUE]... [--resume auto|none|PATH] [--dry-run]",
+      "bipft-pretrain --config FILE [--run-dir DIR] [--set KEY=VALUE]... [--resume auto|none|latest|PATH] [--dry-run]",
     discussion: """
       Trains on a corpus made by `bipft corpus build`, as the configuration file says:
 
@@ -37,10 +37,11 @@ struct PretrainCommand: ParsableCommand {
   var config: String
 
   @Option(
+    name: .customLong("run-dir"), parsing: .singleValue,
     help: ArgumentHelp(
       "Where metrics and checkpoints go. Default: runs/NAME for a configuration NAME.yaml.", valueName: "dir")
   )
-  var runDir: String?
+  var runDirectories: [String] = []
 
   @Option(
     name: .customLong("set"), parsing: .singleValue,
@@ -52,8 +53,9 @@ struct PretrainCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "auto: go on from the newest valid checkpoint of the run directory, or start if it has none. none: start from "
-        + "the beginning. A path: go on from that checkpoint.",
-      valueName: "auto|none|path"))
+        + "the beginning. latest: go on from the newest valid checkpoint, which must be there. A path: go on from that "
+        + "checkpoint, or from the newest valid one of that run.",
+      valueName: "auto|none|latest|path"))
   var resume: String = "auto"
 
   @Option(
@@ -118,13 +120,21 @@ struct PretrainCommand: ParsableCommand {
       guard ranks >= 1 else { throw ValidationError("--ranks \(ranks): use 1 or more") }
     }
     if resume.isEmpty {
-      throw ValidationError("--resume is empty: use auto, none or the path of a checkpoint")
+      throw ValidationError("--resume is empty: use auto, none, latest or the path of a checkpoint")
+    }
+    if runDirectories.count > 1 {
+      throw ValidationError(
+        "--run-dir is given \(runDirectories.count) times (\(runDirectories.joined(separator: ", "))): give one"
+      )
+    }
+    if runDirectories.first?.isEmpty == true {
+      throw ValidationError("--run-dir is empty: name a folder, or leave it out for runs/NAME")
     }
   }
 
   var options: PretrainOptions {
     PretrainOptions(
-      configurationFile: config, overrides: overrides, runDirectory: runDir,
+      configurationFile: config, overrides: overrides, runDirectory: runDirectories.first,
       resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, triesAgain: tryAgain,
       isDryRun: dryRun,
       plannedRanks: ranks,
@@ -154,7 +164,9 @@ struct PretrainCommand: ParsableCommand {
 
   private static func complain(_ text: String) {
     for line in text.split(separator: "\n") {
-      FileHandle.standardError.write(Data("bipft-pretrain: \(line)\n".utf8))
+      // Whether anybody reads it does not matter any more.
+      let bytes = Array("bipft-pretrain: \(line)\n".utf8)
+      _ = write(STDERR_FILENO, bytes, bytes.count)
     }
   }
 

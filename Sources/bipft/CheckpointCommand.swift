@@ -1,6 +1,7 @@
 import ArgumentParser
 import Coordinator
 import Foundation
+import Training
 
 /// `bipft checkpoint …`
 struct CheckpointCommand: ParsableCommand {
@@ -10,15 +11,18 @@ struct CheckpointCommand: ParsableCommand {
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "List the checkpoints of a run, oldest first, and what became of the run.")
+      abstract: "List the checkpoints of a run, oldest first, and what became of the run.",
+      discussion: "The exit code is 70 or 78 if one cannot be read now.")
 
     @Argument(help: ArgumentHelp("Folder of the run.", valueName: "run"))
     var folder: String
 
     func run() throws {
       try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
-        for line in try CheckpointStore(run: folder).summaries() { print(line) }
+        let report = try CheckpointStore(run: folder).summaries()
+        for line in report.lines { print(line) }
         if let state = try RunDirectory.summary(folder) { print("run: \(state)") }
+        if let failure = report.failure { throw failure }
       }
     }
   }
@@ -26,18 +30,21 @@ struct CheckpointCommand: ParsableCommand {
   struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Compare every byte of a run's checkpoints with their manifests.",
-      discussion: "Prints one line a checkpoint; the exit code is 78 if one is damaged.")
+      discussion:
+        "Prints one line a checkpoint; the exit code is 78 if one is damaged, 70 or 78 if one cannot be read now."
+    )
 
     @Argument(help: ArgumentHelp("Folder of the run.", valueName: "run"))
     var folder: String
 
     func run() throws {
-      let isWhole = try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
-        let (lines, areWhole) = try CheckpointStore(run: folder).verifyAll()
-        for line in lines { print(line) }
-        return areWhole
+      let damaged = try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
+        let report = try CheckpointStore(run: folder).verifyAll()
+        for line in report.lines { print(line) }
+        if let failure = report.failure { throw failure }
+        return report.damaged
       }
-      if !isWhole { throw ExitCode(78) }
+      if damaged > 0 { throw ArgumentParser.ExitCode(78) }
     }
   }
 
@@ -46,7 +53,7 @@ struct CheckpointCommand: ParsableCommand {
       abstract: "Remove old checkpoints of a run.",
       discussion: """
         Keeps the newest whole ones (at least two), every n-th if asked, and all that are damaged; prints what it \
-        removes. Refused while a job is using the run.
+        removes. Refused while a job is using the run, or if one cannot be read now.
         """)
 
     @Argument(help: ArgumentHelp("Folder of the run.", valueName: "run"))
@@ -76,11 +83,11 @@ struct CheckpointCommand: ParsableCommand {
     }
   }
 
-  /// An error becomes one line and the exit code of input that a retry will not mend.
+  /// An error becomes one line and an exit code: 78, or 70 for what may pass.
   static func endingClearly<Result>(_ body: () throws(CoordinatorError) -> Result) throws -> Result {
     do throws(CoordinatorError) { return try body() } catch {
       FileHandle.standardError.write(Data("bipft: \(error)\n".utf8))
-      throw ExitCode(78)
+      throw ArgumentParser.ExitCode(TrainingError.exitCode(of: error).rawValue)
     }
   }
 }

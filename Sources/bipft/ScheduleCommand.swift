@@ -83,8 +83,11 @@ struct ScheduleCommand: ParsableCommand {
       if step != nil || heldOut { throw ValidationError("--plan excludes --step and --held-out") }
       return
     }
+    // As many steps as a configuration takes.
+    let most = 1_000_000_000
     if let step, step < 1 { throw ValidationError("--step \(step): steps count from 1") }
-    if count < 1 { throw ValidationError("--count \(count): use 1 or more") }
+    if let step, step > most { throw ValidationError("--step \(step): a run has at most \(most) steps") }
+    if count < 1 || count > most { throw ValidationError("--count \(count): use 1 to \(most)") }
     if heldOut && step != nil { throw ValidationError("--step and --held-out exclude each other") }
     if !heldOut && step == nil { throw ValidationError("give --step N, --held-out or --plan") }
   }

@@ -190,17 +190,18 @@ struct CheckpointTests {
     #expect(throws: CoordinatorError.noRun(path: path)) { _ = try CheckpointStore(run: path) }
     try run.begin()
     let store = try CheckpointStore(run: path)
-    #expect(try store.summaries() == [] && store.verifyAll().areWhole)
+    #expect(try store.summaries().lines == [] && store.verifyAll().areWhole)
     for step in [10, 20] {
       try FileManager.default.moveItem(
         atPath: fixture.write(step: step), toPath: run.checkpointsPath + "/step-000000\(step)")
     }
-    #expect(try store.summaries().allSatisfy { $0.contains("written by 1 rank(s)") })
+    #expect(try store.summaries().lines.allSatisfy { $0.contains("written by 1 rank(s)") })
     #expect(try store.verifyAll().lines == [10, 20].map { "\(path)/checkpoints/step-000000\($0): whole" })
     try (run.checkpointsPath + "/step-00000010/state.json").changeFile { $0.removeLast() }
-    let (lines, areWhole) = try store.verifyAll()
-    #expect(!areWhole && lines[0].contains("damaged: state.json") && lines[1].hasSuffix("whole"))
-    #expect(try store.summaries()[0].hasPrefix("step 10: checkpoint "))
+    let report = try store.verifyAll()
+    #expect(report.damaged == 1 && report.failure == nil && !report.areWhole)
+    #expect(report.lines[0].contains("damaged: state.json") && report.lines[1].hasSuffix("whole"))
+    #expect(try store.summaries().lines[0].hasPrefix("step 10: checkpoint "))
   }
 
   @Test func retention() throws {

@@ -88,6 +88,39 @@ struct HangDiagnosisTests {
   }
 }
 
+extension HangDiagnosisTests {
+  /// A file system that does not answer must not keep the watchdog from ending the job: pipes that nobody opens hold whoever
+  /// writes or reads there.
+  @Test(arguments: [["progress/rank-0"], ["progress/rank-0", "state.json"], ["progress/rank-1"]])
+  func aSilentFileSystemDoesNotStopTheWatchdog(pipes: [String]) throws {
+    let folder = try TemporaryFolder()
+    let run = try RunDirectory(path: folder.path)
+    try run.begin()
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/progress", withIntermediateDirectories: true)
+    for pipe in pipes {
+      unlink(folder.path + "/" + pipe)
+      #expect(mkfifo(folder.path + "/" + pipe, 0o600) == 0)
+    }
+    let found = Mutex<[HangDiagnosis]>([])
+    let place = RankProgress()
+    place.enter(.computing, step: 7, detail: "lane 1")
+    let dog = Watchdog(
+      run: folder.path, rank: 0, size: 2, host: "host-0", timeout: 1, progress: place
+    ) { hang in found.withLock { $0.append(hang) } }
+    let deadline = Date() + 20
+    while found.withLock({ $0.isEmpty }), Date() < deadline { usleep(20_000) }
+    let reason = found.withLock { $0.first?.reason } ?? ""
+    #expect(
+      reason.hasPrefix(
+        "rank 0 (host-0) is at step 7 in computing, lane 1, and the file system of \(folder.path) has"))
+    // Lets the threads go that hang in it.
+    for pipe in pipes { close(open(folder.path + "/" + pipe, O_RDWR | O_NONBLOCK)) }
+    dog.stop()
+    #expect(run.path == folder.path)
+  }
+}
+
 struct ReplicaCheckTests {
   @Test func theMinorityIsWrong() throws {
     try ReplicaCheck.compare([(7, "a"), (7, "b"), (7, "a")], step: 3)
@@ -119,10 +152,13 @@ struct RunHistoryTests {
     try history.append(events[0])
     #expect(try history.events() == events + [events[0]])
     try history.path.changeFile { $0[0] = UInt8(ascii: "x") }
-    #expect(
-      throws: CoordinatorError.unreadable(path: history.path, problem: "line 1 is not an event of a run")
-    ) {
-      _ = try history.events()
+    let fault = CoordinatorError.unreadable(path: history.path, problem: "line 1 is not an event of a run")
+    #expect(throws: fault) { _ = try history.events() }
+    // Numbers that would overflow whoever counts with them.
+    for step in ["-9223372036854775808", "9223372036854775807"] {
+      try #"{"event":"start","step":\#(step),"time":""}\n"#.replacingOccurrences(of: "\\n", with: "\n")
+        .write(toFile: history.path, atomically: false, encoding: .utf8)
+      #expect(throws: fault) { _ = try history.events() }
     }
   }
 

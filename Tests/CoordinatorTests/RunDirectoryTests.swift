@@ -129,8 +129,64 @@ struct RunDirectoryTests {
   @Test func aFileInTheWayIsNamed() throws {
     let path = folder.path + "/file"
     try Data().write(to: URL(fileURLWithPath: path))
-    #expect(throws: CoordinatorError.file(.system(operation: "create", path: path, code: EEXIST))) {
+    #expect(
+      throws: CoordinatorError.unusableFolder(
+        path: path, problem: "cannot create \(path): File exists", code: EEXIST)
+    ) { _ = try RunDirectory(path: path) }
+  }
+
+  /// Neither can be made, written to or mended by starting again: one line with a remedy.
+  @Test(arguments: ["link", "file/run", "/proc/run", String(repeating: "n", count: 300)])
+  func aFolderThatCannotBeUsedIsNamed(name: String) throws {
+    try FileManager.default.createSymbolicLink(
+      atPath: folder.path + "/link", withDestinationPath: folder.path + "/nowhere")
+    try Data().write(to: URL(fileURLWithPath: folder.path + "/file"))
+    let path = name.hasPrefix("/") ? name : folder.path + "/" + name
+    #expect {
       _ = try RunDirectory(path: path)
+    } throws: { error in
+      guard case CoordinatorError.unusableFolder(path, _, _) = error else { return false }
+      return "\(error)".hasSuffix("; choose another --run-dir, or mend that")
+    }
+  }
+
+  /// A power failure or a copy that was cut off takes `state.json`: the checkpoints and the history tell of a run.
+  @Test(arguments: ["", "{\n  \"attempt\" : 2,\n  \"form", "\0\0\0\0", nil]) func aLostStateIsMadeAnew(
+    text: String?
+  ) throws {
+    do {
+      let run = try RunDirectory(path: folder.path)
+      try run.begin()
+      try RunHistory(run: folder.path).append(RunHistory.Event(.start, step: 0, ranks: 1))
+      try run.record(.running, step: 30)
+      try FileManager.default.createDirectory(
+        atPath: run.checkpointsPath + "/step-00000030", withIntermediateDirectories: true)
+    }
+    let state = folder.path + "/state.json"
+    try FileManager.default.removeItem(atPath: state)
+    try text.map { try Data($0.utf8).write(to: URL(fileURLWithPath: state)) }
+    #expect(try RunDirectory.identify(folder.path)?.step == 30)
+    let run = try RunDirectory(path: folder.path)
+    let (isLost, wasLost) = (run.stateWasLost, run.wasLost)
+    #expect(isLost && !wasLost)
+    #expect(try run.begin().attempt == 2)
+    #expect(try RunDirectory.identify(folder.path)?.status == .running)
+  }
+
+  /// Numbers that no run has, and a later format that is another one altogether.
+  @Test func aStateOfOtherNumbersOrALaterFormatIsRefused() throws {
+    do { try RunDirectory(path: folder.path).begin() }
+    let path = folder.path + "/state.json"
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    for number in ["9223372036854775807", "-1"] {
+      try text.replacingOccurrences(of: #""attempt" : 1"#, with: #""attempt" : \#(number)"#)
+        .write(toFile: path, atomically: true, encoding: .utf8)
+      #expect(throws: CoordinatorError.self) { _ = try RunDirectory(path: folder.path) }
+    }
+    try #"{"format": "bipft-run", "version": 3, "progress": [1, 2]}"#
+      .write(toFile: path, atomically: true, encoding: .utf8)
+    #expect(throws: CoordinatorError.newerFormat(path: path, version: 3, known: 1)) {
+      _ = try RunDirectory(path: folder.path)
     }
   }
 }

@@ -27,12 +27,7 @@ final class FaultJob {
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle(forWritingAtPath: log)
     process.standardError = FileHandle(forWritingAtPath: log)
-    // The threads that run tests block signals, and a child would inherit that.
-    var (none, own) = (sigset_t(), sigset_t())
-    sigemptyset(&none)
-    pthread_sigmask(SIG_SETMASK, &none, &own)
-    defer { pthread_sigmask(SIG_SETMASK, &own, nil) }
-    try process.run()
+    try Program.start(process)
   }
 
   var isRunning: Bool { process.isRunning }

@@ -27,7 +27,7 @@ import Testing
     ),
     (
       ["--config", "configs/demo.yaml", "--resume", ""],
-      "--resume is empty: use auto, none or the path of a checkpoint\(hint)"
+      "--resume is empty: use auto, none, latest or the path of a checkpoint\(hint)"
     ),
     (
       ["--config", "none.yaml"],

@@ -48,6 +48,15 @@ enum Program {
     return mounted.code == 0
   }()
 
+  /// The threads that run tests block signals, and a child would inherit that.
+  static func start(_ process: Process) throws {
+    var (none, own) = (sigset_t(), sigset_t())
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &own)
+    defer { pthread_sigmask(SIG_SETMASK, &own, nil) }
+    try process.run()
+  }
+
   static func run(
     _ program: String, _ arguments: [String], environment: [String: String] = [:]
   ) throws -> Outcome {
@@ -63,7 +72,7 @@ enum Program {
     for file in files { try Data().write(to: URL(fileURLWithPath: file)) }
     process.standardOutput = FileHandle(forWritingAtPath: files[0])
     process.standardError = FileHandle(forWritingAtPath: files[1])
-    try process.run()
+    try start(process)
     process.waitUntilExit()
     let texts = try files.map {
       String(decoding: try Data(contentsOf: URL(fileURLWithPath: $0)), as: UTF8.self)

@@ -122,6 +122,46 @@ private let mayMount =
     }
   }
 
+  /// A long run: what stands before the step that it goes on from is not read again.
+  @Test func resumingReadsTheEndOnly() throws {
+    try withFolder { folder in
+      let path = folder + "/metrics.jsonl"
+      let count = 100_000
+      let before = (1...count).map { trainRecord($0).json + "\n" }.joined()
+      let after = lines([trainRecord(count + 1), evaluationRecord(count + 1), evaluationRecord(count + 2)])
+      try (before + after).write(toFile: path, atomically: false, encoding: .utf8)
+      let start = ContinuousClock.now
+      #expect(try MetricsFile.lastStep(path: path) == count + 1)
+      var file = try MetricsFile(path: path, resumingAfter: count)
+      // It takes a millisecond; parsing it all took 3 s.
+      #expect(start.duration(to: .now) < .milliseconds(500))
+      try file.append(trainRecord(count + 1))
+      #expect(try text(path) == before + lines([trainRecord(count + 1)]))
+      // All of it can go, too.
+      _ = try MetricsFile(path: path, resumingAfter: 0)
+      #expect(try text(path) == "")
+    }
+  }
+
+  @Test func theLastStepIsThatOfTheLastUpdate() throws {
+    try withFolder { folder in
+      let path = folder + "/metrics.jsonl"
+      #expect(try MetricsFile.lastStep(path: path) == nil)
+      try "".write(toFile: path, atomically: false, encoding: .utf8)
+      #expect(try MetricsFile.lastStep(path: path) == nil)
+      // Other writers may order and space the keys as they like.
+      let other =
+        #"{"step":7,"kind":"train","loss":1,"mlm_loss":1,"nsp_loss":0,"learning_rate":1,"#
+        + #""gradient_norm":1,"tokens_per_second":1}"#
+      try (other + "\n" + lines([evaluationRecord(8)]) + #"{"kind": "train", "step": 9, "#)
+        .write(toFile: path, atomically: false, encoding: .utf8)
+      #expect(try MetricsFile.lastStep(path: path) == 7)
+      try (other + "\nno record\n").write(toFile: path, atomically: false, encoding: .utf8)
+      let error = #expect(throws: TelemetryError.self) { try MetricsFile.lastStep(path: path) }
+      #expect(error?.description.hasPrefix("\(path):2: not a metrics record") == true)
+    }
+  }
+
   @Test func aNewRunStartsEmpty() throws {
     try withFolder { folder in
       let path = folder + "/metrics.jsonl"
