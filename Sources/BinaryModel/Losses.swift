@@ -1,12 +1,13 @@
 /// What the losses of a step are divided by: counts over the global batch, known before backward, so that lanes can be
 /// added up.
 public struct LossDivisors: Equatable, Sendable {
-  /// Tokens to predict.
+  /// Tokens to predict. Text that the vocabulary does not know gives none; the loss over them then is 0, not 0 / 0.
   public let maskedTokens: Int
   public let sequences: Int
 
   public init(maskedTokens: Int, sequences: Int) {
-    precondition(maskedTokens > 0 && sequences > 0, "\(maskedTokens) masked tokens in \(sequences) sequences")
+    precondition(
+      maskedTokens >= 0 && sequences > 0, "\(maskedTokens) masked tokens in \(sequences) sequences")
     self.maskedTokens = maskedTokens
     self.sequences = sequences
   }

@@ -84,7 +84,7 @@ struct PredictionHead {
   ///
   /// - Parameters:
   ///   - x: N×H, the last hidden states.
-  ///   - divisor: the global number of tokens to predict.
+  ///   - divisor: the global number of tokens to predict; 0 only where the batch has none either.
   ///   - dx: N×H.
   /// - Cost: 2·M·V·H operations forward, 4·M·V·H backward.
   func losses(

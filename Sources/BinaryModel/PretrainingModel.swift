@@ -118,7 +118,7 @@ public struct PretrainingModel: ~Copyable {
   /// Losses of one batch without dropout or gradients.
   public func evaluate(_ parameters: FloatView, batch: Batch) -> LossSums {
     forward(parameters, batch: batch, mode: .evaluation)
-    let divisors = LossDivisors(maskedTokens: max(1, batch.maskedTokens), sequences: batch.sequences)
+    let divisors = LossDivisors(maskedTokens: batch.maskedTokens, sequences: batch.sequences)
     var sums = predictionHead.losses(
       lastHidden, batch: batch, divisor: divisors.maskedTokens, parameters: parameters, gradients: nil,
       addingTo: nil)
