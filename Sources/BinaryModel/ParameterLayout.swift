@@ -21,8 +21,11 @@ public struct Parameter: Sendable {
   public var count: Int { shape.reduce(1, *) }
   public var range: Range<Int> { offset..<offset + count }
 
-  /// Weight decay spares biases and the scales of layer normalisations.
-  public var decays: Bool { !name.contains("bias") && !name.contains("LayerNorm.weight") }
+  /// Whether weight decay applies: to matrices and tables, as in BERT, which spares biases and the scales of layer
+  /// normalisations. Step sizes are spared too. A step size is such a scale, of an operand's ±1: it is fitted to the size of
+  /// what it binarises, and to pull it towards zero would not make the model simpler but let ever fewer gradients
+  /// through (|x| ≤ α) and the products' scale shrink with the number of steps.
+  public var decays: Bool { shape.count == 2 }
 }
 
 /// The places of all parameters in one flat float32 buffer. Parameters, gradients, moments and checkpoints share
