@@ -47,7 +47,7 @@ public struct TeacherWeights: ~Copyable {
 
   /// Reads all that a forward pass needs.
   ///
-  /// - Throws: `ModelError` where a tensor is missing or its shape is not the student's.
+  /// - Throws: `ModelError` where a tensor is missing, is not finite, or its shape is not the student's.
   /// - Cost: one read of all parameters, one tensor at a time.
   public init(_ file: PretrainedWeights, configuration: ModelConfiguration) throws(ModelError) {
     var arena = Arena()
@@ -104,7 +104,7 @@ private struct TeacherReader {
 
   private func read(_ name: String, _ shape: [Int]) throws(ModelError) -> [Float] {
     guard let tensor = try file.read("bert." + name, shape: shape) else {
-      throw .missing(path: file.path, tensor: name)
+      throw .missing(path: file.path, tensors: [name])
     }
     return tensor
   }
