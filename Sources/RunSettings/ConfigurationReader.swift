@@ -1,6 +1,6 @@
+import DurableFiles
 import Foundation
 import Kernels
-import Telemetry
 import Yams
 
 extension RunConfiguration {
