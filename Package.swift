@@ -57,7 +57,7 @@ let package = Package(
       "Coordinator",
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "BinaryModel", "DurableFiles"]),
     module("Telemetry", ["DurableFiles"]),
-    module("RunSettings", ["DurableFiles", "Collectives", "BinaryModel", yams]),
+    module("RunSettings", ["DurableFiles", "Kernels", "Collectives", "BinaryModel", yams]),
     module(
       "Planning",
       ["Kernels", "DenseProducts", "Collectives", "BinaryModel", "Coordinator", "Telemetry", "RunSettings"]),

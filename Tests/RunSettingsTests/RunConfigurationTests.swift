@@ -363,9 +363,9 @@ private func changed(_ line: String, to new: String) -> String {
     let seed = changed("seed: 7", to: "model.layers: 2\nmodel.layers: 3\nseed: 7")
     #expect(complaints(seed) == complaint(2, "model.layers", 1))
     let apart = changed("  keep: 2", to: "  keep: 2\n  # again\n  \"every\" : 5")
-    #expect(complaints(apart) == complaint(27, "checkpoint.every", 24))
+    #expect(complaints(apart) == complaint(28, "checkpoint.every", 25))
     let flow = changed("  sequences: 128", to: "  sequences: 128\nseed: {a: 1, a: 2}")
-    #expect(complaints(flow).count == 1 && complaints(flow)[0].contains(":23: "))
+    #expect(complaints(flow).count == 1 && complaints(flow)[0].contains(":24: "))
     // The whole key in place of a section is not twice.
     #expect(
       complaints(changed("  steps: 600", to: "").replacing("seed: 7", with: "seed: 7\ntraining.steps: 3"))
