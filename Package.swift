@@ -58,7 +58,7 @@ let package = Package(
       "Coordinator",
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),
     module("Telemetry", ["DurableFiles"]),
-    module("RunSettings", ["DurableFiles", "Collectives", "BinaryModel", yams]),
+    module("RunSettings", ["DurableFiles", "Kernels", "Collectives", "BinaryModel", yams]),
     module(
       "Planning",
       [

@@ -43,22 +43,36 @@ public enum Initialisation {
     public let missing: [String]
     /// True when the file brought step sizes, so that they need no fit.
     public let hasStepSizes: Bool
+
+    /// `missing` in few words: what a full-precision BERT never has by kind, all else by name.
+    public var missingText: String {
+      if missing.isEmpty { return "none" }
+      let ofBinarisers = missing.count(where: isOfBinariser)
+      let ofEstimators = missing.count(where: isOfEstimator)
+      var groups: [String] = []
+      if ofBinarisers > 0 { groups.append("\(ofBinarisers) shifts and step sizes of the binarisers") }
+      if ofEstimators > 0 { groups.append("\(ofEstimators) of the residual estimators") }
+      return (groups + missing.filter { !isOfBinariser($0) && !isOfEstimator($0) }).joined(separator: ", ")
+    }
   }
 
-  /// Overwrites those parameters that `weights` has: a full-precision BERT or a BiPFT model.
+  /// Overwrites those parameters that `weights` has: a full-precision BERT or a BiPFT model. Only the pooler, the heads,
+  /// residual estimators and the binarisers' own parameters may be missing.
   ///
-  /// - Throws: `ModelError` where shapes or the number of layers differ.
+  /// - Throws: `ModelError` where others are missing, where shapes or the number of layers differ, and for weights that
+  ///   are not finite.
   public static func load<Goal: Objective>(
     _ weights: PretrainedWeights, into parameters: FloatView, layout model: ModelLayout<Goal>
   ) throws(ModelError) -> LoadReport {
     let layout = model.parameters
     try checkLayers(weights, model.configuration.layers)
-    var missing: [String] = []
+    let missing = layout.parameters.map(\.name).filter { weights.find($0) == nil }
+    let core = missing.filter {
+      !isOfBinariser($0) && !isOfEstimator($0) && !$0.hasPrefix("bert.pooler.") && !$0.hasPrefix("cls.")
+    }
+    if !core.isEmpty { throw .missing(path: weights.path, tensors: core) }
     for parameter in layout.parameters {
-      guard let values = try weights.read(parameter.name, shape: parameter.shape) else {
-        missing.append(parameter.name)
-        continue
-      }
+      guard let values = try weights.read(parameter.name, shape: parameter.shape) else { continue }
       let view = parameters[parameter.range]
       values.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: view.count) }
     }
@@ -67,11 +81,20 @@ public enum Initialisation {
   }
 }
 
+/// Whether a parameter is a binariser's shift or step size.
+private func isOfBinariser(_ name: String) -> Bool {
+  name.hasSuffix(".move.bias") || name.hasSuffix(".input_clip_val") || name.contains(".clip_")
+}
+
+private func isOfEstimator(_ name: String) -> Bool {
+  [".q_m.", ".q_p.", ".k_m.", ".k_p.", ".v_p."].contains { name.contains($0) }
+}
+
 /// Refuses a file that is no BERT, or one with another number of layers than `layers`.
 func checkLayers(_ weights: PretrainedWeights, _ layers: Int) throws(ModelError) {
-  func name(_ layer: Int) -> String { "bert.encoder.layer.\(layer).attention.self.query.weight" }
-  var found = 0
-  while weights.find(name(found)) != nil { found += 1 }
-  if found == 0 { throw .missing(path: weights.path, tensor: name(0)) }
+  let found = weights.layerCount
+  if found == 0 {
+    throw .missing(path: weights.path, tensors: ["bert.encoder.layer.0.attention.self.query.weight"])
+  }
   if found != layers { throw .layers(path: weights.path, found: found, wanted: layers) }
 }

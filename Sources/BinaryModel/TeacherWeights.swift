@@ -50,7 +50,7 @@ public struct TeacherWeights: ~Copyable {
 
   /// Reads all that a forward pass needs.
   ///
-  /// - Throws: `ModelError` where a tensor is missing or its shape is not the student's.
+  /// - Throws: `ModelError` where a tensor is missing, is not finite, or its shape is not the student's.
   /// - Cost: one read of all parameters, one tensor at a time.
   public init<Goal: Objective>(
     _ file: PretrainedWeights, student layout: ModelLayout<Goal>
@@ -110,7 +110,7 @@ private struct TeacherReader {
 
   private func read(_ name: String, _ shape: [Int]) throws(ModelError) -> [Float] {
     guard let tensor = try file.read(name, shape: shape) else {
-      throw .missing(path: file.path, tensor: name)
+      throw .missing(path: file.path, tensors: [name])
     }
     return tensor
   }

@@ -96,18 +96,20 @@ static void gelu_backward(const float *x, size_t count, float *d) {
   }
 }
 
+// What is no number is not <= 0: it stays, forward, and comes back from there as the gradient.
 static void relu(size_t count, float *y) {
   for (size_t i = 0; i < count; i += LANES) {
     size_t n = lanes_at(i, count);
     vf v = load_part(y + i, n);
-    store_part(y + i, pick(v > 0.0f, v, splat(0)), n);
+    store_part(y + i, pick(v <= 0.0f, splat(0), v), n);
   }
 }
 
 static void relu_backward(const float *y, size_t count, float *dy) {
   for (size_t i = 0; i < count; i += LANES) {
     size_t n = lanes_at(i, count);
-    store_part(dy + i, pick(load_part(y + i, n) > 0.0f, load_part(dy + i, n), splat(0)), n);
+    vf v = load_part(y + i, n);
+    store_part(dy + i, pick(v <= 0.0f, splat(0), pick(v > 0.0f, load_part(dy + i, n), v)), n);
   }
 }
 

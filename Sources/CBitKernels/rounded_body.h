@@ -5,15 +5,25 @@ enum { PANEL_ROWS = BK_PANEL_ROWS, PANEL_COLUMNS = BK_PANEL_COLUMNS, PANEL_VECTO
 
 // ---- rounding ----
 
-// The largest |x| of each row.
+// The larger of two magnitudes by their bits, whose order is that of the numbers; NaN is above all of them.
+INLINE vf larger_magnitude(vf a, vf b) { return pick((vi)a > (vi)b, a, b); }
+
+INLINE float largest_magnitude(vf v) {
+  int32_t a[LANES], top = 0;
+  memcpy(a, &v, sizeof a);
+  for (int i = 0; i < LANES; i++) top = a[i] > top ? a[i] : top;
+  return __builtin_bit_cast(float, top);
+}
+
+// The largest |x| of each row. Where one is not finite, so is the largest, and with it what is scaled by it.
 static void row_maxima(const float *x, size_t rows, size_t columns, size_t ld, float *maxima) {
   for (size_t i = 0; i < rows; i++) {
     vf top = splat(0);
     for (size_t j = 0; j < columns; j += LANES) {
       vf v = absolute(load_part(x + i * ld + j, lanes_at(j, columns)));
-      top = pick(v > top, v, top);
+      top = larger_magnitude(v, top);
     }
-    maxima[i] = largest_lane(top);
+    maxima[i] = largest_magnitude(top);
   }
 }
 
@@ -28,7 +38,7 @@ static void column_maxima_and_sums(const float *x, size_t rows, size_t ld, size_
       for (size_t i = start; i < end; i++) {
         vf v = load_part(x + i * ld + j, n), a = absolute(v);
         block += v;
-        top = pick(a > top, a, top);
+        top = larger_magnitude(a, top);
       }
       s += block;
     }

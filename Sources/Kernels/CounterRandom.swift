@@ -49,6 +49,17 @@ public struct CounterRandom: Sendable {
     return SIMD4(c0, c1, c2, c3)
   }
 
+  /// The last three words of the counter for what is drawn at `place` (below 2¹⁶) of the network for one sample in one
+  /// epoch. The epoch's lower half stands beside the place, its upper half above the sample, so that counters differ for
+  /// samples below 2⁴⁸.
+  static func counter(place: Int, epoch: UInt32, sample: UInt64) -> (UInt32, UInt32, UInt32) {
+    precondition(place >= 0 && place < 65_536, "random numbers of place \(place)")
+    return (
+      UInt32(place) | epoch << 16, UInt32(truncatingIfNeeded: sample),
+      UInt32(truncatingIfNeeded: sample >> 32) ^ (epoch & 0xFFFF_0000)
+    )
+  }
+
   /// The numbers at (a, b, c), one after the other; the fourth counter word counts blocks.
   public func stream(_ a: UInt32, _ b: UInt32 = 0, _ c: UInt32 = 0) -> RandomStream {
     RandomStream(random: self, place: (a, b, c))

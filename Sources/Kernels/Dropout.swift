@@ -3,6 +3,9 @@ import CBitKernels
 /// Dropout by counter-based random numbers: which elements are kept is a pure function of the run's seed, the epoch,
 /// the sample, the place in the network and the element, so it does not depend on who computes it.
 public struct Dropout: Sendable {
+  /// Blocks of random numbers that one place has for a sample, 8 elements of a row each: all parts together take no more.
+  public static let blockLimit = 1 << 32
+
   private let key: (UInt32, UInt32)
   /// An element is dropped where its 16 random bits are below this.
   private let threshold: UInt32
@@ -25,13 +28,12 @@ public struct Dropout: Sendable {
   ///   - part: which of several equal matrices at this place (the attention head).
   public func draw(place: Int, part: Int, epoch: UInt32, sample: UInt64, into keep: BitView) {
     let blocks = keep.rows * ((keep.columns + 7) / 8)
-    precondition(place < 65_536 && epoch < 65_536, "dropout place \(place), epoch \(epoch)")
+    let counter = CounterRandom.counter(place: place, epoch: epoch, sample: sample)
+    precondition((part + 1) * blocks <= Self.blockLimit, "dropout of part \(part) of \(blocks) blocks")
     withUnsafeBytes(of: key) { key in
       InstructionSet.table.pointee.dropout_bits(
-        key.assumingMemoryBound(to: UInt32.self).baseAddress, UInt32(part * blocks),
-        UInt32(place) | epoch << 16,
-        UInt32(truncatingIfNeeded: sample), UInt32(truncatingIfNeeded: sample >> 32), threshold, keep.rows,
-        keep.columns, keep.base)
+        key.assumingMemoryBound(to: UInt32.self).baseAddress, UInt32(truncatingIfNeeded: part * blocks),
+        counter.0, counter.1, counter.2, threshold, keep.rows, keep.columns, keep.base)
     }
   }
 

@@ -9,13 +9,7 @@ public struct BackwardRounding: Sendable {
 
   /// The draw at one place (below 2¹⁶) of the network for the micro-batch whose first sample is `sample`.
   public func draw(place: Int, epoch: UInt32, sample: UInt64) -> Draw {
-    precondition(place < 65_536 && epoch < 65_536, "rounding place \(place), epoch \(epoch)")
-    return Draw(
-      key: key,
-      counter: (
-        UInt32(place) | epoch << 16, UInt32(truncatingIfNeeded: sample),
-        UInt32(truncatingIfNeeded: sample >> 32)
-      ))
+    Draw(key: key, counter: CounterRandom.counter(place: place, epoch: epoch, sample: sample))
   }
 
   public struct Draw: Sendable {

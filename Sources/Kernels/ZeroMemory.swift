@@ -20,7 +20,7 @@ struct ZeroMemory {
       let pages = mmap(
         nil, self.byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
       guard let pages, pages != MAP_FAILED else {
-        fatalError("no address space for \(self.byteCount) bytes")
+        Self.end(bytes: self.byteCount)
       }
       // Large pages where the system has them: fewer faults and fewer misses of the address translation.
       #if os(Linux)
@@ -31,6 +31,18 @@ struct ZeroMemory {
       base = .allocate(byteCount: self.byteCount, alignment: 64)
       base.initializeMemory(as: UInt8.self, repeating: 0, count: self.byteCount)
     }
+  }
+
+  /// Ends the process with a line: where the system gives no address space (a limit such as `ulimit -v`), nothing above could
+  /// do more. The exit code asks for another start, which may find it, unless the block is larger
+  /// than the machine's memory.
+  private static func end(bytes: Int) -> Never {
+    let reason = String(cString: strerror(errno))
+    FileHandle.standardError.write(
+      Data(
+        ("bipft: no memory for a block of \(bytes) bytes (\(reason)); more ranks or a smaller training.micro_batch take "
+          + "less a rank, --dry-run says how much\n").utf8))
+    exit(UInt64(bytes) > ProcessInfo.processInfo.physicalMemory ? 78 : 70)
   }
 
   func deallocate() {

@@ -30,7 +30,9 @@ public struct Parameter: Sendable {
   public var count: Int { shape.reduce(1, *) }
   public var range: Range<Int> { offset..<offset + count }
 
-  /// Weight decay pulls matrices and embeddings towards 0. It spares biases and the scales of layer normalisations, as
-  /// BERT's does, and step sizes: α is a scale too, fitted to the data, and 0 is where its binariser breaks down.
+  /// Whether weight decay applies: to matrices and tables, as in BERT, which spares biases and the scales of layer
+  /// normalisations. Step sizes are spared too. A step size is such a scale, of an operand's ±1: it is fitted to the size of
+  /// what it binarises, and to pull it towards zero would not make the model simpler but let ever fewer gradients
+  /// through (|x| ≤ α) and the products' scale shrink with the number of steps.
   public var decays: Bool { initial == .normal }
 }

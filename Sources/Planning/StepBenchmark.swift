@@ -1,7 +1,7 @@
 import BinaryModel
 import Kernels
 
-/// Measures training steps of one rank on made-up batches, phase by phase: the work of `PretrainingRun.update` without
+/// Measures training steps of one rank on made-up batches, phase by phase: the work of `TrainingRun.update` without
 /// reading and exchange.
 ///
 /// Legend: V lanes of a step, B sequences of a lane, T tokens.

@@ -1,4 +1,6 @@
+import DurableFiles
 import Foundation
+import Kernels
 import Yams
 
 extension RunConfiguration {
@@ -21,6 +23,13 @@ extension RunConfiguration {
       let reason = access(file, R_OK) == 0 ? "is not a file" : String(cString: strerror(errno))
       throw problem("\(reason); --config wants a YAML file such as configs/demo.yaml")
     }
+    guard bytes.count <= 1 << 20 else {
+      throw problem(
+        "\(bytes.count) bytes are no configuration; --config wants a YAML file such as configs/demo.yaml")
+    }
+    if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) || bytes.contains(0) {
+      throw problem("not UTF-8 text but UTF-16 or binary; save the file as UTF-8")
+    }
     let text: String
     do {
       text = String(copying: try UTF8Span(validating: bytes.span))
@@ -37,14 +46,42 @@ extension RunConfiguration {
     _ text: String, file: String, overrides: [String] = []
   ) throws(ConfigurationError) -> RunConfiguration {
     var reader = ConfigurationReader(file: file)
-    reader.read(text)
-    for override in overrides { reader.apply(override) }
+    // Some editors begin a file with a byte order mark.
+    reader.read(text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text)
+    for override in lastOfEachKey(overrides) { reader.apply(override) }
     reader.checkCompleteness()
     reader.checkConsistency()
     guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.sortedProblems) }
     return reader.configuration
   }
 }
+
+/// The overrides that count: of several for one key the last, as launchers append theirs to what they are given.
+private func lastOfEachKey(_ overrides: [String]) -> [String] {
+  func key(_ override: String) -> Substring? { override.firstIndex(of: "=").map { override[..<$0] } }
+  return overrides.indices.filter { index in
+    guard let own = key(overrides[index]) else { return true }
+    return !overrides[(index + 1)...].contains { key($0) == own }
+  }.map { overrides[$0] }
+}
+
+/// The node of a YAML text. Its parser nests calls as the text nests, so text with more marks that may nest than any
+/// configuration has is refused before.
+private func composeShallow(_ text: String) throws -> Node? {
+  let bytes = Array(text.utf8)
+  let marks = bytes.indices.count { index in
+    switch bytes[index] {
+    case UInt8(ascii: "["), UInt8(ascii: "{"): true
+    case UInt8(ascii: "-"), UInt8(ascii: "?"), UInt8(ascii: ":"):
+      index + 1 == bytes.count || [0x20, 0x09, 0x0A, 0x0D].contains(bytes[index + 1])
+    default: false
+    }
+  }
+  if marks > 2000 { throw DeepNesting() }
+  return try compose(yaml: text)
+}
+
+private struct DeepNesting: Error {}
 
 /// Collects the values of one file and its overrides, and every problem on the way.
 private struct ConfigurationReader {
@@ -77,7 +114,7 @@ private struct ConfigurationReader {
   mutating func read(_ text: String) {
     let root: Node?
     do {
-      root = try compose(yaml: text)
+      root = try composeShallow(text)
     } catch {
       excused = Set(ConfigurationKey.all.map(\.name))
       reportSyntax(error, text)
@@ -118,19 +155,38 @@ private struct ConfigurationReader {
       report(.file(file, line: mark.line), "", "not valid YAML in column \(mark.column): \(problem)")
     case YamlError.duplicatedKeysInMapping(let names, let context):
       // Yams gives the line of the first of the equal keys and its name without the section.
+      let (mark, name) = (context.mark, names.first ?? "")
       let lines = text.split(omittingEmptySubsequences: false) { $0.isNewline }
       let section =
-        context.mark.column == 1
+        mark.column == 1
         ? nil
-        : lines.prefix(context.mark.line - 1).last { $0.first.map { $0.isLetter } ?? false }
-      let prefix = section.map { $0.prefix { $0 != ":" } + "." } ?? ""
+        : lines.prefix(mark.line - 1).last { $0.first.map { $0.isLetter } ?? false }
+      let key = (section.map { $0.prefix { $0 != ":" } + "." } ?? "") + name
+      let again = lines.indices.dropFirst(mark.line).first { index in
+        let line = lines[index]
+        guard line.prefix(while: { $0 == " " }).count == mark.column - 1 else { return false }
+        let content = line.dropFirst(mark.column - 1).drop { $0 == "\"" || $0 == "'" }
+        let rest = content.dropFirst(name.count).drop { $0 == "\"" || $0 == "'" || $0 == " " }
+        return content.hasPrefix(name) && rest.first == ":"
+      }
+      guard let again else {
+        report(.file(file, line: mark.line), key, "given more than once; keep one")
+        return
+      }
+      reportRepeated(key, .file(file, line: again + 1), first: mark.line)
+    case is DeepNesting:
       report(
-        .file(file, line: context.mark.line), prefix + (names.first ?? ""), "given more than once; keep one")
+        .file(file, line: 0), "",
+        "has more brackets, lists and keys than any configuration; nothing here nests deep")
     case YamlError.reader(let problem, _, _, _):
       report(.file(file, line: 0), "", "not valid YAML: \(problem)")
     default:
       report(.file(file, line: 0), "", "not valid YAML: \(error)")
     }
+  }
+
+  private mutating func reportRepeated(_ key: String, _ place: ConfigurationProblem.Place, first: Int) {
+    report(place, key, "given in line \(first) already; keep one")
   }
 
   // MARK: One value
@@ -142,10 +198,6 @@ private struct ConfigurationReader {
       return
     }
     let name = String(override[..<equals])
-    if case .override? = places[name] {
-      report(place, name, "given more than once; keep one")
-      return
-    }
     if ConfigurationKey.sections.contains(name) {
       report(
         place, name,
@@ -153,7 +205,7 @@ private struct ConfigurationReader {
       return
     }
     do {
-      let value = try compose(yaml: String(override[override.index(after: equals)...]))
+      let value = try composeShallow(String(override[override.index(after: equals)...]))
       take(name, value ?? Node(""), place)
     } catch {
       report(place, name, "the value is not valid YAML; put it in quotes")
@@ -165,6 +217,10 @@ private struct ConfigurationReader {
       reportUnknown(name, place)
       return
     }
+    if case .file(_, let first)? = places[name], case .file = place {
+      reportRepeated(name, place, first: first)
+      return
+    }
     places[name] = place
     if case .scalar(let scalar) = value {
       let isPlain = scalar.style == .plain || scalar.style == .any
@@ -174,6 +230,10 @@ private struct ConfigurationReader {
   }
 
   private mutating func reportUnknown(_ name: String, _ place: ConfigurationProblem.Place) {
+    if ConfigurationKey.leaf(of: name) == "<<" {
+      report(place, name, "merge keys are not read; write the keys out")
+      return
+    }
     if let suggestion = ConfigurationKey.suggestion(for: name) {
       excused.insert(suggestion)
       report(place, name, "unknown key; did you mean \(suggestion)?")
@@ -218,6 +278,18 @@ private struct ConfigurationReader {
     if training.globalBatch % training.microBatch != 0 {
       reportPair("training.global_batch", "is not a multiple of", "training.micro_batch")
     }
+    checkDropout()
+  }
+
+  /// The numbers that dropout draws for the attention of one sample are counted in 32 bits.
+  private mutating func checkDropout() {
+    let (model, length) = (configuration.model, configuration.data.sequenceLength)
+    guard model.dropout > 0, model.heads * length * ((length + 7) / 8) > Dropout.blockLimit else { return }
+    let most = (1...length).last { model.heads * $0 * (($0 + 7) / 8) <= Dropout.blockLimit } ?? 0
+    report(
+      places["data.sequence_length"]!, "data.sequence_length",
+      "\(length) is more than dropout can serve with model.heads \(model.heads); at most \(most), or set model.dropout to 0"
+    )
   }
 
   /// Blames the second key if only that was overridden, else the first.
@@ -245,8 +317,9 @@ private struct ConfigurationReader {
     switch node {
     case .scalar(let scalar):
       let isPlain = scalar.style == .plain || scalar.style == .any
-      if isPlain { return scalar.string.isEmpty ? "nothing" : scalar.string }
-      return "\"\(scalar.string)\""
+      if scalar.string.isEmpty, isPlain { return "nothing" }
+      let text = scalar.string.count <= 100 ? scalar.string : scalar.string.prefix(100) + "…"
+      return isPlain && !text.contains(where: \.isNewline) ? text : JSONText.quoted(text)
     case .sequence: return "a list"
     case .mapping: return "keys and values"
     case .alias: return "an alias"

@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import Coordinator
+import Corpora
 import DenseProducts
 import DurableFiles
 import Foundation
@@ -32,11 +33,12 @@ private func run(_ options: PretrainOptions, world: borrowing World) throws -> E
   let start = ContinuousClock.now
   try world.together { try options.checkAllowedChanges() }
   let configuration = try shareConfiguration(options, world: world)
-  let inputs = try world.together {
+  try world.together {
     try InstructionSet.checkEnvironment()
     try RunPlan.checkWorldSize(options.plannedRanks ?? world.size, configuration)
-    return try Objectives.inputs(configuration)
+    if world.rank == 0 { try makeDemoCorpus(options, configuration) }
   }
+  let inputs = try world.together { try Objectives.inputs(configuration) }
   guard options.isDryRun else { return try inputs.train(options, start: start, world: world) }
   let ranks = options.plannedRanks ?? world.size
   let plan = try world.together { try inputs.plan(ranks: ranks) }
@@ -106,13 +108,29 @@ private func watch(
   ) { _ in World.endJob(code: ExitCode.failed.rawValue) }
 }
 
+/// Makes the corpus of the demo where that is what is to run, so that the program does something without arguments.
+private func makeDemoCorpus(_ options: PretrainOptions, _ configuration: RunConfiguration) throws {
+  guard options.isDemo, !options.isDryRun, configuration.data.corpus == DemoCorpus.directory else { return }
+  if try DemoCorpus.make() != nil {
+    FileHandle.standardError.write(
+      Data("bipft-pretrain: made \(DemoCorpus.directory) of \(DemoCorpus.text)\n".utf8))
+  }
+}
+
 /// Rank 0 reads the file; the others take its word.
 private func shareConfiguration(
   _ options: PretrainOptions, world: borrowing World
 ) throws -> RunConfiguration {
   let own = try world.together { () throws -> RunConfiguration? in
-    world.rank == 0
-      ? try RunConfiguration.load(file: options.configurationFile, overrides: options.overrides) : nil
+    guard world.rank == 0 else { return nil }
+    if options.isDemo, !FileManager.default.fileExists(atPath: options.configurationFile) {
+      throw TrainingError.unreadable(
+        path: options.configurationFile,
+        reason:
+          "not here; without --config the demo runs, in the folder of a clone (scripts/quickstart.sh makes "
+          + "all that it needs); or give --config FILE")
+    }
+    return try RunConfiguration.load(file: options.configurationFile, overrides: options.overrides)
   }
   let text = try world.broadcast(Array((own?.canonicalText ?? "").utf8), from: 0)
   return try own
@@ -127,10 +145,12 @@ private func trainInFolder<Goal: Objective>(
   let configuration = inputs.configuration
   let found = try ChosenCheckpoint.find(options, journal: &journal, progress: progress, world: world)
   let checkpoint = found?.path
+  var teacherNote: String?
   var run = try world.together {
-    let teacher = try loadTeacher(inputs)
+    let teacher = try loadTeacher(inputs, note: &teacherNote)
     return try TrainingRun(inputs, teacher: teacher, progress: progress, world: world)
   }
+  if let teacherNote { journal?.message(teacherNote) }
   if let checkpoint {
     let allowed = Set(options.allowedChanges)
     try world.together { try run.restore(Checkpoint(path: checkpoint), allowing: allowed) }
@@ -156,13 +176,17 @@ private func trainInFolder<Goal: Objective>(
   return try loop.run(&run, journal: &journal, step: &step, world: world)
 }
 
+/// - Parameter note: what to tell the user of the teacher's file, if anything.
 private func loadTeacher<Goal: Objective>(
-  _ inputs: RunInputs<Goal>
+  _ inputs: RunInputs<Goal>, note: inout String?
 ) throws(TrainingError) -> (any Teacher)? {
   guard let path = inputs.configuration.teacher else { return nil }
   let weights: TeacherWeights
   do throws(ModelError) {
-    weights = try TeacherWeights(PretrainedWeights(path: path), student: inputs.layout)
+    let file = try PretrainedWeights(path: path)
+    let taken = file.notes(for: inputs.layout.configuration)
+    if !taken.isEmpty { note = "teacher from \(path): \(taken.joined(separator: ", "))" }
+    weights = try TeacherWeights(file, student: inputs.layout)
   } catch {
     throw .module(error)
   }

@@ -4,8 +4,13 @@ import RunSettings
 
 /// The arguments of `bipft-pretrain`.
 public struct PretrainOptions: Equatable, Sendable {
+  /// The configuration that runs where none is named, in the folder of a clone.
+  public static let demo = "configs/demo.yaml"
+
   /// The YAML file.
   public var configurationFile: String
+  /// No file was named: the demo runs, and its corpus is made if it is missing.
+  public let isDemo: Bool
   /// `KEY=VALUE` each.
   public var overrides: [String]
   /// Where the run keeps its metrics and checkpoints.
@@ -57,12 +62,16 @@ public struct PretrainOptions: Equatable, Sendable {
     }
   }
 
-  /// - Parameter runDirectory: nil takes `runs/NAME` for a configuration file `NAME.yaml`.
+  /// - Parameters:
+  ///   - configurationFile: nil takes the demo's.
+  ///   - runDirectory: nil takes `runs/NAME` for a configuration file `NAME.yaml`.
   public init(
-    configurationFile: String, overrides: [String] = [], runDirectory: String? = nil,
+    configurationFile: String?, overrides: [String] = [], runDirectory: String? = nil,
     resume: Resume = .automatic, allowedChanges: [String] = [], triesAgain: Bool = false,
     isDryRun: Bool = false, plannedRanks: Int? = nil, estimate: StepTimeTable.Estimate? = nil
   ) {
+    isDemo = configurationFile == nil
+    let configurationFile = configurationFile ?? Self.demo
     self.configurationFile = configurationFile
     self.overrides = overrides
     let name = URL(fileURLWithPath: configurationFile).deletingPathExtension().lastPathComponent

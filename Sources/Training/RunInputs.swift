@@ -72,9 +72,17 @@ public struct RunInputs<Goal: Objective>: Sendable {
   }
 }
 
-/// - Cost: reads all of the file.
+/// SHA-256 of the teacher's file; of a sharded one that of its files' digests and names, in their order.
+///
+/// - Cost: reads all of the files.
 private func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
-  do { return try fileDigest(path) } catch {
+  let files = try inModule { () throws(ModelError) in try WeightFiles(path: path).all }
+  do {
+    let digests = try files.map { file throws(FileError) in try fileDigest(file) }
+    if digests.count == 1 { return digests[0] }
+    let lines = zip(digests, files).map { "\($0)  \(lastName(of: $1))\n" }
+    return SHA256.digest(Array(lines.joined().utf8))
+  } catch {
     throw .unreadable(
       path: path,
       reason:

@@ -18,12 +18,13 @@ extension TrainingRun {
     Initialisation.fill(parameters.view, layout: layout, seed: configuration.seed)
     var hasStepSizes = false
     if let path = configuration.initialWeights {
-      let report = try Initialisation.load(
-        PretrainedWeights(path: path), into: parameters.view, layout: inputs.layout)
+      let weights = try PretrainedWeights(path: path)
+      let report = try Initialisation.load(weights, into: parameters.view, layout: inputs.layout)
       hasStepSizes = report.hasStepSizes
+      let taken = weights.notes(for: inputs.layout.configuration).map { ", \($0)" }.joined()
       notes.append(
-        "weights from \(path): \(layout.parameters.count - report.missing.count) tensors, "
-          + "\(report.missing.count) at their defaults")
+        "weights from \(path): \(layout.parameters.count - report.missing.count) tensors\(taken); at their "
+          + "defaults: \(report.missingText)")
     }
     if !hasStepSizes {
       Model.fitStepSizes(

@@ -10,11 +10,14 @@ struct PretrainCommand: ParsableCommand {
     commandName: "bipft-pretrain",
     abstract: "Pretrain a 1-bit BERT (BiPFT) on one or many machines.",
     usage:
-      "bipft-pretrain --config FILE [--run-dir DIR] [--set KEY=VALUE]... [--resume auto|none|latest|PATH] [--dry-run]",
+      "bipft-pretrain [--config FILE] [--run-dir DIR] [--set KEY=VALUE]... [--resume auto|none|latest|PATH] [--dry-run]",
     discussion: """
       Trains on a corpus made by `bipft corpus build`, as the configuration file says:
 
         mpirun -n 8 bipft-pretrain --config configs/demo.yaml
+
+      Without --config it runs the demo: that configuration, in the folder of a clone. Its corpus, corpus/demo, is made \
+      of the bundled text if it is missing. It is the same run, in runs/demo, as scripts/quickstart.sh does.
 
       Without mpirun it is a run of one rank. The number of ranks changes the time, never the result: losses and weights \
       are the same bit for bit. A run that was stopped goes on from its newest checkpoint when the same command is \
@@ -32,9 +35,9 @@ struct PretrainCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The YAML file that defines the run. configs/demo.yaml shows every key with its meaning.",
+      "The YAML file that defines the run. configs/demo.yaml shows every key with its meaning, and is the default.",
       valueName: "file"))
-  var config: String
+  var config: String?
 
   @Option(
     name: .customLong("run-dir"), parsing: .singleValue,
@@ -46,7 +49,8 @@ struct PretrainCommand: ParsableCommand {
   @Option(
     name: .customLong("set"), parsing: .singleValue,
     help: ArgumentHelp(
-      "Change one key of the configuration for this run, as in --set training.steps=100. May be given many times.",
+      "Change one key of the configuration for this run, as in --set training.steps=100. May be given many times; of "
+        + "two for one key the last counts.",
       valueName: "key=value"))
   var overrides: [String] = []
 

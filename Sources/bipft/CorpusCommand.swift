@@ -6,7 +6,7 @@ import Foundation
 struct CorpusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "corpus", abstract: "Build and inspect corpora.",
-    subcommands: [Build.self, Encode.self, Info.self, Adopt.self])
+    subcommands: [Build.self, Demo.self, Encode.self, Info.self, Adopt.self])
 
   struct Build: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -111,7 +111,7 @@ struct CorpusCommand: ParsableCommand {
 }
 
 /// Turns a `CorpusError` into its line on standard error and its exit code.
-private func reportingErrors(_ body: () throws(CorpusError) -> Void) throws {
+func reportingErrors(_ body: () throws(CorpusError) -> Void) throws {
   do throws(CorpusError) {
     try body()
   } catch {

@@ -113,12 +113,182 @@ import Testing
     let file = tensors(where: isOfBERT)
     let (values, _) = try load(replacing(name, [15, 16], in: file))
     #expect(Array(values[Self.layout[name].range]) == (0..<160).map { Float($0) })
-    expectShapeError(name, [9, 16], [10, 16])
+    expectRowsError(name, [9, 16], mentions: ["9 rows", "needs 10", "model.maximum_length"])
     expectShapeError(name, [15, 8], [10, 16])
   }
 
+  /// A vocabulary padded to a round number: the first rows serve, for words and for their biases, and the user is told.
+  @Test func paddedVocabulary() throws {
+    let (words, bias) = ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias")
+    // Nothing is taken of the padding, so it may hold anything.
+    let padding = [Float](repeating: .nan, count: 2 * 16)
+    let file = tensors(where: isOfBERT).map { tensor in
+      switch tensor.name {
+      case words: Tensor(name: words, shape: [32, 16], floats: (0..<480).map { Float($0) } + padding)
+      case bias: Tensor(name: bias, shape: [32], floats: (0..<32).map { Float($0) })
+      default: tensor
+      }
+    }
+    let (values, report) = try load(file)
+    #expect(Array(values[Self.layout[words].range]) == (0..<480).map { Float($0) })
+    #expect(Array(values[Self.layout[bias].range]) == (0..<30).map { Float($0) })
+    #expect(!report.missing.contains(words))
+    try withFile(file) {
+      #expect($0.notes(for: Self.configuration) == ["the first 30 of its 32 word embeddings"])
+      _ = try TeacherWeights($0, student: Self.model)
+    }
+    try withFile(tensors(where: isOfBERT)) { #expect($0.notes(for: Self.configuration).isEmpty) }
+    // Fewer rows than tokens, or so many more that it is another vocabulary.
+    expectRowsError(words, [29, 16], mentions: ["29 rows", "30 tokens", "bipft corpus build --vocab"])
+    expectRowsError(words, [1054, 16], mentions: ["1054 rows", "30 tokens", "bipft corpus build --vocab"])
+    expectRowsError(bias, [29], mentions: ["29 rows", "30 tokens"])
+  }
+
+  private func expectRowsError(_ name: String, _ shape: [Int], mentions: [String]) {
+    let error = #expect(throws: ModelError.self) {
+      try load(replacing(name, shape, in: tensors(where: isOfBERT)))
+    }
+    guard case .rows(_, name, shape[0], _, _) = error else {
+      Issue.record("\(name) \(shape): \(String(describing: error))")
+      return
+    }
+    checkDescription(error!, mentions: [name] + mentions)
+  }
+
+  /// One tensor short, or half of a sharded model: refused by name, where a BERT without heads is taken.
+  @Test(arguments: [
+    "bert.embeddings.word_embeddings.weight", "bert.embeddings.LayerNorm.bias",
+    "bert.encoder.layer.0.attention.self.value.weight", "bert.encoder.layer.1.attention.self.query.weight",
+    "bert.encoder.layer.1.output.dense.bias", "bert.encoder.layer.1.output.LayerNorm.weight",
+  ])
+  func hole(name: String) {
+    let error = #expect(throws: ModelError.self) { try load(tensors { isOfBERT($0) && $0 != name }) }
+    guard case .missing(_, [name]) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    checkDescription(error!, mentions: [name, "model.safetensors.index.json"])
+  }
+
+  @Test func secondShardAlone() {
+    let error = #expect(throws: ModelError.self) { try load(tensors { $0.contains("layer.1.") }) }
+    guard case .missing(_, let names) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(names.count == 5 + 16 && names[0] == "bert.embeddings.word_embeddings.weight")
+    checkDescription(error!, mentions: [names[0], "and 17 more"])
+  }
+
+  @Test func whatStaysAtItsDefaultIsNamed() throws {
+    let (_, bert) = try load(tensors(where: isOfBERT))
+    #expect(
+      bert.missingText == "34 shifts and step sizes of the binarisers, 20 of the residual estimators, "
+        + "bert.pooler.LayerNorm.weight, bert.pooler.LayerNorm.bias")
+    let (_, whole) = try load(tensors { _ in true })
+    #expect(whole.missingText == "none")
+  }
+
+  /// NaN and infinity, in every type that can hold them, are refused by name and place; the teacher's too.
+  @Test(arguments: [Float.nan, .infinity, -.infinity])
+  func notFinite(value: Float) throws {
+    for name in ["bert.encoder.layer.0.output.dense.weight", "cls.predictions.transform.dense.bias"] {
+      for type in [TensorType.float32, .bfloat16, .float64] {
+        let file = tensors(where: isOfBERT).map { tensor in
+          guard tensor.name == name else { return tensor }
+          var floats = [Float](repeating: 0.5, count: tensor.shape.reduce(1, *))
+          floats[9] = value
+          floats[11] = value
+          let bytes: [UInt8] =
+            switch type {
+            case .bfloat16:
+              floats.flatMap { number in
+                withUnsafeBytes(of: UInt16(number.bitPattern >> 16).littleEndian) { Array($0) }
+              }
+            case .float64: floats.map { Double($0) }.withUnsafeBytes { Array($0) }
+            default: floats.withUnsafeBytes { Array($0) }
+            }
+          return Tensor(name: name, type: type, shape: tensor.shape, bytes: bytes)
+        }
+        let error = #expect(throws: ModelError.self) { try load(file) }
+        guard case .notFinite(_, name, 2, _, let first, _) = error else {
+          Issue.record("\(String(describing: error))")
+          continue
+        }
+        #expect(first == (name.hasSuffix("bias") ? [9] : [0, 9]))
+        checkDescription(error!, mentions: [name, "2 of", "\(first)", "\(value)"])
+        if name.hasPrefix("bert.") {
+          #expect(throws: ModelError.self) {
+            try withFile(file) { _ = try TeacherWeights($0, student: Self.model) }
+          }
+        }
+      }
+    }
+  }
+
+  /// A sharded model by its index and by its folder, and a folder with one file; then each with something wrong.
+  @Test func shardedModel() throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "bipft-shards-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func path(_ name: String) -> String { folder.appending(path: name).path }
+    let all = tensors(where: isOfBERT)
+    let parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    func part(_ tensor: Tensor) -> Int { tensor.name.contains("layer.1.") ? 1 : 0 }
+    for number in 0...1 {
+      try writeSafetensors(path: path(parts[number]), tensors: all.filter { part($0) == number })
+    }
+    func writeIndex(_ more: [String: String] = [:]) throws {
+      var map: [String: String] = more
+      for tensor in all { map[tensor.name] = parts[part(tensor)] }
+      let index: [String: Any] = ["metadata": ["total_size": 1], "weight_map": map]
+      try JSONSerialization.data(withJSONObject: index).write(
+        to: folder.appending(path: "model.safetensors.index.json"))
+    }
+    try writeIndex()
+    let (whole, _) = try load(all)
+    let buffer = FloatBuffer(count: Self.layout.elementCount)
+    for given in [path("model.safetensors.index.json"), folder.path, folder.path + "/"] {
+      buffer.view.fill(-1)
+      _ = try Initialisation.load(PretrainedWeights(path: given), into: buffer.view, layout: Self.model)
+      #expect(buffer.view.array == whole)
+      let hasHead = try TeacherWeights(PretrainedWeights(path: given), student: Self.model)
+        .hasHead
+      #expect(hasHead)
+      let names = try WeightFiles(path: given).all.map { ($0 as NSString).lastPathComponent }
+      #expect(names == ["model.safetensors.index.json"] + parts)
+    }
+    func expectNoWeights(_ given: String, _ mentions: [String]) {
+      let error = #expect(throws: ModelError.self) { try PretrainedWeights(path: given) }
+      let text = error?.description ?? ""
+      #expect(!text.contains("\n") && mentions.allSatisfy { text.contains($0) }, "\(text)")
+    }
+    try writeIndex(["bert.gone": parts[1]])
+    expectNoWeights(folder.path, [parts[1], "no tensor bert.gone", "index.json"])
+    try writeIndex(["x": "../x.safetensors"])
+    expectNoWeights(folder.path, ["../x.safetensors"])
+    try writeIndex()
+    try FileManager.default.removeItem(atPath: path(parts[1]))
+    expectNoWeights(folder.path, [parts[1], "No such file"])
+    try Data("{}".utf8).write(to: folder.appending(path: "model.safetensors.index.json"))
+    expectNoWeights(folder.path, ["weight_map"])
+    try FileManager.default.removeItem(atPath: path("model.safetensors.index.json"))
+    expectNoWeights(folder.path, ["neither model.safetensors nor model.safetensors.index.json"])
+    for (start, what) in [
+      ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+      ("PK\u{3}\u{4}0000000000", "PyTorch"),
+    ] {
+      try Data(start.utf8).write(to: folder.appending(path: "model.safetensors"))
+      expectNoWeights(path("model.safetensors"), [what])
+    }
+    try writeSafetensors(path: path("model.safetensors"), tensors: all)
+    buffer.view.fill(-1)
+    _ = try Initialisation.load(PretrainedWeights(path: folder.path), into: buffer.view, layout: Self.model)
+    #expect(buffer.view.array == whole)
+  }
+
   @Test func wrongShapes() {
-    expectShapeError("bert.embeddings.word_embeddings.weight", [31, 16], [30, 16])
+    expectShapeError("bert.embeddings.word_embeddings.weight", [31, 15], [30, 16])
     expectShapeError("bert.encoder.layer.1.intermediate.dense.weight", [16, 24], [24, 16])
     expectShapeError("cls.predictions.bias", [1, 30], [30])
   }
@@ -161,7 +331,7 @@ import Testing
     let error = #expect(throws: ModelError.self) {
       try load([Tensor(name: "conv.weight", shape: [2], floats: [1, 2])])
     }
-    guard case .missing(_, "bert.encoder.layer.0.attention.self.query.weight") = error else {
+    guard case .missing(_, ["bert.encoder.layer.0.attention.self.query.weight"]) = error else {
       Issue.record("\(String(describing: error))")
       return
     }
@@ -191,7 +361,7 @@ import Testing
         _ = try TeacherWeights($0, student: Self.model)
       }
     }
-    guard case .missing(_, name) = error else {
+    guard case .missing(_, [name]) = error else {
       Issue.record("\(String(describing: error))")
       return
     }

@@ -103,6 +103,12 @@ struct GoldenSettings: Decodable {
   struct Adam: Decodable {
     let lr: Float
     let weightDecay: Float
+    /// Patterns `*text*` of the names that do not decay.
+    let noDecay: [String]
+
+    func decays(_ name: String) -> Bool {
+      !noDecay.contains { name.contains($0.replacing("*", with: "")) }
+    }
   }
   let config: Config
   let batch: Int

@@ -99,7 +99,8 @@ import Testing
       let range = parameter.range
       step.update(
         parameters[range], gradients: gradients[range], firstMoments: first.view[range],
-        secondMoments: second.view[range], decay: parameter.decays ? golden.settings.adamw.weightDecay : 0)
+        secondMoments: second.view[range],
+        decay: golden.settings.adamw.decays(parameter.name) ? golden.settings.adamw.weightDecay : 0)
       let expected = try golden.tensors.floats("adamw/" + parameter.name)
       let gradient = try golden.tensors.floats("grad/" + parameter.name)
       for (i, value) in expected.enumerated() where abs(gradient[i]) > 1e-5 {

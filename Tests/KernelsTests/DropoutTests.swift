@@ -66,6 +66,8 @@ extension KernelSuites {
       for seed in [UInt64(0), 1] {
         for (place, part, epoch, sample) in [
           (0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 0, 0, 1 << 32),
+          (0, 0, 65_535, 0), (0, 0, 65_536, 0), (0, 0, 65_537, 0), (1, 0, 65_536, 0), (0, 0, 131_072, 0),
+          (0, 0, 4_294_967_295, 0), (0, 0, 65_536, 1 << 32),
         ] {
           let keep = arena.bits(rows: 2, columns: 128)
           Dropout(rate: 0.5, seed: seed).draw(

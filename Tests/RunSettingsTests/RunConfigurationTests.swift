@@ -286,9 +286,9 @@ private func changed(_ line: String, to new: String) -> String {
       "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, overlap_exchange, stop_after, hang_timeout, objective, initial_weights, teacher "
         + "and the sections model, data, training, evaluation, checkpoint"
     ),
-    ("  layers: 2", "  layers: 2\n  layers: 3", "4: model.layers: given more than once; keep one"),
-    ("seed: 7", "seed: 7\nseed: 8", "1: seed: given more than once; keep one"),
-    ("  keep: 2", "  keep: 2\nmodel: 3", "2: model: given more than once; keep one"),
+    ("  layers: 2", "  layers: 2\n  layers: 3", "5: model.layers: given in line 4 already; keep one"),
+    ("seed: 7", "seed: 7\nseed: 8", "2: seed: given in line 1 already; keep one"),
+    ("  keep: 2", "  keep: 2\nmodel: 3", "27: model: given in line 2 already; keep one"),
     ("  layers: 2", "", "2: model.layers: missing; expected an integer from 1 to 1024"),
     (
       "evaluation:\n  every: 100\n  sequences: 128", "",
@@ -346,9 +346,83 @@ private func changed(_ line: String, to new: String) -> String {
     #expect(complaints(base, overrides: [override]) == ["--set \(override): \(message)"])
   }
 
-  @Test func anOverrideTwiceIsRefused() {
+  /// Launchers append their overrides to those that they are given.
+  @Test func theLastOfTwoOverridesCounts() throws {
+    let overrides = ["seed=1", "training.steps=5", "seed=x", "seed=2"]
+    let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
+    #expect(run.seed == 2 && run.training.steps == 5)
+    #expect(complaints(base, overrides: ["seed=1", "seed=x"]).count == 1)
+  }
+
+  /// However a key is written twice, both lines are named.
+  @Test func aKeyGivenTwiceIsAnError() {
+    func complaint(_ line: Int, _ key: String, _ first: Int) -> [String] {
+      ["configs/demo.yaml:\(line): \(key): given in line \(first) already; keep one"]
+    }
+    #expect(complaints(base + "training.steps: 3\n") == complaint(27, "training.steps", 14))
+    #expect(complaints("training.steps: 3\n" + base) == complaint(15, "training.steps", 1))
+    let seed = changed("seed: 7", to: "model.layers: 2\nmodel.layers: 3\nseed: 7")
+    #expect(complaints(seed) == complaint(2, "model.layers", 1))
+    let apart = changed("  keep: 2", to: "  keep: 2\n  # again\n  \"every\" : 5")
+    #expect(complaints(apart) == complaint(28, "checkpoint.every", 25))
+    let flow = changed("  sequences: 128", to: "  sequences: 128\nseed: {a: 1, a: 2}")
+    #expect(complaints(flow).count == 1 && complaints(flow)[0].contains(":24: "))
+    // The whole key in place of a section is not twice.
     #expect(
-      complaints(base, overrides: ["seed=1", "seed=2"]) == ["--set seed=2: given more than once; keep one"])
+      complaints(changed("  steps: 600", to: "").replacing("seed: 7", with: "seed: 7\ntraining.steps: 3"))
+        == [])
+  }
+
+  @Test func aByteOrderMarkIsRead() throws {
+    #expect(
+      try RunConfiguration.parse("\u{FEFF}" + base, file: "a.yaml")
+        == RunConfiguration.parse(base, file: "a.yaml"))
+    // Lines are those that an editor shows.
+    #expect(
+      complaints("\u{FEFF}" + base.replacing("seed: 7", with: "seed: x")).first?.contains(":1: seed") == true)
+  }
+
+  /// YAML that nobody needs here is read as YAML says, or refused in one line; it never ends the program.
+  @Test func oddYAML() throws {
+    let anchored = changed("  every: 100", to: "  every: &n 100").replacing(
+      "sequences: 128", with: "sequences: *n")
+    #expect(try RunConfiguration.parse(anchored, file: "a.yaml").evaluation.sequences == 100)
+    let wrong: [(String, String)] = [
+      (base + "---\nseed: 8\n", "another document"),
+      (changed("evaluation:", to: "evaluation:\n  <<: {every: 100}"), "merge keys are not read"),
+      (base.replacing("seed: 7", with: "seed: *nowhere"), "undefined alias"),
+      (
+        changed("  layers: 2", to: "  layers: " + String(repeating: "9", count: 400)),
+        "expected an integer from 1 to 1024"
+      ),
+      (changed("  layers: 2", to: "  layers: .inf"), "found .inf"),
+      (changed("  dropout: 0.1", to: "  dropout: 1e400"), "found 1e400"),
+      (changed("  dropout: 0.1", to: "  dropout: -.nan"), "found -.nan"),
+      (changed("  corpus: corpus/demo", to: "  corpus: [a]"), "found a list"),
+      (changed("seed: 7", to: "seed: \"a\\nb\""), "found \"a\\nb\""),
+      (changed("seed: 7", to: "? [a, b]\n: 1\nseed: 7"), "a list: unknown key"),
+      (String(repeating: "[", count: 300_000), "nothing here nests deep"),
+      (String(repeating: "- ", count: 300_000), "nothing here nests deep"),
+      (String(repeating: "{a: ", count: 300_000), "nothing here nests deep"),
+      (String(repeating: "? ", count: 300_000), "nothing here nests deep"),
+    ]
+    for (text, message) in wrong {
+      let found = complaints(text)
+      #expect(found.count == 1 && found[0].contains(message), "\(found)")
+    }
+    #expect(
+      complaints(base, overrides: ["seed=" + String(repeating: "[", count: 300_000)]).first?.contains(
+        "not valid YAML")
+        == true)
+  }
+
+  /// More numbers than a counter of 32 bits can tell apart.
+  @Test func dropoutLimitsLongSequences() {
+    let long = ["model.maximum_length=65536", "data.sequence_length=65536", "model.heads=8"]
+    #expect(complaints(base, overrides: long) == [])
+    let many = ["model.maximum_length=65536", "data.sequence_length=65536", "model.heads=64"]
+    #expect(complaints(base, overrides: many).first?.contains("is more than dropout can serve") == true)
+    #expect(complaints(base, overrides: many + ["model.dropout=0"]) == [])
   }
 
   @Test func allProblemsAreFoundInOnePass() {
@@ -376,7 +450,7 @@ private func changed(_ line: String, to new: String) -> String {
     let run = try RunConfiguration.parse(text, file: "a.yaml")
     #expect(try RunConfiguration.parse(base, file: "a.yaml") == run)
     let twice = text.replacingOccurrences(of: "  steps: 600", with: "  steps: 600\r\n  steps: 600")
-    #expect(complaints(twice) == ["configs/demo.yaml:14: training.steps: given more than once; keep one"])
+    #expect(complaints(twice) == ["configs/demo.yaml:15: training.steps: given in line 14 already; keep one"])
   }
 
   @Test func unreadableFiles() throws {
@@ -397,5 +471,11 @@ private func changed(_ line: String, to new: String) -> String {
     try Data([0x73, 0x3A, 0x20, 0xFF]).write(to: URL(fileURLWithPath: folder + "/b.yaml"))
     #expect(
       complaint(folder + "/b.yaml") == "\(folder)/b.yaml: not UTF-8 text at byte 3; save the file as UTF-8")
+    for encoding in [String.Encoding.utf16, .utf16LittleEndian, .utf16BigEndian] {
+      try base.data(using: encoding)!.write(to: URL(fileURLWithPath: folder + "/c.yaml"))
+      #expect(complaint(folder + "/c.yaml").contains("UTF-16 or binary; save the file as UTF-8"))
+    }
+    try Data(count: 2 << 20).write(to: URL(fileURLWithPath: folder + "/d.yaml"))
+    #expect(complaint(folder + "/d.yaml").contains("2097152 bytes are no configuration"))
   }
 }

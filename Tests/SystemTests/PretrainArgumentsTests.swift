@@ -6,7 +6,6 @@ import Testing
   private static let hint = " (bipft-pretrain --help explains the arguments)"
 
   @Test(arguments: [
-    ([], "Missing expected argument '--config <file>'\(hint)"),
     (
       ["--config", "configs/demo.yaml", "--ranks", "3"],
       "--ranks needs --dry-run; mpirun -n sets the ranks of a run\(hint)"
@@ -47,6 +46,46 @@ import Testing
     #expect(result.code == 78)
     #expect(result.output == "")
     #expect(result.errors == "bipft-pretrain: \(message)\n")
+  }
+
+  /// Without arguments the demo runs: its configuration, its corpus made on the spot, in the run folder of quickstart.sh.
+  @Test func withoutConfigurationTheDemoRuns() throws {
+    let scratch = try Scratch()
+    let nothing = try Program.pretrain([], ranks: 2, folder: scratch.folder)
+    #expect(nothing.code == 78)
+    let lines = nothing.errors.split(separator: "\n").filter { $0.hasPrefix("bipft") }
+    #expect(lines.count == 1, "\(nothing.errors)")
+    for word in ["configs/demo.yaml: not here", "scripts/quickstart.sh", "--config FILE"] {
+      #expect(lines.first?.contains(word) == true, "\(nothing.errors)")
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: scratch.folder).isEmpty)
+
+    // A clone, as far as the demo needs it; one step of it.
+    try FileManager.default.createSymbolicLink(
+      atPath: scratch.path("configs"), withDestinationPath: Program.package.path + "/configs")
+    let short = ["--set", "training.steps=1", "--set", "evaluation.sequences=8"]
+    let demo = try Program.pretrain(short, ranks: 2, folder: scratch.folder)
+    #expect(demo.code == 0, "\(demo.errors)")
+    #expect(demo.errors.contains("bipft-pretrain: made corpus/demo of configs/demo-text/books.txt\n"))
+    #expect(FileManager.default.fileExists(atPath: scratch.path("runs/demo/metrics.jsonl")))
+
+    // It is the corpus that the script makes, which takes it as it is, and so does the next start.
+    let script = try Program.bipft(["corpus", "demo"], folder: scratch.folder)
+    #expect(script.code == 0 && script.output == "corpus/demo is up to date\n", "\(script.errors)")
+    let again = try Program.pretrain(short, ranks: 2, folder: scratch.folder)
+    #expect(again.code == 0 && !again.errors.contains("made corpus"), "\(again.errors)")
+    let named = try Program.pretrain(
+      short + ["--config", "configs/demo.yaml", "--run-dir", "named"], folder: scratch.folder)
+    #expect(named.code == 0, "\(named.errors)")
+    func weights(_ run: String) throws -> Data {
+      try scratch.bytes(run + "/checkpoints/step-00000001/model.safetensors")
+    }
+    #expect(try weights("named") == weights("runs/demo"))
+
+    // Made of something else, it is made again.
+    try scratch.write("corpus/demo.inputs", "held-out 0.1\n")
+    let stale = try Program.bipft(["corpus", "demo"], folder: scratch.folder)
+    #expect(stale.code == 0 && stale.output.hasPrefix("corpus in corpus/demo\n"), "\(stale.errors)")
   }
 
   @Test func onlyTheFirstRankSpeaks() throws {

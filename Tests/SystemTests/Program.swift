@@ -18,19 +18,25 @@ enum Program {
   static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
 
-  static func bipft(_ arguments: [String], environment: [String: String] = [:]) throws -> Outcome {
-    try run(folder.appendingPathComponent("bipft").path, arguments, environment: environment)
+  static func bipft(
+    _ arguments: [String], environment: [String: String] = [:], folder directory: String? = nil
+  ) throws -> Outcome {
+    try run(
+      folder.appendingPathComponent("bipft").path, arguments, environment: environment, folder: directory)
   }
 
   /// `bipft-pretrain` in a world of one, or under mpirun with `ranks`.
   static func pretrain(
-    _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:]
+    _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:],
+    folder directory: String? = nil
   ) throws -> Outcome {
     let program = folder.appendingPathComponent("bipft-pretrain").path
-    guard let ranks else { return try run(program, arguments, environment: environment) }
+    guard let ranks else {
+      return try run(program, arguments, environment: environment, folder: directory)
+    }
     return try run(
       "/usr/bin/env", ["mpirun", "-n", "\(ranks)", "--timeout", "120", program] + arguments,
-      environment: mpiEnvironment.merging(environment) { $1 })
+      environment: mpiEnvironment.merging(environment) { $1 }, folder: directory)
   }
 
   /// As scripts/mpi-environment.sh: root may run, more ranks than cores may run.
@@ -58,11 +64,12 @@ enum Program {
   }
 
   static func run(
-    _ program: String, _ arguments: [String], environment: [String: String] = [:]
+    _ program: String, _ arguments: [String], environment: [String: String] = [:],
+    folder directory: String? = nil
   ) throws -> Outcome {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: program)
-    process.currentDirectoryURL = package
+    process.currentDirectoryURL = directory.map { URL(fileURLWithPath: $0) } ?? package
     process.arguments = arguments
     process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     process.standardInput = FileHandle.nullDevice

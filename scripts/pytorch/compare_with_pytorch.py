@@ -101,10 +101,9 @@ def reference_model(config, weights):
 
 
 def optimizer_of(model, weight_decay):
-    """AdamW; biases and the scales of layer normalisations do not decay."""
-    spared = lambda name: 'bias' in name or 'LayerNorm.weight' in name
-    groups = [{'params': [p for n, p in model.p.items() if not spared(n)], 'weight_decay': weight_decay},
-              {'params': [p for n, p in model.p.items() if spared(n)], 'weight_decay': 0.0}]
+    """AdamW; only matrices and tables decay: no biases, scales of layer normalisations, step sizes."""
+    groups = [{'params': [p for p in model.p.values() if p.dim() == 2], 'weight_decay': weight_decay},
+              {'params': [p for p in model.p.values() if p.dim() != 2], 'weight_decay': 0.0}]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8)
 
 
