@@ -103,7 +103,7 @@ public struct CorpusBuilder: Sendable {
     }
     let trainingShards = try training.finish()
     let heldOutShards = try held.finish()
-    if report.withText == 0 { throw .noText(documents: Int(index), leftOut: report.leftOut) }
+    if report.withText == 0 { throw .noText(files: inputs, documents: Int(index), leftOut: report.leftOut) }
     if index == 1, let file = inputs.first { throw .oneDocument(file: file) }
     for (split, shards) in [(CorpusSplit.training, trainingShards), (.heldOut, heldOutShards)]
     where shards.isEmpty {

@@ -12,7 +12,7 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
   case wholeJSON(file: String)
   case emptyInput(file: String)
   case noDocuments(file: String)
-  case noText(documents: Int, leftOut: Int)
+  case noText(files: [String], documents: Int, leftOut: Int)
   case oneDocument(file: String)
   case missingSplit(CorpusSplit, documents: Int, heldOut: Double)
 
@@ -81,9 +81,9 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
       "\(file): is empty; give a file with text"
     case .noDocuments(let file):
       "\(file): holds no document; text has one paragraph a line and a blank line between documents"
-    case .noText(let documents, let leftOut):
-      "none of the \(documents) documents has any text (\(leftOut) were left out as invalid); give text, in JSON lines as the "
-        + "field \"text\""
+    case .noText(let files, let documents, let leftOut):
+      "\(files.prefix(3).joined(separator: ", "))\(files.count > 3 ? " …" : ""): none of the \(documents) documents has any "
+        + "text (\(leftOut) were left out as invalid); give text, in JSON lines as the field \"text\""
     case .oneDocument(let file):
       "\(file): all text is one document, but some documents must be held out for evaluation; put a blank line between documents"
     case .missingSplit(let split, let documents, let heldOut):

@@ -220,7 +220,7 @@ import Testing
       ),
       (
         empty,
-        "none of the 3 documents has any text (0 were left out as invalid); give text, in JSON lines as the field \"text\""
+        "\(empty): none of the 3 documents has any text (0 were left out as invalid); give text, in JSON lines as the field \"text\""
       ),
     ] {
       let error = #expect(throws: CorpusError.self) { try Self.builder(scratch, [input]).build() }
