@@ -96,7 +96,8 @@ let package = Package(
     tests(
       "SystemTests",
       [
-        "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning", "Training",
+        "Collectives", "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning",
+        "Training",
       ]),
   ]
 )
