@@ -82,7 +82,7 @@ import Testing
       do throws(CorpusError) {
         let corpus = try Corpus(directory: corpus.directory)
         opened += 1
-        _ = CorpusSummary(corpus).lines
+        _ = try CorpusSummary(corpus).lines
         for split in [CorpusSplit.training, .heldOut] {
           _ = try SampleSource(corpus: corpus, split: split, sequenceLength: 16, seed: 1)
         }
