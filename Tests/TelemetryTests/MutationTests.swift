@@ -22,11 +22,11 @@ import Testing
       do throws(TelemetryError) {
         let found = try MetricsFile.records(path: path)
         read += 1
-        // What is read can be written, and reads back the same but for NaN, which is unlike itself.
+        // Resuming cuts off what comes after the last line of a step that counts, and changes nothing else.
         _ = try MetricsFile(path: path, resumingAfter: 2)
-        #expect(
-          try MetricsFile.records(path: path).map(\.json) == found.filter { $0.step <= 2 }.map(\.json),
-          "mutant \(number)")
+        let kept = try MetricsFile.records(path: path).map(\.json)
+        let end = (found.lastIndex { $0.step <= 2 } ?? -1) + 1
+        #expect(kept == found[..<end].map(\.json), "mutant \(number)")
       } catch {
         refused += 1
         let text = error.description
