@@ -79,22 +79,27 @@ let package = Package(
         "Kernels", arguments,
       ]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
+    .target(name: "Mutations", path: "Tests/Mutations", swiftSettings: swift),
     tests("DurableFilesTests", ["DurableFiles"]),
     tests("KernelsTests", ["Kernels", "DenseProducts"]),
-    tests("TensorFilesTests", ["TensorFiles", "DurableFiles"]),
-    tests("CorporaTests", ["Corpora", "Kernels"], resources: [.copy("Resources")]),
+    tests("TensorFilesTests", ["TensorFiles", "DurableFiles", "Mutations"]),
+    tests("CorporaTests", ["Corpora", "Kernels", "Mutations"], resources: [.copy("Resources")]),
     tests("CollectivesTests", ["Collectives", "Kernels"]),
     tests(
       "GoldenTests", ["BinaryModel", "Kernels", "Parameters", "TensorFiles"], resources: [.copy("Golden")]),
     tests("BinaryModelTests", ["BinaryModel", "DenseProducts", "Kernels", "Parameters", "TensorFiles"]),
     tests(
       "CoordinatorTests",
-      ["Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "BinaryModel"]),
+      [
+        "Coordinator", "Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "BinaryModel",
+        "Mutations",
+      ]),
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
     tests("AllocationTests", ["CAllocationCount", "BinaryModel", "DenseProducts", "Kernels"]),
-    tests("TelemetryTests", ["Telemetry", "DurableFiles"]),
+    tests("TelemetryTests", ["Telemetry", "DurableFiles", "Mutations"]),
     tests("RunSettingsTests", ["RunSettings"]),
-    tests("PlanningTests", ["Planning", "RunSettings", "Collectives", "BinaryModel", "Parameters"]),
+    tests(
+      "PlanningTests", ["Planning", "RunSettings", "Collectives", "BinaryModel", "Parameters", "Mutations"]),
     tests(
       "TrainingTests",
       ["Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
@@ -107,7 +112,8 @@ let package = Package(
     tests(
       "SystemTests",
       [
-        "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning", "Training",
+        "Collectives", "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning",
+        "Training",
       ]),
   ]
 )

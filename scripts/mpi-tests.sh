@@ -45,6 +45,7 @@ for ranks; do
     run "$ranks" "$suite" || fail "$name"
     [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$ranks" ] || fail "$name"
     echo "$name: $(grep -m 1 -o 'Test run with .* passed.*' "$output")"
+    grep '^SKIPPED' "$output" || true
     if [ "$suite" = aProbeTrainsInAnyWorld ]; then
       weights=$(grep -o 'weights of the probe: [0-9a-f]*' "$output")
       [ "${first:=$weights}" = "$weights" ] && [ -n "$weights" ] || fail "$name: other weights than in the first world"

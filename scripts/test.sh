@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test: those of the package, those that need several ranks under
-# mpirun, the format of the Swift sources and the syntax of the scripts. Fails if anything fails.
+# mpirun, some under sanitizers, the format of the Swift sources and the syntax of the scripts. Fails if anything fails.
 # Arguments go to `swift test` (for instance --filter Golden).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,6 +19,8 @@ if command -v python3 >/dev/null; then
   # Parsed, not run: these programs need packages that the tests do without.
   find scripts -name '*.py' -print0 | sort -z | xargs -0r \
     python3 -c 'import ast, sys; [ast.parse(open(f, encoding="utf-8").read(), f) for f in sys.argv[1:]]'
+else
+  echo "SKIPPED: the syntax of the Python scripts: python3 is not installed"
 fi
 
 echo "== Build"
@@ -40,6 +42,9 @@ swift test -c release --disable-testable-imports --disable-xctest \
 
 echo "== Tests under mpirun"
 scripts/mpi-tests.sh release
+
+echo "== Under AddressSanitizer and UndefinedBehaviorSanitizer, in short"
+scripts/test-sanitizers.sh --short
 
 echo "== Tests in a SLURM of two nodes, and over a network of hosts"
 # BIPFT_CLUSTER_TESTS=0 leaves them out.

@@ -16,7 +16,10 @@ extension Corpus {
       throw .invalidOption(
         name: "--held-out-prefix", value: "\"\"", allowed: "the beginning of the held-out shards' names")
     }
-    let names = try reading { () throws(FileError) in try folderContents(directory) }
+    // Hidden files are none of ours: archives from a Mac hold a ._NAME for each NAME.
+    let names = try reading { () throws(FileError) in try folderContents(directory) }.filter {
+      !$0.hasPrefix(".")
+    }
     if names.contains(CorpusDescription.fileName) { throw .corpusExists(directory: directory) }
     let vocabulary = try Vocabulary(path: path)
     let vocabularyCopy = directory + "/" + CorpusDescription.vocabularyFileName
@@ -63,10 +66,10 @@ extension Corpus {
     _ name: String, in directory: String, vocabulary: Vocabulary, split: CorpusSplit
   ) throws(CorpusError) -> ShardInformation {
     let dataset = try IndexedDataset(prefix: directory + "/" + name)
-    try checkTokens(dataset, vocabulary: vocabulary)
+    let unknown = try countUnknown(dataset, vocabulary: vocabulary)
     return ShardInformation(
       name: name, split: split, sequences: dataset.sequenceCount, documents: dataset.documentCount,
-      tokens: dataset.tokenCount,
+      tokens: dataset.tokenCount, unknownTokens: unknown,
       bin: try FileInformation(of: dataset.binPath), idx: try FileInformation(of: dataset.idxPath))
   }
 }

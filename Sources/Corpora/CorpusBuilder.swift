@@ -4,8 +4,12 @@ import Kernels
 
 /// Builds a corpus from text: `bipft corpus build`.
 public struct CorpusBuilder: Sendable {
-  /// Text files and JSON lines (names ending in .jsonl), in the order of their documents.
+  /// Text files and JSON lines, in the order of their documents.
   public var inputs: [String]
+  /// How text stands in them.
+  public var format: TextFormat
+  /// What happens to documents that are not valid text.
+  public var invalid: InvalidText
   public var vocabulary: String
   public var output: String
   /// The share of the documents that is held out, between 0 and 1.
@@ -20,9 +24,11 @@ public struct CorpusBuilder: Sendable {
   public init(
     inputs: [String], vocabulary: String, output: String, heldOut: Double = 0.01,
     shardTokens: Int = 16_777_216,
-    seed: UInt64 = 0, overwrite: Bool = false
+    seed: UInt64 = 0, overwrite: Bool = false, format: TextFormat = .auto, invalid: InvalidText = .fail
   ) {
     self.inputs = inputs
+    self.format = format
+    self.invalid = invalid
     self.vocabulary = vocabulary
     self.output = output
     self.heldOut = heldOut
@@ -47,10 +53,12 @@ public struct CorpusBuilder: Sendable {
   /// - Parameters:
   ///   - progress: called after each few megabytes.
   ///   - isInterrupted: asked as often; true ends the build with `interrupted`.
+  ///   - note: called at the end with what a person should know, a line each: as what the files were read, and what was invalid.
   /// - Throws: `CorpusError` for anything wrong with options, inputs, vocabulary or output.
   /// - Cost: a few MB/s of text a core; memory for one batch of documents and 4 bytes a sentence of the open shards.
   public func build(
-    progress: (Progress) -> Void = { _ in }, isInterrupted: () -> Bool = { false }
+    progress: (Progress) -> Void = { _ in }, isInterrupted: () -> Bool = { false },
+    note: (String) -> Void = { _ in }
   ) throws(CorpusError) -> Corpus {
     guard heldOut > 0, heldOut < 1 else {
       throw .invalidOption(
@@ -67,8 +75,9 @@ public struct CorpusBuilder: Sendable {
     for input in inputs { totalBytes += try reading { () throws(FileError) in try InputFile(input).size() } }
     let staged = try StagedDirectory(for: output, overwrite: overwrite)
 
-    let encoder = DocumentEncoder(tokenizer: WordPieceTokenizer(vocabulary: vocabulary))
-    let reader = DocumentReader(inputs)
+    let encoder = DocumentEncoder(tokenizer: WordPieceTokenizer(vocabulary: vocabulary), invalid: invalid)
+    let reader = DocumentReader(inputs, format: format)
+    var report = BuildReport()
     var training = ShardSeries(
       .training, in: staged.path, limit: shardTokens, vocabularyCount: vocabulary.count)
     var held = ShardSeries(.heldOut, in: staged.path, limit: shardTokens, vocabularyCount: vocabulary.count)
@@ -80,6 +89,7 @@ public struct CorpusBuilder: Sendable {
       for document in try encoder.encode(batch) {
         var stream = random.stream(UInt32(truncatingIfNeeded: index), UInt32(truncatingIfNeeded: index >> 32))
         index += 1
+        report.count(document)
         guard !document.lengths.isEmpty else { continue }
         tokens += document.tokens.count
         if Double(stream.next()) < heldOut * 0x1p32 {
@@ -93,9 +103,11 @@ public struct CorpusBuilder: Sendable {
     }
     let trainingShards = try training.finish()
     let heldOutShards = try held.finish()
+    if report.withText == 0 { throw .noText(files: inputs, documents: Int(index), leftOut: report.leftOut) }
+    if index == 1, let file = inputs.first { throw .oneDocument(file: file) }
     for (split, shards) in [(CorpusSplit.training, trainingShards), (.heldOut, heldOutShards)]
     where shards.isEmpty {
-      throw .missingSplit(split, documents: Int(index), heldOut: heldOut)
+      throw .missingSplit(split, documents: report.withText, heldOut: heldOut)
     }
     let description = CorpusDescription(
       vocabulary: vocabulary, shards: trainingShards + heldOutShards,
@@ -106,6 +118,10 @@ public struct CorpusBuilder: Sendable {
     }
     if isInterrupted() { throw .interrupted }
     try staged.commit()
+    for line in report.lines(reader.formats) { note(line) }
+    if staged.hasReplacedCurrentFolder {
+      note("the current folder was replaced; a shell sees the new one after: cd \"$PWD\"")
+    }
     return try Corpus(directory: output)
   }
 
@@ -127,6 +143,8 @@ private struct ShardSeries {
   private let limit: Int
   private let vocabularyCount: Int
   private var writer: IndexedDatasetWriter?
+  /// [UNK] of the open shard.
+  private var unknown = 0
   private var finished: [ShardInformation] = []
 
   init(_ split: CorpusSplit, in directory: String, limit: Int, vocabularyCount: Int) {
@@ -151,6 +169,7 @@ private struct ShardSeries {
       writer = open
     }
     try open.append(lengths: document.lengths, tokens: document.tokens)
+    unknown += document.unknown
     if open.tokenCount >= limit { try close(open) }
   }
 
@@ -160,7 +179,9 @@ private struct ShardSeries {
   }
 
   private mutating func close(_ open: IndexedDatasetWriter) throws(CorpusError) {
-    finished.append(try open.finish(name: name, split: split))
-    writer = nil
+    var shard = try open.finish(name: name, split: split)
+    shard.unknownTokens = unknown
+    finished.append(shard)
+    (writer, unknown) = (nil, 0)
   }
 }

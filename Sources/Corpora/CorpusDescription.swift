@@ -26,11 +26,15 @@ public struct ShardInformation: Codable, Equatable, Sendable {
   public let sequences: Int
   public let documents: Int
   public let tokens: Int
+  /// How many of the tokens are [UNK]; nil where a version before 2 described them.
+  public internal(set) var unknownTokens: Int?
   public let bin: FileInformation
   public let idx: FileInformation
 }
 
 /// What `corpus.json` holds. Its keys are in snake case, sorted.
+///
+/// Version 2 of the format counts the [UNK] of each shard (`unknown_tokens`); version 1 lacks that, and is read too.
 public struct CorpusDescription: Codable, Equatable, Sendable {
   public struct VocabularyInformation: Codable, Equatable, Sendable {
     /// The file's name in the corpus folder.
@@ -44,6 +48,8 @@ public struct CorpusDescription: Codable, Equatable, Sendable {
     public let sequences: Int
     public let documents: Int
     public let tokens: Int
+    /// Nil where one of the shards does not tell.
+    public let unknownTokens: Int?
   }
 
   /// How the corpus was built from text; absent where shards were adopted.
@@ -64,7 +70,8 @@ public struct CorpusDescription: Codable, Equatable, Sendable {
   static let fileName = "corpus.json"
   static let vocabularyFileName = "vocab.txt"
   static let formatName = "bipft-corpus"
-  static let currentVersion = 1
+  static let currentVersion = 2
+  static let readableVersions = 1...currentVersion
   static let tokenizerName = "bert-uncased-wordpiece"
 
   init(vocabulary: Vocabulary, shards: [ShardInformation], build: Build?) {
@@ -88,9 +95,10 @@ public struct CorpusDescription: Codable, Equatable, Sendable {
     guard format == Self.formatName else {
       throw .malformedDescription(file: file, reason: "format is \"\(format)\", not \"\(Self.formatName)\"")
     }
-    guard formatVersion == Self.currentVersion else {
+    guard Self.readableVersions.contains(formatVersion) else {
       throw .malformedDescription(
-        file: file, reason: "format_version is \(formatVersion), this program reads \(Self.currentVersion)")
+        file: file,
+        reason: "format_version is \(formatVersion), this program reads 1 to \(Self.currentVersion)")
     }
     guard tokenizer == Self.tokenizerName else {
       throw .malformedDescription(
@@ -102,6 +110,12 @@ public struct CorpusDescription: Codable, Equatable, Sendable {
     }
     guard Set(shards.map(\.name)).count == shards.count else {
       throw .malformedDescription(file: file, reason: "two shards have the same name")
+    }
+    for shard in shards {
+      let counts = [shard.sequences, shard.documents, shard.tokens, shard.unknownTokens ?? 0]
+      guard counts.allSatisfy({ $0 >= 0 }), shard.unknownTokens ?? 0 <= shard.tokens else {
+        throw .malformedDescription(file: file, reason: "the counts of \(shard.name) cannot be")
+      }
     }
     guard totals == Totals(shards) else {
       throw .malformedDescription(file: file, reason: "totals are not the sums over the shards")
@@ -120,5 +134,7 @@ extension CorpusDescription.Totals {
     sequences = shards.reduce(0) { $0 &+ $1.sequences }
     documents = shards.reduce(0) { $0 &+ $1.documents }
     tokens = shards.reduce(0) { $0 &+ $1.tokens }
+    let unknown = shards.compactMap(\.unknownTokens)
+    unknownTokens = unknown.count == shards.count ? unknown.reduce(0, &+) : nil
   }
 }

@@ -7,17 +7,21 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
 
   // Text.
   case invalidUTF8(file: String, byte: Int)
-  case invalidUTF8Line(file: String, line: Int)
-  case malformedJSONLine(file: String, line: Int)
+  case invalidText(TextFault)
+  case notPlainText(file: String, kind: ForeignFile)
+  case wholeJSON(file: String)
   case emptyInput(file: String)
   case noDocuments(file: String)
+  case noText(files: [String], documents: Int, leftOut: Int)
+  case oneDocument(file: String)
   case missingSplit(CorpusSplit, documents: Int, heldOut: Double)
 
   // Vocabularies.
   case emptyVocabulary(file: String)
   case missingToken(file: String, token: String)
   case duplicateToken(file: String, token: String, line: Int, firstLine: Int)
-  case blankToken(file: String, line: Int)
+  case tokenizerFile(file: String)
+  case vocabularyTooLarge(file: String)
 
   // Options.
   case invalidOption(name: String, value: String, allowed: String)
@@ -35,6 +39,8 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
   case wrongSize(file: String, expected: Int, found: Int)
   case damagedIndex(file: String, reason: String)
   case unsupportedTokenType(file: String, code: Int)
+  case emptySequence(file: String, sequence: Int)
+  case multimodalIndex(file: String)
   case tokenOutOfRange(file: String, sequence: Int, token: Int, vocabulary: Int)
   case wrongDigest(file: String, expected: String, found: String)
 
@@ -64,14 +70,22 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
       "interrupted; nothing was left behind"
     case .invalidUTF8(let file, let byte):
       "\(file): not UTF-8 at byte \(byte); convert the file to UTF-8 (iconv -t UTF-8) and try again"
-    case .invalidUTF8Line(let file, let line):
-      "\(file), line \(line): not UTF-8; convert the file to UTF-8 (iconv -t UTF-8) and try again"
-    case .malformedJSONLine(let file, let line):
-      "\(file), line \(line): not a JSON object with a string \"text\"; mend or remove the line"
+    case .invalidText(let fault):
+      "\(fault); mend it, or leave such documents out with --on-invalid skip, or mend them with --on-invalid replace"
+    case .notPlainText(let file, let kind):
+      "\(file): \(kind.remedy(file))"
+    case .wholeJSON(let file):
+      "\(file): is one JSON value of many lines; JSON lines have an object in each line (jq -c '.[]' \(file) for an array, "
+        + "jq -c . \(file) for objects)"
     case .emptyInput(let file):
       "\(file): is empty; give a file with text"
     case .noDocuments(let file):
       "\(file): holds no document; text has one paragraph a line and a blank line between documents"
+    case .noText(let files, let documents, let leftOut):
+      "\(files.prefix(3).joined(separator: ", "))\(files.count > 3 ? " …" : ""): none of the \(documents) documents has any "
+        + "text (\(leftOut) were left out as invalid); give text, in JSON lines as the field \"text\""
+    case .oneDocument(let file):
+      "\(file): all text is one document, but some documents must be held out for evaluation; put a blank line between documents"
     case .missingSplit(let split, let documents, let heldOut):
       "none of the \(documents) documents fell to the \(split.rawValue) split with --held-out \(heldOut); "
         + "give more documents, another --held-out or another --seed"
@@ -81,8 +95,11 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
       "\(file): has no token \(token); a BERT vocabulary needs [PAD], [UNK], [CLS], [SEP] and [MASK]"
     case .duplicateToken(let file, let token, let line, let firstLine):
       "\(file), line \(line): the token \(token) stands in line \(firstLine) already; each token must stand once"
-    case .blankToken(let file, let line):
-      "\(file), line \(line): is blank; a vocabulary has one token in each line"
+    case .tokenizerFile(let file):
+      "\(file): is JSON, as tokenizer.json is, not a vocabulary of one token a line; write its tokens in the order of their ids "
+        + "(jq -r '.model.vocab | to_entries | sort_by(.value)[].key' \(file) > vocab.txt) and give those"
+    case .vocabularyTooLarge(let file):
+      "\(file): its tokens have more than 16 million different beginnings; give a smaller vocabulary"
     case .invalidOption(let name, let value, let allowed):
       "\(name) \(value): not allowed; give \(allowed)"
     case .outputOccupied(let directory, let entry):
@@ -106,6 +123,10 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
       "\(file): is not a sound Megatron-LM index (\(reason)); copy or build it again"
     case .unsupportedTokenType(let file, let code):
       "\(file): stores its tokens as type \(code); only 4 (int32) and 8 (uint16) can be read, tokenise it again"
+    case .emptySequence(let file, let sequence):
+      "\(file): sequence \(sequence) has no token; tokenise again without empty texts"
+    case .multimodalIndex(let file):
+      "\(file): is the index of a multimodal dataset (a mode for each sequence); only text can be read, tokenise it alone"
     case .tokenOutOfRange(let file, let sequence, let token, let vocabulary):
       "\(file): sequence \(sequence) holds token \(token), but the vocabulary has \(vocabulary) tokens; "
         + "use the vocabulary that it was tokenised with"

@@ -2,9 +2,34 @@ import DurableFiles
 
 /// A corpus as text for people and as JSON for programs: `bipft corpus info`.
 public struct CorpusSummary: Sendable {
-  private let corpus: Corpus
+  /// Above this share of [UNK] the vocabulary is taken not to know the text.
+  private static let bearableUnknown = 0.05
 
-  public init(_ corpus: Corpus) { self.corpus = corpus }
+  private let corpus: Corpus
+  private let unknown: [CorpusSplit: Int]
+
+  /// - Throws: what `Corpus.unknownTokens` throws, at the cost that it has.
+  public init(_ corpus: Corpus) throws(CorpusError) {
+    self.corpus = corpus
+    var unknown: [CorpusSplit: Int] = [:]
+    for split in CorpusSplit.allCases { unknown[split] = try corpus.unknownTokens(split) }
+    self.unknown = unknown
+  }
+
+  /// What is wrong with the corpus though it can be trained on, a line each.
+  public var warnings: [String] {
+    CorpusSplit.allCases.compactMap { split in
+      let tokens = CorpusDescription.Totals(corpus.shards(split)).tokens
+      guard Double(unknown[split] ?? 0) > Self.bearableUnknown * Double(tokens) else { return nil }
+      return
+        "warning: \(unknownShare(split)) of the \(split.rawValue) tokens are [UNK]: the vocabulary does not know this text; "
+        + "use one that was made for its language and script"
+    }
+  }
+
+  private func unknownShare(_ split: CorpusSplit) -> String {
+    percent(unknown[split] ?? 0, of: CorpusDescription.Totals(corpus.shards(split)).tokens)
+  }
 
   /// A few lines: totals a split, vocabulary, digest.
   public var lines: [String] {
@@ -16,6 +41,9 @@ public struct CorpusSummary: Sendable {
     } + [
       "vocabulary: \(corpus.vocabulary.count) tokens, SHA-256 \(corpus.vocabulary.digest)",
       "corpus.json: SHA-256 \(corpus.digest)",
+      "unknown: "
+        + CorpusSplit.allCases.map { "\(unknownShare($0)) of the \($0.rawValue) tokens" }.joined(
+          separator: ", ") + " are [UNK]",
     ]
   }
 

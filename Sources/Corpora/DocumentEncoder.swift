@@ -4,11 +4,17 @@ import Foundation
 struct EncodedDocument: Sendable {
   var lengths: [Int32] = []
   var tokens: [Int32] = []
+  /// How many of the tokens are [UNK].
+  var unknown = 0
+  /// What was wrong with its text, and whether it was left out for that.
+  var fault: TextFault?
+  var isLeftOut = false
 }
 
 /// Turns documents into tokenised sentences, on all cores; the result does not depend on their number.
 struct DocumentEncoder: Sendable {
   let tokenizer: WordPieceTokenizer
+  let invalid: InvalidText
 
   /// Encodes documents, in their order.
   ///
@@ -29,9 +35,16 @@ struct DocumentEncoder: Sendable {
   }
 
   /// Encodes one document: paragraphs (lines), sentences, tokens. Sentences without any token are left out.
+  ///
+  /// - Throws: `invalidText` where `invalid` is `fail`.
   func encode(_ document: RawDocument) throws(CorpusError) -> EncodedDocument {
-    let text = try document.text()
+    let checked = try document.text(invalid: invalid)
     var encoded = EncodedDocument()
+    encoded.fault = checked.fault
+    guard let text = checked.bytes else {
+      encoded.isLeftOut = true
+      return encoded
+    }
     encoded.tokens.reserveCapacity(text.count / 4)
     text.withUnsafeBufferPointer { bytes in
       for paragraph in bytes.split(separator: UInt8(ascii: "\n")) {
@@ -39,11 +52,17 @@ struct DocumentEncoder: Sendable {
         for sentence in SentenceSplitter.sentences(in: paragraph) {
           let before = encoded.tokens.count
           tokenizer.encode(UnsafeBufferPointer(rebasing: paragraph[sentence]), into: &encoded.tokens)
-          let length = encoded.tokens.count - before
-          if length > 0 { encoded.lengths.append(Int32(length)) }
+          // An index counts the tokens of a sequence in 31 bits.
+          var rest = encoded.tokens.count - before
+          while rest > 0 {
+            let length = Int32(clamping: rest)
+            encoded.lengths.append(length)
+            rest -= Int(length)
+          }
         }
       }
     }
+    encoded.unknown = encoded.tokens.count { $0 == tokenizer.vocabulary.unknown }
     return encoded
   }
 }

@@ -11,33 +11,9 @@ struct RawDocument: Sendable {
   let line: Int
   /// The lines of the document; in JSON lines the one line.
   let bytes: [UInt8]
-
-  /// The text, checked.
-  ///
-  /// - Throws: `invalidUTF8` with the byte in the file, `invalidUTF8Line`, `malformedJSONLine`.
-  func text() throws(CorpusError) -> [UInt8] {
-    if let invalid = firstInvalidUTF8(bytes) {
-      throw isJSON ? .invalidUTF8Line(file: file, line: line) : .invalidUTF8(file: file, byte: byte + invalid)
-    }
-    guard isJSON else { return bytes }
-    guard let text = try? textOfObject() else { throw .malformedJSONLine(file: file, line: line) }
-    return Array(text.utf8)
-  }
-
-  /// The string "text" of the JSON object that `bytes` are.
-  private func textOfObject() throws(JSONProblem) -> String {
-    try JSONReader.read(bytes) { reader throws(JSONProblem) in
-      var text: String?
-      try reader.object { reader, name throws(JSONProblem) in
-        if name == "text" { text = try reader.string() } else { try reader.skip() }
-      }
-      guard let text else { throw reader.problem("no text") }
-      return text
-    }
-  }
 }
 
-/// Reads the documents of text files and JSON lines (names ending in .jsonl) one after the other.
+/// Reads the documents of text files and JSON lines one after the other.
 ///
 /// In text a blank line ends a document. In JSON lines each line is one; blank lines are skipped.
 ///
@@ -46,7 +22,11 @@ final class DocumentReader {
   /// Bytes of the files taken so far.
   private(set) var bytesRead = 0
 
+  /// How each file begun so far is read.
+  private(set) var formats: [(file: String, format: TextFormat)] = []
+
   private let paths: [String]
+  private let format: TextFormat
   private var fileIndex = 0
   private var input: InputFile?
   private var isJSON = false
@@ -57,11 +37,14 @@ final class DocumentReader {
   private var line = 1
   private var documentsOfFile = 0
 
-  init(_ paths: [String]) { self.paths = paths }
+  init(_ paths: [String], format: TextFormat) {
+    self.paths = paths
+    self.format = format
+  }
 
   /// The next document, nil after the last.
   ///
-  /// - Throws: `cannotRead`, `emptyInput`, `noDocuments`.
+  /// - Throws: `cannotRead`, `emptyInput`, `noDocuments`, what `TextFormat.recognise` throws.
   func next() throws(CorpusError) -> RawDocument? {
     while fileIndex < paths.count {
       if input == nil { try begin(paths[fileIndex]) }
@@ -79,10 +62,14 @@ final class DocumentReader {
   }
 
   private func begin(_ path: String) throws(CorpusError) {
-    input = try .open(path)
-    isJSON = path.hasSuffix(".jsonl")
+    let opened = try InputFile.open(path)
+    input = opened
     block.removeAll(keepingCapacity: true)
     (position, byte, line, documentsOfFile) = (0, 0, 1, 0)
+    _ = try opened.readMore(into: &block)
+    let found = try TextFormat.recognise(path, block, wanted: format)
+    isJSON = found == .jsonl
+    formats.append((path, found))
   }
 
   private func nextOfFile() throws(CorpusError) -> RawDocument? {
@@ -92,7 +79,7 @@ final class DocumentReader {
       var content = block[range]
       // A byte order mark is no text.
       if line == 1, content.starts(with: [0xEF, 0xBB, 0xBF]) { content = content.dropFirst(3) }
-      let isBlank = content.allSatisfy { $0 == 0x20 || ($0 >= 0x09 && $0 <= 0x0D) }
+      let isBlank = content.allSatisfy { isSpace($0) }
       if !isBlank {
         if document.isEmpty { (startByte, startLine) = (byte + content.startIndex - range.lowerBound, line) }
         document.append(contentsOf: content)

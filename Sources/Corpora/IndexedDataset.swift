@@ -38,7 +38,7 @@ public final class IndexedDataset: Sendable {
 
   /// Opens and checks a pair. `prefix` is the path without .bin and .idx.
   ///
-  /// - Throws: `cannotRead`, `damagedIndex`, `unsupportedTokenType`, `wrongSize` for the file that is too short or too long.
+  /// - Throws: `cannotRead`, `damagedIndex`, `emptySequence`, `multimodalIndex`, `unsupportedTokenType`, `wrongSize` for the file that is too short or too long.
   /// - Cost: reads the whole .idx once.
   public init(prefix: String) throws(CorpusError) {
     (idx, bin) = try reading { () throws(FileError) in
@@ -69,12 +69,18 @@ public final class IndexedDataset: Sendable {
     sequenceCount = Int(sequences)
     documentCount = Int(bounds) - 1
     let expected = Self.indexSize(sequences: sequenceCount, documents: documentCount)
-    guard idx.count == expected else { throw .wrongSize(file: path, expected: expected, found: idx.count) }
+    guard idx.count == expected else {
+      // A multimodal index ends with a byte a sequence.
+      if sequenceCount > 0, idx.count == expected + sequenceCount { throw .multimodalIndex(file: path) }
+      throw .wrongSize(file: path, expected: expected, found: idx.count)
+    }
 
     var tokens = 0
     for sequence in 0..<sequenceCount {
       let length = idx.integer(at: Self.headerSize + 4 * sequence, as: Int32.self)
-      guard length > 0 else {
+      guard length != 0 else { throw .emptySequence(file: path, sequence: sequence) }
+      // Beyond 2⁶⁰ tokens no byte offset could be counted.
+      guard length > 0, tokens < 1 << 60 else {
         throw .damagedIndex(file: path, reason: "sequence \(sequence) has \(length) tokens")
       }
       let offset = idx.integer(at: Self.headerSize + 4 * sequenceCount + 8 * sequence, as: Int64.self)

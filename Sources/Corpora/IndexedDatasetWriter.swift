@@ -53,6 +53,6 @@ public final class IndexedDatasetWriter {
     try idx.write(integers: documentBounds)
     return ShardInformation(
       name: name, split: split, sequences: sequenceCount, documents: documentCount, tokens: tokenCount,
-      bin: binInformation, idx: try idx.finish())
+      unknownTokens: nil, bin: binInformation, idx: try idx.finish())
   }
 }

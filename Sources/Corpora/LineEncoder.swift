@@ -21,6 +21,9 @@ public struct LineEncoder: Sendable {
     var searched = 0
     while true {
       let isAtEnd = try !input.readMore(into: &block)
+      if offset == 0, searched == 0, let kind = ForeignFile(block) {
+        throw .notPlainText(file: input.path, kind: kind)
+      }
       let end =
         isAtEnd ? block.count : block[searched...].lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0
       searched = block.count

@@ -114,10 +114,11 @@ public struct SampleSource: Sendable {
   }
 
   /// Throws `wrongSize` if a shard of these samples has been cut off, or has grown, since it was opened. To be called after
-  /// they were read: what lay beyond the cut may have read as zeros.
+  /// they were read: what lay beyond the cut may have read as zeros. Also throws what `Corpus.verifyInBackground` has found.
   ///
   /// - Cost: two system calls a shard.
   public func checkShards(of ids: [UInt64]) throws(CorpusError) {
+    try corpus.checkBackground()
     for shard in Set(ids.map { sampleBases.lastIndexOfNotGreater(than: Int($0)) }).sorted() {
       // A random second part comes from the same shard, but for one of a single document.
       if shards[shard].chunks.documents.count > 1 {

@@ -43,7 +43,7 @@ public struct TokenCoverage: Sendable {
 
 /// A share of counts for people: two more digits than a whole per cent needs near the ends.
 func percent(_ part: Int, of whole: Int) -> String {
-  guard whole > 0 else { return "0 %" }
+  guard whole > 0, part >= 0, part <= whole else { return "0 %" }
   // In integers, rounded down: less than all is never shown as 100 %.
   let hundredths = part.multipliedFullWidth(by: 10_000)
   let value = Int(whole.dividingFullWidth(hundredths).quotient)

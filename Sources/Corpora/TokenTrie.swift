@@ -14,19 +14,23 @@ struct TokenTrie: Sendable {
   /// 32 minus the logarithm of the number of slots.
   private(set) var shift: UInt32
 
-  init(_ vocabulary: Vocabulary) {
+  /// Nodes that an edge has bits for.
+  static let nodeLimit = 1 << 24
+
+  /// Nil for more than `nodeLimit` nodes.
+  init?(_ vocabulary: Vocabulary) {
     shift = 32 - 10
     edges = [UInt64](repeating: 0, count: 1 << 10)
     tokens = [-1, -1, -1]
-    for (id, token) in vocabulary.tokens.enumerated() {
+    for (id, token) in vocabulary.tokens.enumerated() where !token.isEmpty {
       let bytes = Array(token.utf8)
+      guard tokens.count + bytes.count <= Self.nodeLimit else { return nil }
       if bytes.count > 2 && bytes[0] == UInt8(ascii: "#") && bytes[1] == UInt8(ascii: "#") {
         insert(bytes[2...], below: Self.continuationRoot, as: Int32(id))
       } else {
         insert(bytes[...], below: Self.wordRoot, as: Int32(id))
       }
     }
-    precondition(tokens.count < 1 << 24, "a vocabulary of \(tokens.count) trie nodes")
   }
 
   private mutating func insert(_ bytes: ArraySlice<UInt8>, below root: UInt32, as id: Int32) {

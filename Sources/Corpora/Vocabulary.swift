@@ -2,6 +2,9 @@ import DurableFiles
 import Foundation
 
 /// A WordPiece vocabulary: one token a line, its id the line's index, continuations written `##piece`.
+///
+/// A byte order mark is no part of the first token, and a carriage return none of any. A blank line keeps its id but holds no
+/// token; those at the end count for nothing.
 public struct Vocabulary: Sendable {
   /// Number of tokens.
   public var count: Int { tokens.count }
@@ -20,12 +23,19 @@ public struct Vocabulary: Sendable {
 
   /// Reads a vocabulary.
   ///
-  /// - Throws: `cannotRead`, `invalidUTF8`, `emptyVocabulary`, `blankToken`, `duplicateToken`, `missingToken`.
+  /// - Throws: `cannotRead`, `notPlainText`, `tokenizerFile`, `invalidUTF8`, `emptyVocabulary`, `duplicateToken`,
+  ///   `missingToken`, `vocabularyTooLarge`.
   public init(path: String) throws(CorpusError) {
     let bytes = try reading { () throws(FileError) in try readFile(path) }
+    if let kind = ForeignFile(bytes) { throw .notPlainText(file: path, kind: kind) }
     if let byte = firstInvalidUTF8(bytes) { throw .invalidUTF8(file: path, byte: byte) }
-    var lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-    if lines.last?.isEmpty == true { lines.removeLast() }
+    if Self.isJSON(bytes) { throw .tokenizerFile(file: path) }
+    let hasMark = bytes.starts(with: [0xEF, 0xBB, 0xBF])
+    var lines = bytes[(hasMark ? 3 : 0)...].split(
+      separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    while let last = lines.last, last.isEmpty || last.elementsEqual([UInt8(ascii: "\r")]) {
+      lines.removeLast()
+    }
     guard !lines.isEmpty else { throw .emptyVocabulary(file: path) }
     var tokens: [String] = []
     var ids: [[UInt8]: Int32] = [:]
@@ -33,9 +43,8 @@ public struct Vocabulary: Sendable {
     ids.reserveCapacity(lines.count)
     for (index, line) in lines.enumerated() {
       let key = Array(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
-      guard !key.isEmpty else { throw .blankToken(file: path, line: index + 1) }
       let token = String(decoding: key, as: UTF8.self)
-      if let first = ids.updateValue(Int32(index), forKey: key) {
+      if !key.isEmpty, let first = ids.updateValue(Int32(index), forKey: key) {
         throw .duplicateToken(file: path, token: token, line: index + 1, firstLine: Int(first) + 1)
       }
       tokens.append(token)
@@ -52,9 +61,17 @@ public struct Vocabulary: Sendable {
     self.tokens = tokens
     self.ids = ids
     digest = SHA256.digest(bytes)
+    // Fewer bytes make fewer nodes of a trie than there may be.
+    if bytes.count >= TokenTrie.nodeLimit, TokenTrie(self) == nil { throw .vocabularyTooLarge(file: path) }
   }
 
-  /// The text of a token, `id` in 0 ..< count.
+  private static func isJSON(_ bytes: [UInt8]) -> Bool {
+    guard bytes.first(where: { !isSpace($0) }) == UInt8(ascii: "{") else { return false }
+    let found: Void? = try? JSONReader.read(bytes) { reader throws(JSONProblem) in try reader.skip() }
+    return found != nil
+  }
+
+  /// The text of a token, `id` in 0 ..< count; empty for a blank line.
   public func token(_ id: Int32) -> String {
     precondition(id >= 0 && id < count, "token \(id) of a vocabulary of \(count)")
     return tokens[Int(id)]

@@ -18,7 +18,8 @@ public struct WordPieceTokenizer: Sendable {
   /// - Cost: builds the trie, about 20 ms for 30,522 tokens.
   public init(vocabulary: Vocabulary) {
     self.vocabulary = vocabulary
-    trie = TokenTrie(vocabulary)
+    guard let trie = TokenTrie(vocabulary) else { preconditionFailure("a vocabulary that was not checked") }
+    self.trie = trie
     special = Vocabulary.specialTokens.map { token in
       guard let id = vocabulary.id(of: token) else { preconditionFailure("a vocabulary without \(token)") }
       return (Array(token.utf8), id)

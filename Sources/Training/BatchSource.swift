@@ -30,6 +30,9 @@ public struct BatchSource<Labels: BatchLabels>: Sendable {
     return try samples.batch(places.map(\.sample), epoch: places[0].epoch)
   }
 
+  /// See `Samples.verifyInBackground`.
+  func verifyInBackground(part: Int, of parts: Int) { samples.verifyInBackground(part: part, of: parts) }
+
   /// Which of the tokens that the samples are cut from are read: none so far.
   func makeCoverage() -> (any SampleCoverage)? { samples.makeCoverage() }
 

@@ -170,6 +170,8 @@ private func trainInFolder<Goal: Objective>(
   }
   for note in notes { journal?.message(note) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
+  // Each rank reads its part of the shards once more, beside the training.
+  inputs.batches.verifyInBackground(part: world.rank, of: world.size)
   var loop = TrainingLoop(
     inputs, run: options.runDirectory, savedStep: isOwn ? step : nil, start: start, progress: progress)
   if checkpoint == nil { try loop.evaluate(&run, journal: &journal, world: world) }

@@ -22,6 +22,10 @@ public protocol Samples<Labels>: Sendable {
   /// To be called after these samples were read: throws if what they were read from has changed under the reader.
   func check(_ ids: [UInt64]) throws(TrainingError)
 
+  /// Begins to compare what the samples are read from with its digests, on a thread of its own: this rank's part of it.
+  /// `check` throws what that finds.
+  func verifyInBackground(part: Int, of parts: Int)
+
   /// Of no sample yet; nil where samples are wholes of which nothing is left out.
   func makeCoverage() -> (any SampleCoverage)?
 }
@@ -55,6 +59,7 @@ extension SampleCoverage {
 extension Samples {
   public func prefetch(_ ids: [UInt64]) {}
   public func check(_ ids: [UInt64]) throws(TrainingError) {}
+  public func verifyInBackground(part: Int, of parts: Int) {}
   public func makeCoverage() -> (any SampleCoverage)? { nil }
 
   public var count: Int { shards.reduce(0) { $0 + $1.count } }
@@ -99,6 +104,10 @@ public struct PretrainingSamples: Samples {
 
   public func check(_ ids: [UInt64]) throws(TrainingError) {
     try inModule { () throws(CorpusError) in try source.checkShards(of: ids) }
+  }
+
+  public func verifyInBackground(part: Int, of parts: Int) {
+    source.corpus.verifyInBackground(part: part, of: parts)
   }
 
   public func makeCoverage() -> (any SampleCoverage)? {

@@ -12,11 +12,18 @@ struct CorpusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Tokenise text into a corpus.",
       discussion: """
-        Input is UTF-8 text, one paragraph a line and a blank line between documents, or (file names ending in .jsonl) one \
-        JSON object a line with the document in its field "text".
+        Input is UTF-8 text, one paragraph a line and a blank line between documents, or JSON lines: one object a line with \
+        the document in its field "text". --format auto takes files named .jsonl, .ndjson, .jsonlines or .json (in any case), \
+        and those whose first line is a JSON object, as JSON lines, and says so.
+
+        Text that is not UTF-8, or a line that is no JSON object with a string "text", ends the build. --on-invalid skip leaves \
+        such documents out; replace puts U+FFFD for what is not UTF-8 and for halves of surrogate pairs, takes lines with NaN, \
+        and leaves out what has no text to mend. Both count them and name the first ten by file and line.
+
+        More than 5 % of [UNK] gives a warning: the vocabulary does not know the text.
         """)
 
-    @Option(parsing: .upToNextOption, help: "Text files.")
+    @Option(parsing: .upToNextOption, help: "Files of text or JSON lines.")
     var input: [String]
     @Option(help: "WordPiece vocabulary, one token a line.")
     var vocab: String
@@ -28,6 +35,10 @@ struct CorpusCommand: ParsableCommand {
     var shardTokens = 16_777_216
     @Option(help: "Chooses the held-out documents.")
     var seed: UInt64 = 0
+    @Option(help: "How text stands in the files: \(choices(TextFormat.self)).")
+    var format = TextFormat.auto
+    @Option(help: "What happens to invalid documents: \(choices(InvalidText.self)).")
+    var onInvalid = InvalidText.fail
     @Flag(help: "Replace an earlier corpus in the output folder.")
     var overwrite = false
 
@@ -39,11 +50,14 @@ struct CorpusCommand: ParsableCommand {
         let builder = CorpusBuilder(
           inputs: input, vocabulary: vocab, output: output, heldOut: heldOut, shardTokens: shardTokens,
           seed: seed,
-          overwrite: overwrite)
-        let corpus = try builder.build(progress: progress.show, isInterrupted: { interrupt.isRequested })
+          overwrite: overwrite, format: format, invalid: onInvalid)
+        var notes: [String] = []
+        let corpus = try builder.build(
+          progress: progress.show, isInterrupted: { interrupt.isRequested }, note: { notes.append($0) })
         progress.clear()
+        for line in notes { print(line) }
         print("corpus in \(output)")
-        for line in CorpusSummary(corpus).lines { print(line) }
+        try show(CorpusSummary(corpus))
       }
     }
   }
@@ -78,11 +92,12 @@ struct CorpusCommand: ParsableCommand {
       try reportingErrors { () throws(CorpusError) in
         let corpus = try Corpus(directory: directory)
         if verify { try corpus.verify() }
-        let summary = CorpusSummary(corpus)
+        let summary = try CorpusSummary(corpus)
         if json {
           print(summary.json)
         } else {
-          for line in summary.table + [""] + summary.lines { print(line) }
+          for line in summary.table + [""] { print(line) }
+          show(summary)
           if verify { print("verified: all files have their digests, all tokens are in the vocabulary") }
         }
       }
@@ -104,10 +119,25 @@ struct CorpusCommand: ParsableCommand {
       try reportingErrors { () throws(CorpusError) in
         let corpus = try Corpus.adopt(directory: directory, vocabulary: vocab, heldOutPrefix: heldOutPrefix)
         print("corpus in \(directory)")
-        for line in CorpusSummary(corpus).lines { print(line) }
+        try show(CorpusSummary(corpus))
       }
     }
   }
+}
+
+extension TextFormat: ExpressibleByArgument {}
+extension InvalidText: ExpressibleByArgument {}
+
+/// The values of an option.
+private func choices<Choice: CaseIterable & RawRepresentable>(_: Choice.Type) -> String
+where Choice.RawValue == String {
+  Choice.allCases.map(\.rawValue).joined(separator: ", ")
+}
+
+/// Prints a corpus' totals, and on standard error what is wrong with it.
+private func show(_ summary: CorpusSummary) {
+  for line in summary.lines { print(line) }
+  for line in summary.warnings { FileHandle.standardError.write(Data("bipft: \(line)\n".utf8)) }
 }
 
 /// Turns a `CorpusError` into its line on standard error and its exit code.

@@ -16,7 +16,16 @@ long ac_stop(void) {
   return atomic_load(&allocations);
 }
 
-#ifdef __GLIBC__
+// Not beside AddressSanitizer, which takes malloc's place itself.
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_SANITIZER 1
+#endif
+#endif
+
+#if defined(__GLIBC__) && !defined(HAS_SANITIZER)
 
 // A program's own malloc takes the place of the C library's for all of the process; these count and pass the call on.
 

@@ -364,9 +364,11 @@ import Testing
 
   // MARK: The end of the job
 
+  private static let mayAbort = ProcessInfo.processInfo.environment["BIPFT_TEST_ABORT"] != nil
+
   /// Leaves messages pending, so it ends the whole job too: what goes wrong in the thread of an exchange is thrown to the one
   /// who waits for it.
-  @Test(.enabled(if: ProcessInfo.processInfo.environment["BIPFT_TEST_ABORT"] != nil))
+  @Test(.enabled("ends its whole job; scripts/mpi-tests.sh asks for it") { WorldTests.mayAbort })
   func anErrorOfTheExchangeIsThrown() throws {
     try inWorld { world in
       // Shared with a rank that does not exist: MPI refuses its messages.
@@ -388,7 +390,7 @@ import Testing
   }
 
   /// Ends the whole job, so it runs only when asked for; scripts/mpi-tests.sh does, and checks line and exit code.
-  @Test(.enabled(if: ProcessInfo.processInfo.environment["BIPFT_TEST_ABORT"] != nil))
+  @Test(.enabled("ends its whole job; scripts/mpi-tests.sh asks for it") { WorldTests.mayAbort })
   func abortEndsTheJob() throws {
     try inWorld { world in
       if world.rank == world.size - 1 { world.abort(code: 78, "this test ends the job") }

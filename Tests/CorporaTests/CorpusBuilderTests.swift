@@ -98,9 +98,17 @@ import Testing
     let broken = scratch.write("b.jsonl", "{\"text\": \"One.\"}\n{\"text\": \"Two")
     let binary = scratch.write("c.jsonl", Array("{\"text\": \"caf".utf8) + [0xE9] + Array("\"}".utf8))
     let array = scratch.write("d.jsonl", "[1]\n")
+    let pretty = scratch.write("e.json", "{\n  \"text\": \"One.\"\n}\n")
+    let number = scratch.write("f.jsonl", "{\"text\": \"One.\"}\n{\"text\": 1}\n17\n")
+    let half = scratch.write("g.jsonl", "{\"text\": \"One.\"}\n{\"text\": \"a \\ud83d b\"}\n")
+    let nan = scratch.write("h.jsonl", "{\"text\": \"One.\", \"score\": NaN}\n")
+    let packed = scratch.write("i.txt.gz", [0x1F, 0x8B, 8, 0])
+    let wide = scratch.write("j.txt", [0xFF, 0xFE, 0x41, 0])
     let missing = scratch.path + "/missing.txt"
-    let utf8 = "convert the file to UTF-8 (iconv -t UTF-8) and try again"
-    let field = "not a JSON object with a string \"text\"; mend or remove the line"
+    let utf8 = "convert the file to UTF-8 (iconv -t UTF-8)"
+    let choice =
+      "; mend it, or leave such documents out with --on-invalid skip, or mend them with --on-invalid replace"
+    let whole = "is one JSON value of many lines; JSON lines have an object in each line "
     for (input, message) in [
       (missing, "\(missing): cannot be read (No such file or directory); check the path and its permissions"),
       (scratch.path, "\(scratch.path): cannot be read (Is a directory); check the path and its permissions"),
@@ -109,16 +117,114 @@ import Testing
         blank,
         "\(blank): holds no document; text has one paragraph a line and a blank line between documents"
       ),
-      (latin, "\(latin): not UTF-8 at byte 13; \(utf8)"),
-      (json, "\(json), line 3: \(field)"),
-      (broken, "\(broken), line 2: \(field)"),
-      (binary, "\(binary), line 1: not UTF-8; \(utf8)"),
-      (array, "\(array), line 1: \(field)"),
+      (latin, "\(latin), line 3: not UTF-8 (byte 13 of the file); \(utf8)\(choice)"),
+      (json, "\(json), line 3: it has no \"text\"; mend or remove the line\(choice)"),
+      (
+        broken,
+        "\(broken), line 2: not JSON: the text ends inside a string, at byte 14 of the line\(choice)"
+      ),
+      (binary, "\(binary), line 1: not UTF-8 (byte 13 of the file); \(utf8)\(choice)"),
+      (array, "\(array): \(whole)(jq -c '.[]' \(array) for an array, jq -c . \(array) for objects)"),
+      (pretty, "\(pretty): \(whole)(jq -c '.[]' \(pretty) for an array, jq -c . \(pretty) for objects)"),
+      (number, "\(number), line 2: its \"text\" is no string; mend or remove the line\(choice)"),
+      (half, "\(half), line 2: not JSON: half of a surrogate pair, at byte 20 of the line\(choice)"),
+      (nan, "\(nan), line 1: NaN at byte 27, which JSON does not have\(choice)"),
+      (packed, "\(packed): is compressed with gzip; give the decompressed file (gunzip -k \(packed))"),
+      (wide, "\(wide): is UTF-16; convert the file to UTF-8 (iconv -f UTF-16 -t UTF-8) and try again"),
     ] {
       let error = #expect(throws: CorpusError.self) { try Self.builder(scratch, [good, input]).build() }
       #expect(error?.description == message)
       #expect(error?.exitCode == 78)
       #expect(scratch.names().allSatisfy { !$0.hasPrefix(".") && $0 != "out" })
+    }
+  }
+
+  /// What is invalid is left out or mended, counted and named; valid documents come out the same.
+  @Test func invalidDocuments() throws {
+    let scratch = Scratch()
+    var lines = (0..<30).map { "{\"text\": \"\($0) is here. It stays.\"}" }
+    let good = scratch.write("good.jsonl", lines.joined(separator: "\n"))
+    lines[3] = "{\"text\": \"3 is \\ud83d here. It stays.\"}"
+    lines[5] = "{\"text\": \"5 is here. It stays.\", \"a\": [NaN, -Infinity]}"
+    lines[7] = "{\"text\": \"7 is \\uDE00\\ud83d here. It stays.\", \"pair\": \"\\ud83d\\ude00\"}"
+    let mendable = scratch.write("mendable.jsonl", lines.joined(separator: "\n"))
+    lines[9] = "17"
+    lines[11] = "{\"text\": null}"
+    let mixed = scratch.write("mixed.jsonl", lines.joined(separator: "\n"))
+    func build(_ input: String, _ invalid: InvalidText) throws -> (documents: [[String]], notes: [String]) {
+      var builder = Self.builder(scratch, [input])
+      (builder.invalid, builder.overwrite) = (invalid, true)
+      var notes: [String] = []
+      let corpus = try builder.build(note: { notes.append($0) })
+      let documents = try Self.documents(corpus, .training) + Self.documents(corpus, .heldOut)
+      return (documents, notes)
+    }
+    let whole = try build(good, .fail).documents
+    #expect(whole.count == 30)
+    let replaced = try build(mendable, .replace)
+    #expect(replaced.documents == whole)
+    #expect(replaced.notes[0] == "\(mendable): read as JSON lines")
+    #expect(replaced.notes[1] == "invalid: 0 documents left out, 3 mended")
+    #expect(replaced.notes[2].hasPrefix("  \(mendable), line 4: not JSON: half of a surrogate pair"))
+    let skipped = try build(mendable, .skip)
+    #expect(skipped.notes[1] == "invalid: 3 documents left out, 0 mended")
+    let invalid: Set<Substring> = ["3", "5", "7"]
+    #expect(skipped.documents == whole.filter { !invalid.contains($0[0].prefix { $0 != " " }) })
+    let both = try build(mixed, .replace)
+    #expect(both.documents.count == 28 && both.notes[1] == "invalid: 2 documents left out, 3 mended")
+    // Text that is not UTF-8.
+    var text = Array(Self.text(documents: 20).utf8)
+    text += Array("\n20 is here. It stays".utf8) + [0xE9, 0xFF] + Array(".\nA second line of 20!\n".utf8)
+    let latin = scratch.write("latin.txt", text)
+    let sound = try build(scratch.write("sound.txt", Self.text(documents: 21)), .fail).documents
+    let mended = try build(latin, .replace)
+    #expect(mended.documents == sound && mended.notes[1] == "invalid: 0 documents left out, 1 mended")
+    #expect(mended.notes[2].hasPrefix("  \(latin), line 61: not UTF-8 (byte "))
+    #expect(try build(latin, .skip).documents.count == 20)
+  }
+
+  /// JSON lines are known by their names and first bytes; --format insists.
+  @Test func formats() throws {
+    let scratch = Scratch()
+    let json = (0..<30).map { "{\"id\": \"a\", \"text\": \"\($0) is here. It stays.\"}" }.joined(
+      separator: "\n")
+    func build(_ name: String, _ text: String, _ format: TextFormat = .auto) throws -> (
+      digest: String, note: String
+    ) {
+      var builder = Self.builder(scratch, [scratch.write(name, text)])
+      (builder.format, builder.overwrite) = (format, true)
+      var notes: [String] = []
+      return (try builder.build(note: { notes.append($0) }).digest, notes[0])
+    }
+    let wanted = try build("a.jsonl", json)
+    for name in ["a.json", "a.NDJSON", "a.jsonlines", "a.JSONL", "part-00001", "a.txt"] {
+      let found = try build(name, "\u{FEFF}\n" + json)
+      #expect(found.digest == wanted.digest && found.note == "\(scratch.path)/\(name): read as JSON lines")
+    }
+    #expect(try build("b.txt", json, .jsonl).digest == wanted.digest)
+    // Text that only looks a little like it.
+    let text = try build("c.txt", "{ A brace } is here.\n\n" + Self.text(documents: 30))
+    #expect(text.note == "\(scratch.path)/c.txt: read as text")
+    let insisted = try build("d.jsonl", Self.text(documents: 30), .text)
+    #expect(insisted.note == "\(scratch.path)/d.jsonl: read as text")
+  }
+
+  @Test func missingText() {
+    let scratch = Scratch()
+    let one = scratch.write("one.txt", String(repeating: "One sentence. Another one.\n", count: 50))
+    let empty = scratch.write("empty.jsonl", "{\"text\": \"\"}\n{\"text\": \" \"}\n{\"text\": \"\"}\n")
+    for (input, message) in [
+      (
+        one,
+        "\(one): all text is one document, but some documents must be held out for evaluation; put a blank line between documents"
+      ),
+      (
+        empty,
+        "\(empty): none of the 3 documents has any text (0 were left out as invalid); give text, in JSON lines as the field \"text\""
+      ),
+    ] {
+      let error = #expect(throws: CorpusError.self) { try Self.builder(scratch, [input]).build() }
+      #expect(error?.description == message)
     }
   }
 
@@ -191,6 +297,47 @@ import Testing
     #expect(throws: CorpusError.cannotWrite(file: file, reason: "File exists")) {
       try builder.build()
     }
+    #expect(scratch.names() == ["a.txt", "out", "tokens.txt"])
+  }
+
+  /// An empty folder stays the folder that it is, with what a system has left in it.
+  @Test func emptyFolderIsFilled() throws {
+    let scratch = Scratch()
+    let output = scratch.path + "/out"
+    mkdir(output, 0o755)
+    scratch.write("out/.DS_Store", [0, 0, 0, 1])
+    var status = stat()
+    #expect(stat(output, &status) == 0)
+    let inode = status.st_ino
+    let input = scratch.write("a.txt", Self.text(documents: 40))
+    var builder = Self.builder(scratch, [input])
+    #expect(throws: CorpusError.interrupted) { try builder.build(isInterrupted: { true }) }
+    #expect(scratch.names("out") == [".DS_Store"])
+    let digest = try builder.build().digest
+    #expect(stat(output, &status) == 0 && status.st_ino == inode)
+    #expect(
+      scratch.names("out")
+        == [
+          ".DS_Store", "corpus.json", "held-out-00000.bin", "held-out-00000.idx", "train-00000.bin",
+          "train-00000.idx",
+          "vocab.txt",
+        ])
+    builder.output = scratch.path + "/other"
+    #expect(try builder.build().digest == digest)
+    // Replacing leaves nothing else.
+    builder.overwrite = true
+    #expect(try builder.build().digest == digest)
+    #expect(scratch.names() == ["a.txt", "other", "out", "tokens.txt"])
+  }
+
+  /// What a crash has left between the two renames of a file system without exchange comes back.
+  @Test func crashedReplacementIsRestored() throws {
+    let scratch = Scratch()
+    let input = scratch.write("a.txt", Self.text(documents: 40))
+    let builder = Self.builder(scratch, [input])
+    _ = try builder.build()
+    #expect(rename(scratch.path + "/out", scratch.path + "/.out.replaced") == 0)
+    #expect(throws: CorpusError.corpusExists(directory: scratch.path + "/out")) { try builder.build() }
     #expect(scratch.names() == ["a.txt", "out", "tokens.txt"])
   }
 

@@ -36,6 +36,29 @@ import Testing
     }
   }
 
+  /// A changed byte is found while samples are read, by the reader whose part the shard is.
+  @Test func damageIsFoundInTheBackground() async throws {
+    let (scratch, sound) = try Self.corpus()
+    #expect(sound.description.shards.count == 2)
+    var bin = scratch.read("out/train-00000.bin")
+    bin[7] ^= 1
+    let path = scratch.write("out/train-00000.bin", bin)
+    let corpus = try Corpus(directory: sound.directory)
+    let source = try SampleSource(corpus: corpus, split: .training, sequenceLength: 16, seed: 1)
+    try source.checkShards(of: [0])
+    // The other shard is as it was.
+    corpus.verifyInBackground(part: 1, of: 2)
+    try await Task.sleep(for: .milliseconds(300))
+    try source.checkShards(of: [0])
+    corpus.verifyInBackground(part: 0, of: 2)
+    var found: CorpusError?
+    for _ in 0..<400 where found == nil {
+      try await Task.sleep(for: .milliseconds(25))
+      do throws(CorpusError) { try source.checkShards(of: [0]) } catch { found = error }
+    }
+    #expect(found?.exitCode == 78 && found?.description.hasPrefix("\(path): has SHA-256 ") == true)
+  }
+
   @Test func otherVocabularyIsNoticed() throws {
     let (scratch, corpus) = try Self.corpus()
     let path = scratch.write("out/vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
@@ -48,11 +71,13 @@ import Testing
     ("{}", "no format"),
     ("[1]", "not JSON"),
     ("\"format\" : \"other\"", "format is \"other\", not \"bipft-corpus\""),
-    ("\"format_version\" : 9", "format_version is 9, this program reads 1"),
+    ("\"format_version\" : 9", "format_version is 9, this program reads 1 to 2"),
     ("\"format_version\" : \"1\"", "formatVersion has the wrong type"),
     ("\"name\" : \"../train\"", "\"../train\" is not the name of a file of the corpus"),
     ("\"split\" : \"test\"", "shards.Index 0.split has a value that is not allowed"),
     ("\"documents\" : 7", "totals are not the sums over the shards"),
+    ("\"sequences\" : -7", "the counts of train-00000 cannot be"),
+    ("\"unknown_tokens\" : 99999999", "the counts of train-00000 cannot be"),
   ])
   func faultyDescriptions(_ change: String, _ reason: String) throws {
     let (scratch, corpus) = try Self.corpus()
@@ -88,7 +113,7 @@ import Testing
 
   @Test func summaries() throws {
     let (_, corpus) = try Self.corpus()
-    let summary = CorpusSummary(corpus)
+    let summary = try CorpusSummary(corpus)
     let totals = corpus.description.totals
     #expect(summary.table.count == corpus.description.shards.count + 2)
     #expect(summary.table[1].hasPrefix("train-00000     training "))
@@ -98,6 +123,35 @@ import Testing
     #expect(json?["digest"] as? String == corpus.digest)
     #expect((json?["totals"] as? [String: Any])?["tokens"] as? Int == totals.tokens)
     #expect((json?["shards"] as? [Any])?.count == totals.shards)
+  }
+
+  @Test func shareOfUnknown() throws {
+    let scratch = Scratch()
+    // Of a document's twelve tokens one is not in the vocabulary.
+    let text = (0..<40).map { "Line \($0) is here. It stays. It stays. ไทย" }.joined(separator: "\n\n")
+    let input = scratch.write("a.txt", text)
+    let corpus = try CorpusBuilderTests.builder(scratch, [input]).build()
+    let totals = corpus.description.totals
+    #expect(totals.unknownTokens == 40 && totals.tokens == 480)
+    let summary = try CorpusSummary(corpus)
+    #expect(
+      summary.lines.last == "unknown: 8.33 % of the training tokens, 8.33 % of the held-out tokens are [UNK]")
+    #expect(summary.warnings.count == 2)
+    #expect(
+      summary.warnings.first
+        == "warning: 8.33 % of the training tokens are [UNK]: the vocabulary does not know this text; use one that was made "
+        + "for its language and script")
+    // A corpus of version 1 lacks the counts; they are made.
+    var json = String(decoding: scratch.read("out/corpus.json"), as: UTF8.self)
+    json = json.replacing(#/,\n *"unknown_tokens" : \d+/#, with: "").replacing(
+      "\"format_version\" : 2", with: "\"format_version\" : 1")
+    #expect(!json.contains("unknown"))
+    scratch.write("out/corpus.json", json)
+    let old = try Corpus(directory: corpus.directory)
+    #expect(old.description.totals.unknownTokens == nil)
+    #expect(try CorpusSummary(old).warnings == summary.warnings)
+    let (_, known) = try Self.corpus()
+    #expect(try CorpusSummary(known).warnings == [])
   }
 
   // MARK: Adopting
@@ -128,6 +182,18 @@ import Testing
     #expect(throws: CorpusError.corpusExists(directory: scratch.path)) {
       try Corpus.adopt(directory: scratch.path, vocabulary: vocabulary, heldOutPrefix: "valid")
     }
+  }
+
+  @Test func hiddenFilesAreNoShards() throws {
+    let (scratch, vocabulary) = try Self.shards()
+    for name in [
+      "._wiki_text_sentence.idx", "._wiki_text_sentence.bin", "._valid-1.idx", ".DS_Store", ".x.bin",
+    ] {
+      scratch.write(name, [0, 5, 22, 7])
+    }
+    let corpus = try Corpus.adopt(directory: scratch.path, vocabulary: vocabulary, heldOutPrefix: "valid")
+    #expect(corpus.description.shards.map(\.name) == ["wiki_text_sentence", "valid-1"])
+    #expect(corpus.description.totals.unknownTokens == 2)
   }
 
   @Test func refusesShardsThatDoNotFit() throws {

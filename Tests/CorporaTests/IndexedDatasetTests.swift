@@ -1,4 +1,5 @@
 import Corpora
+import Foundation
 import Testing
 
 @Suite struct IndexedDatasetTests {
@@ -74,7 +75,7 @@ import Testing
     arguments: [
       (0, 0x58, "it does not begin with MMIDIDX"),
       (9, 2, "its version is 2, not 1"),
-      (34, 0, "sequence 0 has 0 tokens"),
+      (37, 0x80, "sequence 0 has -2147483646 tokens"),
       (54, 3, "sequence 1 begins at byte 3 instead of 4"),
       (70, 1, "its documents begin at sequence 1 instead of 0"),
       (78, 5, "document bound 2 is 3, below 5"),
@@ -101,6 +102,66 @@ import Testing
     #expect(throws: CorpusError.unsupportedTokenType(file: path, code: 5)) {
       try IndexedDataset(prefix: scratch.path + "/s")
     }
+  }
+
+  @Test func emptySequencesAndMultimodalIndicesAreNamed() throws {
+    let scratch = Scratch()
+    _ = try Self.write(scratch, vocabularyCount: 300)
+    let sound = scratch.read("s.idx")
+    var idx = sound
+    idx[38] = 0
+    let path = scratch.write("s.idx", idx)
+    #expect(throws: CorpusError.emptySequence(file: path, sequence: 1)) {
+      try IndexedDataset(prefix: scratch.path + "/s")
+    }
+    scratch.write("s.idx", sound + [0, 1, 0])
+    let error = #expect(throws: CorpusError.self) { try IndexedDataset(prefix: scratch.path + "/s") }
+    #expect(
+      error?.description
+        == "\(path): is the index of a multimodal dataset (a mode for each sequence); only text can be read, tokenise it alone"
+    )
+  }
+
+  /// Whatever stands in an index, opening it throws or gives a dataset whose tokens can be read.
+  @Test func changedBytesNeverTrap() throws {
+    let scratch = Scratch()
+    _ = try Self.write(scratch, vocabularyCount: 300)
+    let idx = scratch.read("s.idx")
+    var opened = 0
+    for place in idx.indices {
+      for byte: UInt8 in [0, 1, 0x7F, 0x80, 0xFF] where byte != idx[place] {
+        var changed = idx
+        changed[place] = byte
+        scratch.write("s.idx", changed)
+        guard let dataset = try? IndexedDataset(prefix: scratch.path + "/s") else { continue }
+        opened += 1
+        for document in 0..<dataset.documentCount {
+          for sequence in dataset.sequences(of: document) { _ = try dataset.tokens(of: sequence) }
+        }
+      }
+    }
+    // The one bound between the documents may be another one.
+    #expect(opened > 0 && opened < 10)
+  }
+
+  /// An index that is changed while it is open gives an error, not a trap.
+  @Test func changesWhileOpenAreFound() throws {
+    let scratch = Scratch()
+    _ = try Self.write(scratch, vocabularyCount: 300)
+    let path = scratch.path + "/s.idx"
+    let dataset = try IndexedDataset(prefix: scratch.path + "/s")
+    let file = try #require(FileHandle(forUpdatingAtPath: path))
+    for (place, bytes) in [(34, [0xFE, 0xFF, 0xFF, 0xFF]), (46, [0, 0, 0, 0, 0, 0, 0, 0x80]), (46, [9])] {
+      let sound = scratch.read("s.idx")[place..<place + bytes.count]
+      try file.seek(toOffset: UInt64(place))
+      try file.write(contentsOf: Data(bytes.map { UInt8($0) }))
+      #expect(throws: CorpusError.changedWhileOpen(file: path)) { try dataset.tokens(of: 0) }
+      try file.seek(toOffset: UInt64(place))
+      try file.write(contentsOf: Data(sound))
+    }
+    try file.seek(toOffset: 78)
+    try file.write(contentsOf: Data([0xFF]))
+    #expect(dataset.sequences(of: 0).isEmpty && dataset.sequences(of: 1).isEmpty)
   }
 
   @Test func existingFilesAreNotOverwritten() throws {

@@ -117,7 +117,7 @@ extension KernelSuites {
       #expect(product([Float(bitPattern: 0x007F_FFFF)], [1], nil, (1, 1, 1)) == [0])
     }
 
-    @Test func sameBitsOnEveryInstructionSet() throws {
+    @Test(severalInstructionSets) func sameBitsOnEveryInstructionSet() throws {
       for shape in Self.shapes {
         let (m, k, n) = shape
         var draws = Draws(UInt32(6_000 + m * k))

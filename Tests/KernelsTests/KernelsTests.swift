@@ -4,6 +4,11 @@ import Testing
 /// All tests of Kernels, one after the other: they change the instruction set, which is one for the process.
 @Suite(.serialized) enum KernelSuites {}
 
+/// For tests that compare the kernels of one instruction set with those of another.
+let severalInstructionSets = ConditionTrait.enabled(
+  "SKIPPED: this processor has the kernels of one instruction set alone"
+) { InstructionSet.available.count > 1 }
+
 /// Numbers for tests, the same in every run.
 struct Draws {
   private var stream: RandomStream

@@ -166,7 +166,8 @@ extension KernelSuites {
     }
 
     /// A draw of rounding to 8 bits, and rounding to bfloat16.
-    @Test(arguments: [9, nil] as [UInt64?]) func sameBitsOnEveryInstructionSet(sample: UInt64?) throws {
+    @Test(severalInstructionSets, arguments: [9, nil] as [UInt64?])
+    func sameBitsOnEveryInstructionSet(sample: UInt64?) throws {
       for shape in Self.shapes {
         let operands = Operands(shape)
         var first: Outcome?

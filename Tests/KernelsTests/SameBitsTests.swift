@@ -3,7 +3,7 @@ import Testing
 
 extension KernelSuites {
   /// Every instruction set gives the same bits, in every floating-point kernel and size.
-  @Suite struct SameBits {
+  @Suite(severalInstructionSets) struct SameBits {
     /// Results by the name of the kernel.
     typealias Results = [(kernel: String, bits: [UInt64])]
 

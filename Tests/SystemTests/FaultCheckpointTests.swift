@@ -70,7 +70,7 @@ extension FaultTests {
       let scene = try FaultScene.get()
       let folder = scene.path("disk")
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-      let mounted = try Program.run("/bin/mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", folder])
+      let mounted = try Program.run("/bin/mount", ["-t", "tmpfs", "-o", "size=32m", "tmpfs", folder])
       try #require(mounted.code == 0, "\(mounted.errors)")
       defer { _ = try? Program.run("/bin/umount", [folder]) }
       let job = try scene.start("disk/run", ranks: 2, ["training.steps=1000000"])

@@ -32,6 +32,21 @@ extension FaultTests {
       try scene.expectSameEnd(name, ranks: 2)
     }
 
+    /// A byte of a shard that has changed, sizes and index as they were: found while the run goes on, one line that names it.
+    @Test func aShardIsDamagedInPlace() throws {
+      let scene = try FaultScene.get()
+      let folder = scene.tiny.scratch.path("corpus-damaged")
+      try FileManager.default.copyItem(atPath: scene.tiny.scratch.path("corpus"), toPath: folder)
+      let path = folder + "/train-00000.bin"
+      var shard = try Data(contentsOf: URL(fileURLWithPath: path))
+      shard[0] ^= 1
+      try shard.write(to: URL(fileURLWithPath: path))
+      let job = try scene.start("damaged", ranks: 3, ["data.corpus=" + folder])
+      #expect(job.end() == 78, "\(job.output)")
+      let line = try #require(job.lines.last)
+      #expect(line.contains("train-00000.bin: has SHA-256 "), "\(job.output)")
+    }
+
     @Test func oneRankFails() throws {
       let scene = try FaultScene.get()
       let job = try scene.start("throw", ranks: 3, environment: ["BIPFT_TEST_FAULTS": "throw:2:50"])

@@ -1,9 +1,13 @@
+import Collectives
 import Coordinator
 import Foundation
+import RunSettings
 import Testing
+import Training
 
 /// A tiny corpus, a run over it that nothing disturbed, and runs of the same configuration that are disturbed and must
-/// come to the same end.
+/// come to the same end. The model has several chunks of the flat vector, so that each of up to four ranks owns some of it;
+/// the batches are small, so that it costs little.
 ///
 /// `BIPFT_FAULT_ROUNDS=n` repeats what happens at random moments n times as often (1 by default);
 /// `BIPFT_FAULT_SEED=s` repeats the moments of a printed seed.
@@ -38,12 +42,27 @@ final class FaultScene: Sendable {
     (metrics, weights, moments) = try Self.results(tiny, "reference")
   }
 
+  private static let settings = [
+    "model.hidden_size=72", "model.intermediate_size=680", "data.sequence_length=16",
+    "training.micro_batch=1", "training.global_batch=8", "training.steps=\(steps)",
+    "evaluation.every=60", "checkpoint.every=20", "threads=1", "training.replica_check_every=10",
+    "hang_timeout=30",
+  ]
+
   private static func arguments(_ tiny: TinyRun, _ run: String) -> [String] {
-    let settings = [
-      "training.steps=\(steps)", "evaluation.every=60", "checkpoint.every=20", "threads=1",
-      "training.replica_check_every=10", "hang_timeout=30",
-    ]
-    return tiny.arguments(run, settings.flatMap { ["--set", $0] })
+    tiny.arguments(run, settings.flatMap { ["--set", $0] })
+  }
+
+  /// The most ranks of a job.
+  static let mostRanks = 4
+
+  /// Elements of the flat vector that each of `mostRanks` ranks owns.
+  func elementsOfRanks() throws -> [Int] {
+    let inputs = try RunInputs(
+      RunConfiguration.load(file: tiny.scratch.path("tiny.yaml"), overrides: Self.settings))
+    return SlicePartition(count: inputs.layout.elementCount, size: Self.mostRanks).slices.map {
+      $0.reduce(0) { $0 + $1.count }
+    }
   }
 
   private static func results(_ tiny: TinyRun, _ run: String) throws -> ([String], Data, Data) {

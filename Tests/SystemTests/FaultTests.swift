@@ -5,6 +5,12 @@ import Testing
 /// Jobs disturbed at random moments: each run must come to the very end of an undisturbed one, or be refused clearly, and
 /// no good checkpoint may be lost. See `FaultScene` for longer sweeps.
 @Suite(.serialized) struct FaultTests {
+  /// What is saved, lost and put together again is of several owners.
+  @Test func everyRankOwnsAPart() throws {
+    let counts = try FaultScene.get().elementsOfRanks()
+    #expect(counts.count == FaultScene.mostRanks && counts.allSatisfy { $0 > 0 }, "\(counts)")
+  }
+
   /// Processes that die without a word.
   @Suite struct Kills {
     @Test(arguments: 0..<3 * FaultScene.rounds) func oneRank(round: Int) throws {
@@ -95,18 +101,29 @@ import Testing
 
   /// Requests to stop.
   @Suite struct Stops {
-    /// To one rank, at any moment once it listens: saved, exit code 75, and the run goes on from there.
+    /// To one rank: saved, exit code 75, and the run goes on from there. In even rounds at any moment once it listens, in
+    /// odd ones while it writes its first checkpoint, which is drawn out so that the signal falls into it.
     @Test(arguments: 0..<2 * FaultScene.rounds, [SIGUSR1, SIGUSR2, SIGTERM])
     func signalToOneRank(round: Int, signal: Int32) throws {
       let name = "signal-\(signal)-\(round)"
       let scene = try FaultScene.get()
       var random = FaultScene.random(name)
-      let job = try scene.start(name, ranks: Int.random(in: 2...4, using: &random))
-      // Saving is slow, so that a signal meets it too.
-      job.wait { job.output.contains("starting") }
-      sleep(Double.random(in: 0..<scene.duration / 2, using: &random))
+      let saves = round % 2 == 1
+      let job = try scene.start(
+        name, ranks: Int.random(in: 2...4, using: &random),
+        environment: saves ? ["BIPFT_TEST_FAULTS": "delay:write:0.3,delay:hash:0.3,delay:manifest:1"] : [:])
+      if saves {
+        let partial = scene.path("\(name)/checkpoints/.\(checkpointName(step: 20)).partial")
+        #expect(job.wait { FileManager.default.fileExists(atPath: partial) })
+        sleep(Double.random(in: 0..<0.6, using: &random))
+        #expect(FileManager.default.fileExists(atPath: partial), "the signal comes after the checkpoint")
+      } else {
+        job.wait { job.output.contains("starting") }
+        sleep(Double.random(in: 0..<scene.duration / 2, using: &random))
+      }
       job.signal(signal, rank: Int.random(in: 0..<job.ranks, using: &random))
       let code = job.end()
+      if saves { #expect(code == 75, "\(job.output)") }
       if code != 0 { try expectPreempted(scene, name, job, code) }
       try scene.expectSameEnd(name, ranks: Int.random(in: 1...4, using: &random))
       try scene.remove(name)

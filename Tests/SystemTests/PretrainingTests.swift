@@ -1,3 +1,4 @@
+import Coordinator
 import Foundation
 import TensorFiles
 import Testing
@@ -22,25 +23,32 @@ import Testing
 
   @Test func resumedRunsGoOnBitForBit() throws {
     let tiny = try TinyRun()
-    #expect(try Program.pretrain(tiny.arguments("whole"), ranks: 2).code == 0)
+    let keepAll = ["--set", "checkpoint.keep=3"]
+    #expect(try Program.pretrain(tiny.arguments("whole", keepAll), ranks: 2).code == 0)
     // A run whose last checkpoints are lost goes on from the one before, on another number of ranks.
-    #expect(try Program.pretrain(tiny.arguments("cut"), ranks: 4).code == 0)
-    for step in ["00000016", "00000024"] {
-      let folder = tiny.scratch.path("cut/checkpoints/step-" + step)
-      if FileManager.default.fileExists(atPath: folder) { try FileManager.default.removeItem(atPath: folder) }
-    }
-    let left = try FileManager.default.contentsOfDirectory(atPath: tiny.scratch.path("cut/checkpoints"))
-    if left.contains("step-00000008") {
-      let resumed = try Program.pretrain(tiny.arguments("cut"), ranks: 3)
-      #expect(resumed.code == 0 && resumed.errors.contains("going on from"), "\(resumed.errors)")
-    } else {
-      let again = try Program.pretrain(tiny.arguments("cut", ["--resume", "none"]), ranks: 3)
-      #expect(again.code == 0, "\(again.errors)")
-    }
+    #expect(try Program.pretrain(tiny.arguments("cut", keepAll), ranks: 4).code == 0)
+    let store = try CheckpointStore(run: tiny.scratch.path("cut"))
+    #expect(try store.list().map(\.step) == [8, 16, 24])
+    for item in try store.list().dropFirst() { try FileManager.default.removeItem(atPath: item.path) }
+    let resumed = try Program.pretrain(tiny.arguments("cut", keepAll), ranks: 3)
+    #expect(resumed.code == 0, "\(resumed.errors)")
+    #expect(
+      resumed.errors.contains("going on from \(store.path)/\(checkpointName(step: 8))"), "\(resumed.errors)")
+    // It did steps 9 to 24 again, and no other.
+    let starts = try RunHistory(run: tiny.scratch.path("cut")).events().filter { $0.event == .start }
+    #expect(starts.map(\.step) == [0, 8] && starts.map(\.ranks) == [4, 3])
+    #expect(starts.last?.reached == 24)
+    let audit = try Program.bipft(["schedule", "--audit", tiny.scratch.path("cut")])
+    #expect(audit.code == 0 && audit.output.contains("16 done again"), "\(audit.output)")
     #expect(try tiny.metrics("cut") == tiny.metrics("whole"))
-    #expect(try tiny.weights("cut", step: 24) == tiny.weights("whole", step: 24))
+    for step in [16, 24] {
+      let name = "/checkpoints/" + checkpointName(step: step)
+      for file in ["/model.safetensors", "/optimizer.safetensors"] {
+        #expect(try tiny.scratch.bytes("cut" + name + file) == tiny.scratch.bytes("whole" + name + file))
+      }
+    }
     // A finished run is only reported.
-    let finished = try Program.pretrain(tiny.arguments("whole"), ranks: 2)
+    let finished = try Program.pretrain(tiny.arguments("whole", keepAll), ranks: 2)
     #expect(finished.code == 0 && finished.errors.contains("finished after step 24"), "\(finished.errors)")
     #expect(try tiny.metrics("whole") == tiny.metrics("cut"))
   }

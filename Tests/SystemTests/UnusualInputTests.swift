@@ -42,12 +42,11 @@ import Testing
     _ tiny: TinyRun, _ key: String, ranks: Int?, vocabulary: Int = 31,
     _ change: (Tensor) -> Tensor? = { $0 }
   ) throws -> Program.Outcome {
-    let layout = ParameterLayout(
-      ModelConfiguration(
-        vocabularySize: vocabulary, hiddenSize: 24, layers: 2, heads: 3, intermediateSize: 40,
-        maximumLength: 32,
-        estimatorRank: 0, dropout: 0))
-    let tensors = layout.parameters.compactMap { parameter in
+    let configuration = ModelConfiguration(
+      vocabularySize: vocabulary, hiddenSize: 24, layers: 2, heads: 3, intermediateSize: 40,
+      maximumLength: 32, estimatorRank: 0, dropout: 0)
+    let layout = ModelLayout(configuration, Pretraining()).parameters
+    let tensors: [Tensor] = layout.parameters.compactMap { parameter in
       change(
         Tensor(
           name: parameter.name, shape: parameter.shape,

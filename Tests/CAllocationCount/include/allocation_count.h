@@ -2,7 +2,7 @@
 #ifndef ALLOCATION_COUNT_H
 #define ALLOCATION_COUNT_H
 
-// Whether this system's allocations can be counted.
+// Whether allocations can be counted: with the GNU C library, unless AddressSanitizer watches over them.
 int ac_is_possible(void);
 
 // Starts to count, on all threads, from zero.
