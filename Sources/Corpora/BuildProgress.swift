@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 
 /// One line on standard error that shows how far a build is; nothing where that is not a terminal.
 public struct BuildProgress: Sendable {
@@ -18,4 +19,18 @@ public struct BuildProgress: Sendable {
   }
 
   private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+}
+
+/// Notes SIGINT and SIGTERM instead of dying from them, so that a build can take away what it has written.
+public final class Interrupt: Sendable {
+  private static let requested = Atomic<Bool>(false)
+
+  /// From now on both signals only set `isRequested`.
+  public init() {
+    for code in [SIGINT, SIGTERM] {
+      signal(code) { _ in Interrupt.requested.store(true, ordering: .relaxed) }
+    }
+  }
+
+  public var isRequested: Bool { Self.requested.load(ordering: .relaxed) }
 }
