@@ -93,7 +93,10 @@ let package = Package(
     tests("PlanningTests", ["Planning", "RunSettings", "Collectives", "BinaryModel", "Mutations"]),
     tests(
       "TrainingTests",
-      ["Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
+      [
+        "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "Kernels",
+        "DurableFiles",
+      ]),
     tests(
       "SystemTests",
       [

@@ -3,20 +3,20 @@ import Synchronization
 
 /// Work on a thread of its own, with a result that can be looked for or waited for.
 final class BackgroundTask<Value: Sendable>: Sendable {
-  private let result = Mutex<Result<Value, CoordinatorError>?>(nil)
+  private let result = Mutex<Result<Value, CheckpointError>?>(nil)
   private let hasEnded = DispatchSemaphore(value: 0)
 
   /// Starts `body` at once.
-  init(_ body: @escaping @Sendable () throws(CoordinatorError) -> Value) {
+  init(_ body: @escaping @Sendable () throws(CheckpointError) -> Value) {
     Thread.detachNewThread { [self] in
-      let own = Result { () throws(CoordinatorError) in try body() }
+      let own = Result { () throws(CheckpointError) in try body() }
       result.withLock { $0 = own }
       hasEnded.signal()
     }
   }
 
   /// nil while it runs.
-  var outcome: Result<Value, CoordinatorError>? { result.withLock { $0 } }
+  var outcome: Result<Value, CheckpointError>? { result.withLock { $0 } }
 
   /// Returns when it has ended.
   func wait() {

@@ -10,10 +10,11 @@ public struct Checkpoint: Sendable {
   private let optimizer: SafetensorsFile
 
   /// - Throws: `file`, `unreadable`, `newerFormat`.
-  public init(path: String) throws(CoordinatorError) {
+  public init(path: String) throws(CheckpointError) {
     let statePath = path + "/state.json"
-    state = try decodeJSON(
-      CheckpointState.self, readVersioned(statePath, known: CheckpointState.currentVersion), path: statePath)
+    state = try CheckpointError.decodeJSON(
+      CheckpointState.self, CheckpointError.readVersioned(statePath, known: CheckpointState.currentVersion),
+      path: statePath)
     guard state.step >= 0, state.step <= maximumStep else {
       throw .unreadable(path: statePath, problem: "no run comes to step \(state.step)")
     }
@@ -31,7 +32,7 @@ public struct Checkpoint: Sendable {
   ///
   /// - Throws: `otherShape` with the first tensor that differs and, where it can be told, the configuration keys;
   ///   `otherSizes`.
-  public func check(_ layout: ParameterLayout) throws(CoordinatorError) {
+  public func check(_ layout: ParameterLayout) throws(CheckpointError) {
     let key = state.sizeDifferences(to: layout.configuration)
     for vector in CheckpointVector.allCases {
       let file = file(of: vector)

@@ -33,9 +33,9 @@ public struct CheckpointDraft: Sendable {
   /// Makes the hidden folder and the tensor files at their full size, with the headers. `write` makes them durable.
   ///
   /// - Cost: the room is reserved, not written; waits for no fsync, since training waits for it.
-  public func create() throws(CoordinatorError) {
+  public func create() throws(CheckpointError) {
     FaultInjection.delay(before: "create")
-    try files { () throws(FileError) in try removeFolder(hiddenPath) }
+    try CheckpointError.files { () throws(FileError) in try removeFolder(hiddenPath) }
     if mkdir(hiddenPath, 0o755) != 0 {
       throw .file(.system(operation: "create", path: hiddenPath, code: errno))
     }
@@ -43,16 +43,16 @@ public struct CheckpointDraft: Sendable {
     try createFile(CheckpointTensors.optimizerFile, tensors.optimizer)
   }
 
-  private func createFile(_ name: String, _ layout: SafetensorsLayout) throws(CoordinatorError) {
-    try files { () throws(FileError) in
+  private func createFile(_ name: String, _ layout: SafetensorsLayout) throws(CheckpointError) {
+    try CheckpointError.files { () throws(FileError) in
       try FileAccess(creating: hiddenPath + "/" + name, size: layout.fileSize).write(
         layout.headerBytes, at: 0)
     }
   }
 
   /// Writes `state.json`, durable.
-  public func writeState() throws(CoordinatorError) {
-    try files { () throws(FileError) in
+  public func writeState() throws(CheckpointError) {
+    try CheckpointError.files { () throws(FileError) in
       try replaceFile(hiddenPath + "/" + Self.stateFile, with: encodeJSON(state))
     }
   }
@@ -66,7 +66,7 @@ public struct CheckpointDraft: Sendable {
   /// - Parameter touch: called after each block is read from the snapshot, and after each stretch is read back.
   /// - Returns: the digests of the pieces that this rank has written alone.
   /// - Cost: writes and reads 4 bytes an element, hashed both ways; memory for one block.
-  public func write(_ snapshot: CheckpointSnapshot, touch: () -> Void = {}) throws(CoordinatorError)
+  public func write(_ snapshot: CheckpointSnapshot, touch: () -> Void = {}) throws(CheckpointError)
     -> Digests
   {
     FaultInjection.delay(before: "write")
@@ -74,13 +74,17 @@ public struct CheckpointDraft: Sendable {
     var written: [String] = []
     for name in names { written += try write(snapshot, to: name, touch) }
     for name in names {
-      try files { () throws(FileError) in try FileAccess(updating: hiddenPath + "/" + name).sync() }
+      try CheckpointError.files { () throws(FileError) in
+        try FileAccess(updating: hiddenPath + "/" + name).sync()
+      }
     }
     var digests = Digests()
     for (stretch, digest) in zip(snapshot.stretches, written) {
       let path = hiddenPath + "/" + stretch.piece.file
       touch()
-      let found = try files { () throws(FileError) in try FileAccess(reading: path).digest(stretch.bytes) }
+      let found = try CheckpointError.files { () throws(FileError) in
+        try FileAccess(reading: path).digest(stretch.bytes)
+      }
       guard found == digest else {
         throw .unreadable(
           path: path,
@@ -95,12 +99,14 @@ public struct CheckpointDraft: Sendable {
   /// Writes what belongs into one file, and returns the hash of each stretch.
   private func write(
     _ snapshot: CheckpointSnapshot, to name: String, _ touch: () -> Void
-  ) throws(CoordinatorError) -> [String] {
-    let file = try files { () throws(FileError) in try FileAccess(updating: hiddenPath + "/" + name) }
+  ) throws(CheckpointError) -> [String] {
+    let file = try CheckpointError.files { () throws(FileError) in
+      try FileAccess(updating: hiddenPath + "/" + name)
+    }
     let buffer = UnsafeMutableRawBufferPointer.allocate(
       byteCount: CheckpointSnapshot.blockSize, alignment: 64)
     defer { buffer.deallocate() }
-    return try snapshot.stretches.filter { $0.piece.file == name }.map { stretch throws(CoordinatorError) in
+    return try snapshot.stretches.filter { $0.piece.file == name }.map { stretch throws(CheckpointError) in
       var hash = SHA256()
       for block in stretch.blocks {
         let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<block.bytes.count])
@@ -135,7 +141,7 @@ public struct CheckpointDraft: Sendable {
   /// ranks have written by then.
   public func sharedDigests(
     _ snapshot: CheckpointSnapshot, rank: Int, touch: () -> Void = {}
-  ) throws(CoordinatorError) -> Digests {
+  ) throws(CheckpointError) -> Digests {
     FaultInjection.delay(before: "hash")
     var digests = Digests()
     for stretch in snapshot.stretches
@@ -154,7 +160,7 @@ public struct CheckpointDraft: Sendable {
   /// Writes the manifest, renames the folder to its final name, and points `latest` to it.
   ///
   /// - Parameter digests: of every piece.
-  public func commit(_ digests: Digests) throws(CoordinatorError) {
+  public func commit(_ digests: Digests) throws(CheckpointError) {
     var entries: [CheckpointManifest.File] = []
     for (index, piece) in pieces.enumerated() {
       guard let digest = digests[index] else {
@@ -165,15 +171,17 @@ public struct CheckpointDraft: Sendable {
         CheckpointManifest.File(name: piece.file, size: piece.fileSize, pieces: earlier + [digest]))
     }
     let manifest = encodeJSON(CheckpointManifest(files: entries))
-    try files { () throws(FileError) in for path in durable { try FileAccess(updating: path).sync() } }
+    try CheckpointError.files { () throws(FileError) in
+      for path in durable { try FileAccess(updating: path).sync() }
+    }
     FaultInjection.delay(before: "manifest")
-    try files { () throws(FileError) in
+    try CheckpointError.files { () throws(FileError) in
       try replaceFile(hiddenPath + "/" + CheckpointManifest.fileName, with: manifest)
     }
     // A damaged checkpoint of this step (a redone one) gives way, kept under another name.
     try setAsideCheckpoint(path)
     FaultInjection.delay(before: "rename")
-    try files { () throws(FileError) in
+    try CheckpointError.files { () throws(FileError) in
       try moveFile(hiddenPath, to: path)
       try syncFolder(checkpoints)
       FaultInjection.delay(before: "latest")
@@ -182,8 +190,8 @@ public struct CheckpointDraft: Sendable {
   }
 
   /// Removes the hidden folder.
-  public func discard() throws(CoordinatorError) {
-    try files { () throws(FileError) in try removeFolder(hiddenPath) }
+  public func discard() throws(CheckpointError) {
+    try CheckpointError.files { () throws(FileError) in try removeFolder(hiddenPath) }
   }
 }
 
@@ -194,9 +202,9 @@ public func checkpointName(step: Int) -> String {
 }
 
 /// Moves the checkpoint at `path`, if there is one, to another name, which counts for nothing but is kept.
-func setAsideCheckpoint(_ path: String) throws(CoordinatorError) {
+func setAsideCheckpoint(_ path: String) throws(CheckpointError) {
   guard fileExists(path) else { return }
   var number = 1
   while fileExists("\(path).replaced-\(number)") { number += 1 }
-  try files { () throws(FileError) in try moveFile(path, to: "\(path).replaced-\(number)") }
+  try CheckpointError.files { () throws(FileError) in try moveFile(path, to: "\(path).replaced-\(number)") }
 }

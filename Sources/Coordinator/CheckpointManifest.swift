@@ -44,12 +44,12 @@ struct CheckpointManifest: Codable, Equatable {
   /// Reads and checks the manifest itself.
   ///
   /// - Throws: `damagedCheckpoint`, `newerFormat`, `checkpointNotReadable`.
-  init(checkpoint: String) throws(CoordinatorError) {
+  init(checkpoint: String) throws(CheckpointError) {
     let path = checkpoint + "/" + Self.fileName
     let bytes: [UInt8]
-    do throws(CoordinatorError) {
-      bytes = try readVersioned(path, known: Self.currentVersion)
-      self = try decodeJSON(CheckpointManifest.self, bytes, path: path)
+    do throws(CheckpointError) {
+      bytes = try CheckpointError.readVersioned(path, known: Self.currentVersion)
+      self = try CheckpointError.decodeJSON(CheckpointManifest.self, bytes, path: path)
     } catch {
       throw error.inCheckpoint(checkpoint, file: Self.fileName)
     }
@@ -68,7 +68,7 @@ struct CheckpointManifest: Codable, Equatable {
   /// - Parameter touch: called after each piece, as a sign of life.
   /// - Throws: `damagedCheckpoint` with the first bad file and byte range; `newerFormat`, `checkpointNotReadable`.
   /// - Cost: reads and hashes all of it.
-  static func verify(checkpoint: String, touch: () -> Void = {}) throws(CoordinatorError) {
+  static func verify(checkpoint: String, touch: () -> Void = {}) throws(CheckpointError) {
     let manifest = try CheckpointManifest(checkpoint: checkpoint)
     try manifest.verifySizes(checkpoint: checkpoint)
     for file in manifest.files {
@@ -76,7 +76,7 @@ struct CheckpointManifest: Codable, Equatable {
         let piece = Piece(file: file.name, index: index, fileSize: file.size)
         touch()
         let found: String
-        do throws(CoordinatorError) { found = try piece.digest(in: checkpoint) } catch {
+        do throws(CheckpointError) { found = try piece.digest(in: checkpoint) } catch {
           throw error.inCheckpoint(checkpoint, file: file.name)
         }
         if found != digest {
@@ -91,12 +91,12 @@ struct CheckpointManifest: Codable, Equatable {
   /// Compares only the sizes.
   ///
   /// - Throws: `damagedCheckpoint`, `checkpointNotReadable`.
-  func verifySizes(checkpoint: String) throws(CoordinatorError) {
+  func verifySizes(checkpoint: String) throws(CheckpointError) {
     for file in files {
       var status = stat()
       if stat(checkpoint + "/" + file.name, &status) != 0 {
         let code = errno
-        throw CoordinatorError.file(
+        throw CheckpointError.file(
           .system(operation: "look at", path: checkpoint + "/" + file.name, code: code)
         ).inCheckpoint(checkpoint, file: file.name)
       }
@@ -127,12 +127,12 @@ struct Piece: Hashable, Sendable {
   }
 
   /// SHA-256 of what the file holds now. Read with pread, not mapped: a file cut off meanwhile is an error, not a crash.
-  func digest(in checkpoint: String) throws(CoordinatorError) -> String {
+  func digest(in checkpoint: String) throws(CheckpointError) -> String {
     let path = checkpoint + "/" + file
     FaultInjection.delay(before: "piece")
     if let code = FaultInjection.refusal(path) {
       throw .file(.system(operation: "read", path: path, code: code))
     }
-    return try files { () throws(FileError) in try FileAccess(reading: path).digest(range) }
+    return try CheckpointError.files { () throws(FileError) in try FileAccess(reading: path).digest(range) }
   }
 }

@@ -13,7 +13,7 @@ extension CheckpointStore {
   /// nothing has that path, a checkpoint of the run in the folder `run`.
   ///
   /// - Throws: `noCheckpoint`; `checkpointNotReadable` where the system does not let it be looked at.
-  public static func resolve(_ name: String, run: String) throws(CoordinatorError) -> Meaning {
+  public static func resolve(_ name: String, run: String) throws(CheckpointError) -> Meaning {
     let own = run + "/checkpoints/" + name
     guard try kind(of: name) != nil else {
       if !name.hasPrefix("/"), !name.hasPrefix("."), try kind(of: own) == S_IFDIR { return .checkpoint(own) }
@@ -39,7 +39,7 @@ extension CheckpointStore {
   }
 
   /// The file type of what `path` names, links followed; nil if there is nothing.
-  private static func kind(of path: String) throws(CoordinatorError) -> mode_t? {
+  private static func kind(of path: String) throws(CheckpointError) -> mode_t? {
     var status = stat()
     if stat(path, &status) == 0 { return status.st_mode & S_IFMT }
     let code = errno

@@ -97,10 +97,10 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   ///
   /// - Parameter allowed: fields whose change was explicitly permitted: configuration keys, or `corpus`, `vocabulary`,
   ///   `schedule`.
-  /// - Throws: `CoordinatorError.changed`, which names the field, both values and the option that permits it.
+  /// - Throws: `CheckpointError.changed`, which names the field, both values and the option that permits it.
   public func check(
     against current: RunIdentity, allowing allowed: Set<String> = [], checkpoint: String
-  ) throws(CoordinatorError) {
+  ) throws(CheckpointError) {
     if let (field, stored, now) = identity.difference(to: current, allowing: allowed) {
       throw .changed(checkpoint: checkpoint, field: field, stored: stored, current: now)
     }

@@ -10,7 +10,7 @@ public struct CheckpointStore: Sendable {
   /// The checkpoints of the run in the folder `run`, which need not be held.
   ///
   /// - Throws: `foreignFolder`, `noRun`.
-  public init(run: String) throws(CoordinatorError) {
+  public init(run: String) throws(RunFolderError) {
     if try RunDirectory.identify(run) == nil { throw .noRun(path: run) }
     path = run + "/checkpoints"
   }
@@ -25,10 +25,10 @@ public struct CheckpointStore: Sendable {
     /// - Parameter touch: called on the way, as a sign of life.
     /// - Throws: `damagedCheckpoint`; `newerFormat` and `checkpointNotReadable`, which are no damage.
     /// - Cost: reads and hashes all of it.
-    public func verify(touch: () -> Void = {}) throws(CoordinatorError) {
+    public func verify(touch: () -> Void = {}) throws(CheckpointError) {
       try CheckpointStore.verify(path, touch: touch)
       let found: Int
-      do throws(CoordinatorError) { found = try Checkpoint(path: path).state.step } catch {
+      do throws(CheckpointError) { found = try Checkpoint(path: path).state.step } catch {
         throw error.inCheckpoint(path, file: CheckpointDraft.stateFile)
       }
       if found != step {
@@ -40,9 +40,9 @@ public struct CheckpointStore: Sendable {
   }
 
   /// The checkpoints under their final names, oldest first. Hidden, unfinished ones do not count.
-  public func list() throws(CoordinatorError) -> [Item] {
+  public func list() throws(CheckpointError) -> [Item] {
     var items: [Item] = []
-    for name in try files({ () throws(FileError) in try folderContents(path) }) {
+    for name in try CheckpointError.files({ () throws(FileError) in try folderContents(path) }) {
       if let step = Int(name.dropFirst(5)), step >= 0, name == checkpointName(step: step) {
         items.append(Item(step: step, path: path + "/" + name))
       }
@@ -54,21 +54,21 @@ public struct CheckpointStore: Sendable {
   public struct Report {
     public var lines: [String] = []
     public var damaged = 0
-    public var failure: CoordinatorError?
+    public var failure: CheckpointError?
     /// All were looked at, and none is damaged.
     public var areWhole: Bool { damaged == 0 && failure == nil }
 
-    fileprivate mutating func note(_ error: CoordinatorError, _ line: String) {
+    fileprivate mutating func note(_ error: CheckpointError, _ line: String) {
       lines.append(line)
       if error.isDamage { damaged += 1 } else { failure = failure ?? error }
     }
   }
 
   /// One line a checkpoint: step, ranks that wrote it, size, folder. Only what can be had without reading the tensors.
-  public func summaries() throws(CoordinatorError) -> Report {
+  public func summaries() throws(CheckpointError) -> Report {
     var report = Report()
     for item in try list() {
-      do throws(CoordinatorError) {
+      do throws(CheckpointError) {
         let manifest = try CheckpointManifest(checkpoint: item.path)
         try manifest.verifySizes(checkpoint: item.path)
         let state = try Checkpoint(path: item.path).state
@@ -83,10 +83,10 @@ public struct CheckpointStore: Sendable {
   /// Checks every checkpoint of the run.
   ///
   /// - Cost: reads and hashes all of them.
-  public func verifyAll() throws(CoordinatorError) -> Report {
+  public func verifyAll() throws(CheckpointError) -> Report {
     var report = Report()
     for item in try list() {
-      do throws(CoordinatorError) {
+      do throws(CheckpointError) {
         try item.verify()
         report.lines.append("\(item.path): whole")
       } catch { report.note(error, "\(error)") }
@@ -100,7 +100,7 @@ public struct CheckpointStore: Sendable {
   /// - Throws: `damagedCheckpoint` naming the first bad file and its byte range; `newerFormat` and `checkpointNotReadable`,
   ///   which are no damage.
   /// - Cost: reads and hashes all of it.
-  public static func verify(_ path: String, touch: () -> Void = {}) throws(CoordinatorError) {
+  public static func verify(_ path: String, touch: () -> Void = {}) throws(CheckpointError) {
     try CheckpointManifest.verify(checkpoint: path, touch: touch)
   }
 
@@ -114,14 +114,14 @@ public struct CheckpointStore: Sendable {
   ///   a newer one that is not damaged, as far as can be told: the run must not go back behind it.
   public func newestValid(
     isLeft: (Int) -> Bool = { _ in false }, touch: () -> Void = {}, report: (String) -> Void
-  ) throws(CoordinatorError) -> Item? {
+  ) throws(CheckpointError) -> Item? {
     var damage: [String] = []
     for item in try list().reversed() {
       if isLeft(item.step) {
         report("skipped: \(item.path) is of a course that the run has left")
         continue
       }
-      do throws(CoordinatorError) {
+      do throws(CheckpointError) {
         try item.verify(touch: touch)
         return item
       } catch {
@@ -141,16 +141,16 @@ public struct CheckpointStore: Sendable {
   /// - Throws: `newerFormat`, `checkpointNotReadable`; nothing is removed then.
   /// - Cost: reads and hashes all checkpoints.
   @discardableResult
-  public func prune(keepLast: Int, keepEvery: Int? = nil) throws(CoordinatorError) -> [Int] {
-    try prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CoordinatorError) in
+  public func prune(keepLast: Int, keepEvery: Int? = nil) throws(CheckpointError) -> [Int] {
+    try prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CheckpointError) in
       try Self.isWhole(item)
     }
   }
 
   /// The same, with what is whole told by `isWhole`.
   func prune(
-    keepLast: Int, keepEvery: Int?, isWhole: (Item) throws(CoordinatorError) -> Bool
-  ) throws(CoordinatorError) -> [Int] {
+    keepLast: Int, keepEvery: Int?, isWhole: (Item) throws(CheckpointError) -> Bool
+  ) throws(CheckpointError) -> [Int] {
     var unwanted: [Item] = []
     var kept = 0
     for item in try list().reversed() where try isWhole(item) {
@@ -169,8 +169,8 @@ public struct CheckpointStore: Sendable {
   /// - Throws: `newerFormat`, `checkpointNotReadable`.
   static func isWhole(
     _ item: Item, sizesOnly: Bool = false, touch: () -> Void = {}
-  ) throws(CoordinatorError) -> Bool {
-    do throws(CoordinatorError) {
+  ) throws(CheckpointError) -> Bool {
+    do throws(CheckpointError) {
       if sizesOnly {
         try CheckpointManifest(checkpoint: item.path).verifySizes(checkpoint: item.path)
       } else {
@@ -187,17 +187,17 @@ public struct CheckpointStore: Sendable {
   /// that do not count, so that the newest one is always of the run's present course.
   ///
   /// - Returns: the steps of those set aside.
-  public func setAside(after step: Int) throws(CoordinatorError) -> [Int] {
+  public func setAside(after step: Int) throws(CheckpointError) -> [Int] {
     let later = try list().filter { $0.step > step }
     for item in later { try setAsideCheckpoint(item.path) }
-    if !later.isEmpty { try files { () throws(FileError) in try syncFolder(path) } }
+    if !later.isEmpty { try CheckpointError.files { () throws(FileError) in try syncFolder(path) } }
     return later.map(\.step)
   }
 
   /// Hidden first, so that a half-removed checkpoint never looks like one.
-  private func remove(_ item: Item) throws(CoordinatorError) {
+  private func remove(_ item: Item) throws(CheckpointError) {
     let hidden = path + "/." + checkpointName(step: item.step) + ".removed"
-    try files { () throws(FileError) in
+    try CheckpointError.files { () throws(FileError) in
       try removeFolder(hidden)
       try moveFile(item.path, to: hidden)
       try removeFolder(hidden)
@@ -205,14 +205,12 @@ public struct CheckpointStore: Sendable {
   }
 
   /// Removes the hidden folders and files that a dead job left. Only the holder of the run's lock may call it.
-  public func removeAbandoned() throws(CoordinatorError) {
-    try files { () throws(FileError) in
-      for name in try folderContents(path) {
-        if name.hasPrefix(".step-"), name.hasSuffix(".partial") || name.hasSuffix(".removed") {
-          try removeFolder(path + "/" + name)
-        }
+  public func removeAbandoned() throws(FileError) {
+    for name in try folderContents(path) {
+      if name.hasPrefix(".step-"), name.hasSuffix(".partial") || name.hasSuffix(".removed") {
+        try removeFolder(path + "/" + name)
       }
-      try removeTemporaries(of: ["latest"], in: path)
     }
+    try removeTemporaries(of: ["latest"], in: path)
   }
 }

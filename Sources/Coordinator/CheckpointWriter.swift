@@ -19,12 +19,12 @@ public struct CheckpointWriter {
   /// It is there, verified and durable, or not at all: an error on any rank is thrown on all alike, the hidden folder is
   /// removed, and older checkpoints stay as they are.
   ///
-  /// - Throws: `CoordinatorError.notWritten` on all ranks alike (rethrown inside `World.together`, it ends the job with
+  /// - Throws: `CheckpointError.notWritten` on all ranks alike (rethrown inside `World.together`, it ends the job with
   ///   one line); `world` if the ranks lost each other.
   /// - Cost: writes 12 bytes an element and reads them back, hashed both ways, all shared among the ranks.
   public func write(
     _ world: borrowing World, state: CheckpointState, parts: [(vector: CheckpointVector, part: FlatPart)]
-  ) throws(CoordinatorError) -> String {
+  ) throws(CheckpointError) -> String {
     let outcome: PendingCheckpoint.Outcome
     do throws(WorldError) {
       var pending = try begin(world, state: state, parts: parts)

@@ -13,7 +13,7 @@ public struct PendingCheckpoint: ~Copyable {
     /// It is there, verified and durable; with warnings about what came after (old ones that could not be removed).
     case written(path: String, warnings: [String])
     /// It is not there; older ones are as they were.
-    case failed(CoordinatorError)
+    case failed(CheckpointError)
   }
 
   private enum Phase { case write, digest, commit }
@@ -56,12 +56,12 @@ public struct PendingCheckpoint: ~Copyable {
     self.snapshot = snapshot
     self.afterCommit = afterCommit
     self.touch = touch
-    var failure: CoordinatorError?
+    var failure: CheckpointError?
     if rank == 0 {
-      do throws(CoordinatorError) { try draft.create() } catch { failure = error }
+      do throws(CheckpointError) { try draft.create() } catch { failure = error }
     }
     let isThere = try world.maximum(failure == nil ? 0 : 1) == 0
-    task = BackgroundTask { [failure, rank = world.rank] () throws(CoordinatorError) in
+    task = BackgroundTask { [failure, rank = world.rank] () throws(CheckpointError) in
       if let failure { throw failure }
       guard isThere else { return .digests([:]) }
       let digests = try draft.write(snapshot, touch: touch)
@@ -102,7 +102,7 @@ public struct PendingCheckpoint: ~Copyable {
     switch phase {
     case .write:
       phase = .digest
-      task = BackgroundTask { [rank] () throws(CoordinatorError) in
+      task = BackgroundTask { [rank] () throws(CheckpointError) in
         .digests(try draft.sharedDigests(snapshot, rank: rank, touch: touch))
       }
     case .digest:
@@ -115,7 +115,7 @@ public struct PendingCheckpoint: ~Copyable {
           let words = line.split(separator: " ")
           digests[Int(words[0])!] = String(words[1])
         }
-        task = BackgroundTask { [digests, afterCommit] () throws(CoordinatorError) in
+        task = BackgroundTask { [digests, afterCommit] () throws(CheckpointError) in
           try draft.commit(digests)
           return .warnings(afterCommit())
         }

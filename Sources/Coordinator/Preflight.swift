@@ -21,12 +21,13 @@ public struct Preflight: Equatable, Sendable {
 
   /// Tells all ranks about all ranks. Collective.
   ///
-  /// - Throws: `CoordinatorError.preflight` where they do not fit together, the same on all.
+  /// - Throws: `PreflightError.preflight` where they do not fit together, the same on all.
   public static func compare(_ own: RankFacts, world: borrowing World) throws -> Preflight {
     let facts = try world.allGather(encodeJSON(own))
     return try world.together {
-      let preflight = Preflight(try facts.map { try decodeJSON(RankFacts.self, $0, path: "facts of a rank") })
-      if !preflight.problems.isEmpty { throw CoordinatorError.preflight(preflight.problems) }
+      let preflight = Preflight(
+        try facts.map { try PreflightError.decodeJSON(RankFacts.self, $0, path: "facts of a rank") })
+      if !preflight.problems.isEmpty { throw PreflightError.preflight(preflight.problems) }
       return preflight
     }
   }
@@ -165,7 +166,7 @@ public struct Preflight: Equatable, Sendable {
 /// SHA-256 of the program that this process runs.
 ///
 /// - Cost: reads the file.
-public func digestOfProgram() throws(CoordinatorError) -> String {
+public func digestOfProgram() throws(PreflightError) -> String {
   let path = "/proc/self/exe"
   do throws(FileError) { return try fileDigest(path) } catch {
     throw .unreadable(path: path, problem: "\(error.reason); is /proc mounted?")

@@ -26,8 +26,8 @@ public final class Retention: Sendable {
   /// - Returns: the steps removed.
   /// - Throws: `newerFormat`, `checkpointNotReadable`; nothing is removed then.
   @discardableResult
-  public func apply(touch: () -> Void = {}) throws(CoordinatorError) -> [Int] {
-    try store.prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CoordinatorError) in
+  public func apply(touch: () -> Void = {}) throws(CheckpointError) -> [Int] {
+    try store.prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CheckpointError) in
       let isKnown = whole.withLock { $0.contains(item.step) }
       guard try CheckpointStore.isWhole(item, sizesOnly: isKnown, touch: touch) else { return false }
       noteWhole(item.step)

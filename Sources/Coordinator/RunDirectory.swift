@@ -19,21 +19,21 @@ public struct RunDirectory: ~Copyable {
   ///
   /// - Throws: `foreignFolder` if the folder holds something else, `runLocked` if another job has it, `newerFormat`,
   ///   `unusableFolder` if it cannot be made, written to or locked, `file` for what may pass.
-  public init(path: String) throws(CoordinatorError) {
-    do throws(CoordinatorError) { try self.init(opening: path) } catch { throw error.inRunFolder(path) }
+  public init(path: String) throws(RunFolderError) {
+    do throws(RunFolderError) { try self.init(opening: path) } catch { throw error.inRunFolder(path) }
   }
 
-  private init(opening path: String) throws(CoordinatorError) {
-    try files { () throws(FileError) in _ = try createFolders(path) }
+  private init(opening path: String) throws(RunFolderError) {
+    try RunFolderError.files { () throws(FileError) in _ = try createFolders(path) }
     let found = try Self.look(path)
     let descriptor = try takeLock(path)
-    do throws(CoordinatorError) {
-      try files { () throws(FileError) in
+    do throws(RunFolderError) {
+      try RunFolderError.files { () throws(FileError) in
         try createFolders(path + "/checkpoints")
         try removeTemporaries(of: ["state.json", "config.yaml"], in: path)
         try removeFolder(path + "/progress")
+        try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
       }
-      try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
     } catch {
       close(descriptor)
       throw error
@@ -57,7 +57,7 @@ public struct RunDirectory: ~Copyable {
   /// - Parameter again: forgets earlier starts that brought no new checkpoint.
   /// - Throws: `noProgress` if there were `startLimit` of them; the state stays as it is.
   @discardableResult
-  public func begin(again: Bool = false) throws(CoordinatorError) -> RunState {
+  public func begin(again: Bool = false) throws(RunFolderError) -> RunState {
     let fruitless = again ? 0 : previous?.startsWithoutCheckpoint ?? 0
     if let previous, fruitless >= Self.startLimit {
       throw .noProgress(
@@ -73,7 +73,7 @@ public struct RunDirectory: ~Copyable {
   @discardableResult
   public func record(
     _ status: RunState.Status, step: Int, reason: String = "", startsWithoutCheckpoint: Int? = nil
-  ) throws(CoordinatorError) -> RunState {
+  ) throws(RunFolderError) -> RunState {
     try write(
       status, step: step, reason: reason,
       startsWithoutCheckpoint: startsWithoutCheckpoint ?? (previous?.startsWithoutCheckpoint ?? 0) + 1)
@@ -81,13 +81,15 @@ public struct RunDirectory: ~Copyable {
 
   /// Keeps the resolved configuration beside the results, as `config.yaml`. Call it after `begin`, whose state marks the
   /// folder as a run.
-  public func writeConfiguration(_ text: String) throws(CoordinatorError) {
-    try files { () throws(FileError) in try replaceFile(path + "/config.yaml", with: Array(text.utf8)) }
+  public func writeConfiguration(_ text: String) throws(RunFolderError) {
+    try RunFolderError.files { () throws(FileError) in
+      try replaceFile(path + "/config.yaml", with: Array(text.utf8))
+    }
   }
 
   private func write(
     _ status: RunState.Status, step: Int, reason: String, startsWithoutCheckpoint: Int
-  ) throws(CoordinatorError) -> RunState {
+  ) throws(RunFolderError) -> RunState {
     let state = RunState(
       status: status, step: step, reason: reason, attempt: (previous?.attempt ?? 0) + 1,
       startsWithoutCheckpoint: startsWithoutCheckpoint, time: Date())
@@ -95,14 +97,14 @@ public struct RunDirectory: ~Copyable {
     return state
   }
 
-  private static func write(_ state: RunState, run: String) throws(CoordinatorError) {
-    try files { () throws(FileError) in
+  private static func write(_ state: RunState, run: String) throws(RunFolderError) {
+    try RunFolderError.files { () throws(FileError) in
       try replaceFile(run + "/state.json", with: encodeJSON(state))
     }
   }
 
   /// Writes the state `hung` into the run at `path`, whose job is stuck; any of its ranks may call it.
-  static func recordHang(_ path: String, step: Int, reason: String) throws(CoordinatorError) {
+  static func recordHang(_ path: String, step: Int, reason: String) throws(RunFolderError) {
     guard var state = try identify(path) else { throw .noRun(path: path) }
     state.status = .hung
     state.step = step
@@ -114,7 +116,7 @@ public struct RunDirectory: ~Copyable {
   /// What became of the run at `path`, in a line; nil for an empty folder.
   ///
   /// - Throws: as `identify`.
-  public static func summary(_ path: String) throws(CoordinatorError) -> String? {
+  public static func summary(_ path: String) throws(RunFolderError) -> String? {
     guard let state = try identify(path) else { return nil }
     let reason = state.reason.isEmpty ? "" : ": \(state.reason)"
     if state.status != .running { return "\(state.status.rawValue) at step \(state.step)\(reason)" }
@@ -125,7 +127,7 @@ public struct RunDirectory: ~Copyable {
   }
 
   /// Who has the run at `path`; nil if nobody does.
-  static func holder(of path: String) throws(CoordinatorError) -> String? {
+  static func holder(of path: String) throws(RunFolderError) -> String? {
     let file = path + "/lock"
     let descriptor = open(file, O_RDONLY | O_CLOEXEC)
     if descriptor < 0 {
@@ -143,15 +145,16 @@ public struct RunDirectory: ~Copyable {
   /// The state of the run at `path`, without taking it; nil for an empty folder or one where a start died early.
   ///
   /// - Throws: `foreignFolder` for a folder with other contents.
-  public static func identify(_ path: String) throws(CoordinatorError) -> RunState? { try look(path)?.state }
+  public static func identify(_ path: String) throws(RunFolderError) -> RunState? { try look(path)?.state }
 
   /// The same, and whether its `state.json` is lost.
-  private static func look(_ path: String) throws(CoordinatorError) -> (state: RunState, isLost: Bool)? {
-    let names = try files { () throws(FileError) in try folderContents(path) }
+  private static func look(_ path: String) throws(RunFolderError) -> (state: RunState, isLost: Bool)? {
+    let names = try RunFolderError.files { () throws(FileError) in try folderContents(path) }
     if names.contains("state.json") {
       let file = path + "/state.json"
-      let bytes = try files { () throws(FileError) in try readFile(file) }
-      if let state = try? decodeJSON(RunState.self, bytes, path: file), state.format == RunState.format,
+      let bytes = try RunFolderError.files { () throws(FileError) in try readFile(file) }
+      if let state = try? RunFolderError.decodeJSON(RunState.self, bytes, path: file),
+        state.format == RunState.format,
         state.version <= RunState.currentVersion, state.isPlausible
       {
         return (state, false)
@@ -160,7 +163,8 @@ public struct RunDirectory: ~Copyable {
         throw .newerFormat(path: file, version: version, known: RunState.currentVersion)
       }
       // A crash of the host or a copy that was cut off leaves no JSON; another program leaves its own.
-      let isJSON = (try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed)) != nil
+      let isJSON =
+        (try? JSONReader.read(bytes) { reader throws(JSONProblem) in try reader.skip() }) != nil
       guard !isJSON, let state = recovered(path) else {
         throw .foreignFolder(path: path, found: "a state.json that is not of a run")
       }
@@ -189,8 +193,8 @@ extension RunDirectory {
 }
 
 /// The error of a folder whose file system has no locks.
-private func unlockable(_ path: String, _ code: Int32) -> CoordinatorError {
-  let error = CoordinatorError.file(.system(operation: "lock", path: path + "/lock", code: code))
+private func unlockable(_ path: String, _ code: Int32) -> RunFolderError {
+  let error = RunFolderError.file(.system(operation: "lock", path: path + "/lock", code: code))
   guard [ENOLCK, ENOSYS, EOPNOTSUPP, EINVAL].contains(code) else { return error }
   return .unusableFolder(
     path: path,
@@ -207,7 +211,7 @@ private func holderText(_ file: String) -> String {
 }
 
 /// Locks `path`/lock for as long as the returned descriptor is open; the kernel frees it when the process ends.
-private func takeLock(_ path: String) throws(CoordinatorError) -> Int32 {
+private func takeLock(_ path: String) throws(RunFolderError) -> Int32 {
   let file = path + "/lock"
   let descriptor = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
   if descriptor < 0 { throw .file(.system(operation: "create", path: file, code: errno)) }

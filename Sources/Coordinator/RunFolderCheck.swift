@@ -14,7 +14,7 @@ public struct RunFolderCheck: Sendable {
 
   /// All ranks write into one file, which is synced and renamed, and read it: one folder on all hosts. Collective.
   ///
-  /// - Throws: `CoordinatorError.notShared`, or `.file` for what the file system refuses; the same on all ranks.
+  /// - Throws: `PreflightError.notShared`, or `.file` for what the file system refuses; the same on all ranks.
   public func checkShared(world: borrowing World) throws {
     // What an earlier start has left must not pass for this one's.
     let own = world.rank == 0 ? Array(UUID().uuidString.utf8) : []
@@ -37,15 +37,15 @@ public struct RunFolderCheck: Sendable {
     unlink(renamed)
   }
 
-  private func begin(size: Int) throws(CoordinatorError) {
+  private func begin(size: Int) throws(PreflightError) {
     clean()
-    try files { () throws(FileError) in _ = try FileAccess(creating: probe, size: size) }
+    try PreflightError.files { () throws(FileError) in _ = try FileAccess(creating: probe, size: size) }
   }
 
   /// False if there is no such file here.
-  private func write(_ token: [UInt8], at place: Int) throws(CoordinatorError) -> Bool {
+  private func write(_ token: [UInt8], at place: Int) throws(PreflightError) -> Bool {
     if access(probe, F_OK) != 0 { return false }
-    try files { () throws(FileError) in
+    try PreflightError.files { () throws(FileError) in
       let file = try FileAccess(updating: probe)
       try file.write(token, at: place)
       try file.sync()
@@ -53,32 +53,32 @@ public struct RunFolderCheck: Sendable {
     return true
   }
 
-  private func renameProbe() throws(CoordinatorError) {
-    try files { () throws(FileError) in
+  private func renameProbe() throws(PreflightError) {
+    try PreflightError.files { () throws(FileError) in
       try moveFile(probe, to: renamed)
       try syncFolder(path)
     }
   }
 
   /// Nothing if there is no such file here.
-  private func renamedBytes() throws(CoordinatorError) -> [UInt8] {
-    try files { () throws(FileError) in try readFileIfThere(renamed) } ?? []
+  private func renamedBytes() throws(PreflightError) -> [UInt8] {
+    try PreflightError.files { () throws(FileError) in try readFileIfThere(renamed) } ?? []
   }
 
-  private var lostWrites: CoordinatorError {
+  private var lostWrites: PreflightError {
     .unreadable(
       path: path,
       problem: "its file system loses what several ranks write into one file; choose another --run-dir")
   }
 
-  private func notShared(_ rank: Int, _ host: String) -> CoordinatorError {
+  private func notShared(_ rank: Int, _ host: String) -> PreflightError {
     .notShared(path: path, rank: rank, host: host)
   }
 
   /// Reserves room for `count` checkpoints of `bytes` each, and gives it back. One rank.
   ///
-  /// - Returns: `CoordinatorError.noRoom` if there is none.
-  public func shortage(checkpoints count: Int, bytes: Int) throws(CoordinatorError) -> CoordinatorError? {
+  /// - Returns: `PreflightError.noRoom` if there is none.
+  public func shortage(checkpoints count: Int, bytes: Int) throws(PreflightError) -> PreflightError? {
     let descriptor = open(ballast, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     if descriptor < 0 { throw .file(.system(operation: "create", path: ballast, code: errno)) }
     defer {

@@ -76,10 +76,10 @@ public struct RunHistory: Sendable {
 
   /// Appends one line and makes it durable. What a crash left of a line is cut off first. One process does it, the holder of
   /// the run.
-  public func append(_ event: Event) throws(CoordinatorError) {
+  public func append(_ event: Event) throws(RunFolderError) {
     let line = encodeJSONLine(event)
     let end = try wholeLines().count
-    try files { () throws(FileError) in
+    try RunFolderError.files { () throws(FileError) in
       if end == 0, access(path, F_OK) != 0 {
         _ = try FileAccess(creating: path, size: 0)
         try syncFolder(parentFolder(of: path))
@@ -99,7 +99,7 @@ public struct RunHistory: Sendable {
   /// All events; a torn last line is left out.
   ///
   /// - Throws: `unreadable` with the number of a line that is no event.
-  public func events() throws(CoordinatorError) -> [Event] {
+  public func events() throws(RunFolderError) -> [Event] {
     var events: [Event] = []
     for (index, line) in try wholeLines().split(
       separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false
@@ -114,8 +114,8 @@ public struct RunHistory: Sendable {
   }
 
   /// The file up to its last line end; empty if there is none.
-  private func wholeLines() throws(CoordinatorError) -> [UInt8] {
-    let bytes = try files { () throws(FileError) in try readFileIfThere(path) } ?? []
+  private func wholeLines() throws(RunFolderError) -> [UInt8] {
+    let bytes = try RunFolderError.files { () throws(FileError) in try readFileIfThere(path) } ?? []
     return Array(bytes[..<((bytes.lastIndex(of: UInt8(ascii: "\n")) ?? -1) + 1)])
   }
 }

@@ -30,11 +30,11 @@ public struct Schedule: Sendable {
   private let firstSamples: [Int]
   private let memo: EpochMemo
 
-  /// - Throws: `CoordinatorError.tooFewSamples` if the corpus does not fill one step.
+  /// - Throws: `ScheduleError.tooFewSamples` if the corpus does not fill one step.
   /// - Cost: linear in the shards.
   public init(
     shardSampleCounts: [Int], seed: UInt64, globalBatch: Int, microBatch: Int, window: Int = 65_536
-  ) throws(CoordinatorError) {
+  ) throws(ScheduleError) {
     precondition(
       microBatch > 0 && globalBatch > 0 && globalBatch % microBatch == 0,
       "a global batch of \(globalBatch) in micro-batches of \(microBatch)")
@@ -191,5 +191,19 @@ private struct EpochOrder: Sendable {
       position += ends[index] - place
     }
     return result
+  }
+}
+
+/// What can be wrong with a schedule. Each description is one line: what, where, and what to do next.
+public enum ScheduleError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// An epoch would have no step.
+  case tooFewSamples(samples: Int, globalBatch: Int)
+
+  public var description: String {
+    switch self {
+    case .tooFewSamples(let samples, let globalBatch):
+      return "the corpus gives \(samples) samples, fewer than training.global_batch = \(globalBatch); "
+        + "use more text, or a training.global_batch of at most \(samples)"
+    }
   }
 }

@@ -8,7 +8,7 @@ public struct BatchSource: Sendable {
   public let schedule: Schedule
   private let samples: SampleSource
 
-  /// - Throws: `TrainingError.module` with a `CorpusError`, or a `CoordinatorError` when there are too few samples.
+  /// - Throws: `TrainingError.module` with a `CorpusError`, or a `ScheduleError` when there are too few samples.
   public init(_ configuration: RunConfiguration, corpus: Corpus) throws(TrainingError) {
     samples = try inModule { () throws(CorpusError) in
       try SampleSource(
@@ -16,7 +16,7 @@ public struct BatchSource: Sendable {
         seed: configuration.seed)
     }
     let counts = samples.shardSampleCounts
-    schedule = try inModule { () throws(CoordinatorError) in
+    schedule = try inModule { () throws(ScheduleError) in
       try Schedule(
         shardSampleCounts: counts, seed: configuration.seed, globalBatch: configuration.training.globalBatch,
         microBatch: configuration.training.microBatch)

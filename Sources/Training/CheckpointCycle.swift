@@ -17,7 +17,7 @@ struct CheckpointCycle: ~Copyable {
   private var waited = 0.0
   private var untold: Double?
   /// Why the last checkpoint that failed is not there.
-  private var failure: CoordinatorError?
+  private var failure: CheckpointError?
   /// The step of the newest checkpoint that is there; nil if none is.
   private(set) var savedStep: Int?
 
@@ -99,7 +99,7 @@ struct CheckpointCycle: ~Copyable {
       let (retention, step, progress) = (retention, run.step, progress)
       pending = try run.beginCheckpoint(in: folder, durable: durable, world: world) {
         retention.noteWhole(step)
-        do throws(CoordinatorError) { try retention.apply(touch: progress.touch) } catch {
+        do throws(CheckpointError) { try retention.apply(touch: progress.touch) } catch {
           return ["old checkpoints stay: \(error)"]
         }
         return []
@@ -148,7 +148,7 @@ struct CheckpointCycle: ~Copyable {
     if let failure { try world.together { throw failure } }
   }
 
-  private mutating func failed(_ error: CoordinatorError, journal: inout RunJournal?, warns: Bool) {
+  private mutating func failed(_ error: CheckpointError, journal: inout RunJournal?, warns: Bool) {
     failure = error
     if warns { journal?.message("warning: \(error); the run goes on") }
   }

@@ -43,7 +43,7 @@ struct ChosenCheckpoint {
       return nil
     case .latest:
       guard let path = try newest(of: own, run: options.runDirectory, progress, report) else {
-        throw CoordinatorError.noCheckpoint(
+        throw CheckpointError.noCheckpoint(
           path: "latest", problem: "\(options.runDirectory) has no checkpoint yet")
       }
       return path
@@ -54,7 +54,7 @@ struct ChosenCheckpoint {
         return path
       case .store(let store):
         guard let path = try newest(of: store, run: store.path + "/..", progress, report) else {
-          throw CoordinatorError.noCheckpoint(path: name, problem: "\(store.path) holds none yet")
+          throw CheckpointError.noCheckpoint(path: name, problem: "\(store.path) holds none yet")
         }
         return path
       }

@@ -304,7 +304,7 @@ struct PretrainingRun: ~Copyable {
 
   /// Compares the weights that the ranks compute with.
   ///
-  /// - Throws: `CoordinatorError.replicasDiffer` on all ranks alike.
+  /// - Throws: `ReplicaError.replicasDiffer` on all ranks alike.
   func compareReplicas(world: borrowing World) throws {
     progress.enter(.exchange, detail: "comparison of the weights")
     try ReplicaCheck.compare(model.replicaDigest(parameters.view), step: step, world: world)

@@ -23,8 +23,8 @@ public struct RunAudit: Sendable {
   /// - Throws: `TrainingError` where the run, its configuration or its corpus cannot be read.
   /// - Cost: the schedule and the pairs of every step; a byte for each sample of an epoch, a bit for each token.
   public init(run: String, corpus: String? = nil) throws(TrainingError) {
-    let found = try inModule { () throws(CoordinatorError) in try RunDirectory.identify(run) }
-    guard found != nil else { throw .module(CoordinatorError.noRun(path: run)) }
+    let found = try inModule { () throws(RunFolderError) in try RunDirectory.identify(run) }
+    guard found != nil else { throw .module(RunFolderError.noRun(path: run)) }
     let configuration = try inModule { () throws(ConfigurationError) in
       try RunConfiguration.load(
         file: run + "/config.yaml", overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
@@ -34,7 +34,7 @@ public struct RunAudit: Sendable {
     }
     let batches = try BatchSource(configuration, corpus: opened)
     let schedule = batches.schedule
-    let events = try inModule { () throws(CoordinatorError) in try RunHistory(run: run).events() }
+    let events = try inModule { () throws(RunFolderError) in try RunHistory(run: run).events() }
     let records = try inModule { () throws(TelemetryError) in
       try MetricsFile.records(path: run + "/metrics.jsonl")
     }.filter { $0.kind == .train }

@@ -121,7 +121,7 @@ struct RunJournal: ~Copyable {
   }
 
   private mutating func note(_ event: RunHistory.Event) {
-    do throws(CoordinatorError) { try history.append(event) } catch { message("warning: \(error)") }
+    do throws(RunFolderError) { try history.append(event) } catch { message("warning: \(error)") }
   }
 
   /// Shows a record and appends it to the metrics. A write error is told once and does not end the run.

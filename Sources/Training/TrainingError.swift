@@ -72,13 +72,24 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
     case let error as TrainingError: error.exitCode
     case let error as CorpusError: ExitCode(rawValue: error.exitCode) ?? .failed
     case is ConfigurationError, is PlanningError, is ModelError, is KernelError: .doNotRestart
-    case let error as CoordinatorError:
+    case let error as CheckpointError:
       switch error {
-      case .file(.system(_, _, let code)): isPermanent(code) ? .doNotRestart : .failed
+      case .file(let inner): exitCode(of: inner)
       case .checkpointNotReadable(_, _, let code): isPermanent(code) ? .doNotRestart : .failed
-      case .file, .world, .notWritten, .replicasDiffer, .noRoom: .failed
+      case .world, .notWritten: .failed
       default: .doNotRestart
       }
+    case let error as RunFolderError:
+      if case .file(let inner) = error { exitCode(of: inner) } else { .doNotRestart }
+    case let error as PreflightError:
+      switch error {
+      case .file(let inner): exitCode(of: inner)
+      case .noRoom: .failed
+      default: .doNotRestart
+      }
+    case is ScheduleError: .doNotRestart
+    case is ReplicaError: .failed
+    case let error as FileError: error.code.map(isPermanent) ?? false ? .doNotRestart : .failed
     case let error as TelemetryError:
       switch error {
       case .file(.system(_, _, let code)): isPermanent(code) ? .doNotRestart : .failed

@@ -85,7 +85,7 @@ struct CheckpointWorldTests {
     _ world: borrowing World, _ folder: String, _ part: SlicePart, step: Int, because: String = ""
   ) throws {
     var reason = ""
-    do throws(CoordinatorError) {
+    do throws(CheckpointError) {
       _ = try part.write(CheckpointWriter(checkpoints: folder, layout: part.layout), world, step: step)
     } catch {
       guard case .notWritten(step, let text) = error else { throw error }
@@ -109,7 +109,7 @@ private struct SlicePart {
     }
   }
 
-  func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CoordinatorError)
+  func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CheckpointError)
     -> String
   {
     let state = VectorState(layout, step: step)

@@ -3,26 +3,12 @@ import DurableFiles
 import Foundation
 import TensorFiles
 
-/// What can go wrong around a run. Each description is one line: what, where, and what to do next.
-public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertible {
+/// What can go wrong with checkpoints. Each description is one line: what, where, and what to do next.
+public enum CheckpointError: VersionedFileError, Equatable, Sendable, CustomStringConvertible {
   /// A file could not be read or written.
   case file(FileError)
   /// A tensor file could not be opened or is not one.
   case tensorFile(TensorFileError)
-  /// An epoch would have no step.
-  case tooFewSamples(samples: Int, globalBatch: Int)
-  /// The folder holds things that no run put there; `found` is one of them.
-  case foreignFolder(path: String, found: String)
-  /// The folder cannot serve a run: it cannot be made, written to or locked.
-  case unusableFolder(path: String, problem: String, code: Int32)
-  /// The folder holds no run.
-  case noRun(path: String)
-  /// Another job has the run.
-  case runLocked(path: String, holder: String)
-  /// Start after start brought no new checkpoint.
-  case noProgress(path: String, starts: Int, step: Int, status: String, reason: String)
-  /// Ranks hold other weights than the rest.
-  case replicasDiffer(step: Int, ranks: [String], others: Int)
   /// A JSON file of ours that cannot be understood.
   case unreadable(path: String, problem: String)
   /// A file of a later release.
@@ -41,39 +27,15 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
   case otherSizes(checkpoint: String, differences: String)
   /// Something that defines the run is not what it was when the checkpoint was written.
   case changed(checkpoint: String, field: String, stored: String, current: String)
-  /// Ranks that cannot compute the same bits; at least one line.
-  case preflight([String])
-  /// The run's folder on a rank's host is not the one that rank 0 has.
-  case notShared(path: String, rank: Int, host: String)
-  /// A disk too full to save on.
-  case noRoom(path: String, checkpoints: Int, bytes: Int, reason: String)
-  /// The ranks lost each other.
-  case world(WorldError)
   /// A checkpoint was not written; older ones are untouched.
   case notWritten(step: Int, reason: String)
+  /// The ranks lost each other.
+  case world(WorldError)
 
   public var description: String {
     switch self {
     case .file(let error): return error.description
     case .tensorFile(let error): return error.description
-    case .tooFewSamples(let samples, let globalBatch):
-      return "the corpus gives \(samples) samples, fewer than training.global_batch = \(globalBatch); "
-        + "use more text, or a training.global_batch of at most \(samples)"
-    case .foreignFolder(let path, let found):
-      return "\(path) is not a run of bipft: it holds \(found); choose a new or empty folder"
-    case .unusableFolder(let path, let problem, _):
-      return "the run folder \(path) cannot be used: \(problem); choose another --run-dir, or mend that"
-    case .noRun(let path): return "\(path) holds no run of bipft; give the folder that --run-dir named"
-    case .runLocked(let path, let holder):
-      return "\(path) is in use by another job (\(holder)); wait for it, or choose another run folder"
-    case .noProgress(let path, let starts, let step, let status, let reason):
-      return "\(path): \(starts) starts brought no new checkpoint (last state: \(status) at step \(step)"
-        + "\(reason.isEmpty ? "" : ", \(reason)")); mend the cause, then start once with --try-again"
-    case .replicasDiffer(let step, let ranks, let others):
-      return
-        "step \(step): \(ranks.joined(separator: ", ")) \(ranks.count == 1 ? "holds" : "hold") other weights than "
-        + "\(others == 1 ? "the other rank" : "the other \(others) ranks"): the memory or network of a host is "
-        + "failing; check it, then go on from the last checkpoint"
     case .unreadable(let path, let problem): return "\(path): \(problem)"
     case .newerFormat(let path, let version, let known):
       return "\(path) has format version \(version), this release knows up to \(known); use a newer release"
@@ -101,23 +63,14 @@ public enum CoordinatorError: Error, Equatable, Sendable, CustomStringConvertibl
     case .changed(let checkpoint, let field, let stored, let current):
       return "checkpoint \(checkpoint) was written with \(field) = \(stored), now it is \(current); "
         + "set it back, or pass --allow-change \(field)"
-    case .preflight(let problems): return problems.joined(separator: "\n")
-    case .notShared(let path, let rank, let host):
-      return
-        "rank \(rank) (\(host)): \(path) is not the folder that rank 0 has there; put the run on a file system that "
-        + "all hosts share, under the same path (--run-dir)"
-    case .noRoom(let path, let checkpoints, let bytes, let reason):
-      let room =
-        "\(bytes / 1_000_000 + 1) MB for \(checkpoints == 1 ? "a checkpoint" : "\(checkpoints) checkpoints")"
-      return "\(path): no room of \(room): \(reason); free some, or choose another --run-dir"
-    case .world(let error): return error.description
     case .notWritten(let step, let reason):
       return "the checkpoint of step \(step) was not written, older ones stay: \(reason)"
+    case .world(let error): return error.description
     }
   }
 }
 
-extension CoordinatorError {
+extension CheckpointError {
   /// Of an error met in a file of a checkpoint: whether it tells that the file is not what was written. That no such file is
   /// there is an answer, too; whatever else the system says may pass, and tells nothing.
   var isDamage: Bool {
@@ -129,7 +82,7 @@ extension CoordinatorError {
   }
 
   /// This error, met in `file` of the checkpoint at `path`, as one of that checkpoint.
-  func inCheckpoint(_ path: String, file: String) -> CoordinatorError {
+  func inCheckpoint(_ path: String, file: String) -> CheckpointError {
     switch self {
     case .damagedCheckpoint, .newerFormat, .checkpointNotReadable: self
     case .file(.system(_, _, let code)) where !isDamage:
@@ -137,25 +90,4 @@ extension CoordinatorError {
     default: .damagedCheckpoint(path: path, file: file, problem: description)
     }
   }
-
-  /// This error, met in a file of the run in the folder `path`, as one of that folder if starting again cannot mend it.
-  func inRunFolder(_ path: String) -> CoordinatorError {
-    guard case .file(.system(_, _, let code)) = self, isPermanent(code) else { return self }
-    return .unusableFolder(path: path, problem: description, code: code)
-  }
-}
-
-/// Whether the system would say the same again: that something is not allowed, or not a file or folder as it would have to be.
-public func isPermanent(_ code: Int32) -> Bool {
-  [
-    EACCES, EPERM, EROFS, ENOENT, EEXIST, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, EINVAL, ENOLCK, ENOSYS,
-    EOPNOTSUPP,
-  ].contains(code)
-}
-
-/// Runs `body`, whose errors are about files.
-func files<Result: ~Copyable>(
-  _ body: () throws(FileError) -> Result
-) throws(CoordinatorError) -> Result {
-  do throws(FileError) { return try body() } catch { throw .file(error) }
 }
