@@ -102,7 +102,10 @@ let package = Package(
       "PlanningTests", ["Planning", "RunSettings", "Collectives", "BinaryModel", "Parameters", "Mutations"]),
     tests(
       "TrainingTests",
-      ["Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "Kernels"]),
+      [
+        "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "Kernels",
+        "DurableFiles",
+      ]),
     tests(
       "ObjectiveTests",
       [

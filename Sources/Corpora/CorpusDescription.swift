@@ -1,5 +1,11 @@
 import DurableFiles
 
+/// The part of a corpus that a document belongs to.
+public enum CorpusSplit: String, CaseIterable, Codable, Sendable {
+  case training
+  case heldOut = "held-out"
+}
+
 /// Size and SHA-256 of a file.
 public struct FileInformation: Codable, Equatable, Sendable {
   public let bytes: Int

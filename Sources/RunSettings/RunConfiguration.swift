@@ -132,11 +132,6 @@ extension RunConfiguration {
     settings.filter { !ConfigurationKey.operational.contains($0.key) }
   }
 
-  /// `definingSettings` as lines `key: value`, the text whose digest tells two runs apart.
-  public var definingText: String {
-    definingSettings.map { "\($0.key): \($0.value)\n" }.joined()
-  }
-
   /// The whole configuration as YAML, every key in its fixed order; reads back to an equal configuration.
   public var canonicalText: String {
     var text = ""
@@ -150,4 +145,13 @@ extension RunConfiguration {
     }
     return text
   }
+}
+
+/// Who keeps the state of the optimizer. Both give the same bits.
+public enum Synchronisation: String, CaseIterable, Sendable {
+  /// Each rank keeps the latent weights and moments of its slice; after an update the ranks exchange signs, and float32
+  /// only of what is used as it is.
+  case sharded
+  /// Every rank keeps and updates everything; the ranks exchange gradients. For comparison.
+  case replicated
 }

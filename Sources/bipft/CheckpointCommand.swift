@@ -18,7 +18,7 @@ struct CheckpointCommand: ParsableCommand {
     var folder: String
 
     func run() throws {
-      try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
+      try CheckpointCommand.endingClearly { () throws in
         let report = try CheckpointStore(run: folder).summaries()
         for line in report.lines { print(line) }
         if let state = try RunDirectory.summary(folder) { print("run: \(state)") }
@@ -38,7 +38,7 @@ struct CheckpointCommand: ParsableCommand {
     var folder: String
 
     func run() throws {
-      let damaged = try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
+      let damaged = try CheckpointCommand.endingClearly { () throws in
         let report = try CheckpointStore(run: folder).verifyAll()
         for line in report.lines { print(line) }
         if let failure = report.failure { throw failure }
@@ -72,7 +72,7 @@ struct CheckpointCommand: ParsableCommand {
     }
 
     func run() throws {
-      try CheckpointCommand.endingClearly { () throws(CoordinatorError) in
+      try CheckpointCommand.endingClearly { () throws in
         let store = try CheckpointStore(run: folder)
         // Held, so that no job starts meanwhile.
         let run = try RunDirectory(path: folder)
@@ -84,8 +84,8 @@ struct CheckpointCommand: ParsableCommand {
   }
 
   /// An error becomes one line and an exit code: 78, or 70 for what may pass.
-  static func endingClearly<Result>(_ body: () throws(CoordinatorError) -> Result) throws -> Result {
-    do throws(CoordinatorError) { return try body() } catch {
+  static func endingClearly<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch {
       FileHandle.standardError.write(Data("bipft: \(error)\n".utf8))
       throw ArgumentParser.ExitCode(TrainingError.exitCode(of: error).rawValue)
     }

@@ -13,7 +13,7 @@ struct CheckpointFaultTests {
     #expect(comment) {
       try CheckpointStore.verify(path)
     } throws: { error in
-      guard case CoordinatorError.damagedCheckpoint(path, file, _) = error else { return false }
+      guard case CheckpointError.damagedCheckpoint(path, file, _) = error else { return false }
       return !"\(error)".contains("\n")
     }
   }
@@ -62,7 +62,7 @@ struct CheckpointFaultTests {
     try (path + "/state.json").changeFile { $0[5] ^= 4 }
     let size = try Data(contentsOf: URL(fileURLWithPath: path + "/state.json")).count
     #expect(
-      throws: CoordinatorError.damagedCheckpoint(
+      throws: CheckpointError.damagedCheckpoint(
         path: path, file: "state.json", problem: "bytes 0 to \(size) have changed")
     ) { try CheckpointStore.verify(path) }
   }

@@ -32,7 +32,7 @@ struct CheckpointReadingTests {
       #expect {
         try body()
       } throws: { error in
-        guard case CoordinatorError.checkpointNotReadable(path(40), let problem, ELOOP) = error else {
+        guard case CheckpointError.checkpointNotReadable(path(40), let problem, ELOOP) = error else {
           return false
         }
         return problem.contains(hidden) && !"\(error)".contains("\n")
@@ -75,7 +75,7 @@ struct CheckpointReadingTests {
       }
       data = Data((text ?? #"{"version": 4, "tree": []}"#).utf8)
     }
-    let error = CoordinatorError.newerFormat(path: manifest, version: 4, known: 1)
+    let error = CheckpointError.newerFormat(path: manifest, version: 4, known: 1)
     #expect(throws: error) { _ = try fixture.store.newestValid { Issue.record("\($0)") } }
     #expect(throws: error) { try fixture.store.prune(keepLast: 2) }
     #expect(try fixture.store.verifyAll().failure == error)
@@ -143,7 +143,7 @@ struct CheckpointReadingTests {
       #expect {
         _ = try meaning(name)
       } throws: { error in
-        guard case CoordinatorError.noCheckpoint(name, _) = error else { return false }
+        guard case CheckpointError.noCheckpoint(name, _) = error else { return false }
         return "\(error)".contains("RUN/checkpoints/step-")
       }
     }

@@ -63,19 +63,19 @@ struct CheckpointTests {
     let checkpoint = try Checkpoint(path: fixture.write(step: 1))
     let wider = CheckpointFixture.layout(hidden: 16)
     #expect(
-      throws: CoordinatorError.otherShape(
+      throws: CheckpointError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.embeddings.word_embeddings.weight", stored: [30, 12],
         wanted: [30, 16], key: "model.hidden_size is 12 there and 16 here")
     ) { try checkpoint.check(CheckpointFixture.tensors(wider), sizes: CheckpointFixture.sizes(hidden: 16)) }
     let deeper = CheckpointFixture.layout(layers: 2)
     #expect(
-      throws: CoordinatorError.otherShape(
+      throws: CheckpointError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.encoder.layer.1.attention.self.q_m.weight", stored: nil,
         wanted: [1, 12], key: "model.layers is 1 there and 2 here")
     ) { try checkpoint.check(CheckpointFixture.tensors(deeper), sizes: CheckpointFixture.sizes(layers: 2)) }
     let shallower = CheckpointFixture.layout(layers: 0)
     #expect(
-      throws: CoordinatorError.otherShape(
+      throws: CheckpointError.otherShape(
         checkpoint: checkpoint.path, tensor: "bert.encoder.layer.0.attention.self.q_m.weight",
         stored: [1, 12],
         wanted: nil, key: "model.layers is 1 there and 0 here")
@@ -83,7 +83,7 @@ struct CheckpointTests {
       try checkpoint.check(CheckpointFixture.tensors(shallower), sizes: CheckpointFixture.sizes(layers: 0))
     }
     #expect(
-      throws: CoordinatorError.otherSizes(
+      throws: CheckpointError.otherSizes(
         checkpoint: checkpoint.path, differences: "model.heads is 2 there and 4 here")
     ) { try checkpoint.check(CheckpointFixture.tensors(layout), sizes: CheckpointFixture.sizes(heads: 4)) }
   }
@@ -93,7 +93,7 @@ struct CheckpointTests {
     var now = CheckpointFixture.identity()
     try state.check(against: now, checkpoint: "C")
     now.schedule = "e1"
-    #expect(throws: CoordinatorError.changed(checkpoint: "C", field: "schedule", stored: "e0", current: "e1"))
+    #expect(throws: CheckpointError.changed(checkpoint: "C", field: "schedule", stored: "e0", current: "e1"))
     {
       try state.check(against: now, checkpoint: "C")
     }
@@ -106,7 +106,7 @@ struct CheckpointTests {
       ("seed", "1", "2"), ("training.weight_decay", "(not set)", "0"), ("vocabulary", "d0", "d1"),
       ("corpus", "c0", "c1"), ("schedule", "e0", "e1"),
     ] {
-      let error = CoordinatorError.changed(checkpoint: "C", field: field, stored: stored, current: current)
+      let error = CheckpointError.changed(checkpoint: "C", field: field, stored: stored, current: current)
       #expect(throws: error) { try state.check(against: now, allowing: allowed, checkpoint: "C") }
       #expect(error.description.hasSuffix("set it back, or pass --allow-change \(field)"))
       allowed.insert(field)
@@ -128,7 +128,7 @@ struct CheckpointTests {
     #expect {
       _ = try fixture.store.newestValid { _ in }
     } throws: { error in
-      guard case CoordinatorError.noValidCheckpoint(fixture.checkpoints, let damage) = error else {
+      guard case CheckpointError.noValidCheckpoint(fixture.checkpoints, let damage) = error else {
         return false
       }
       return damage.count == 3 && "\(error)".contains("none is valid")
@@ -183,11 +183,11 @@ struct CheckpointTests {
 
   @Test func summariesAndVerification() throws {
     let path = fixture.folder.path + "/run"
-    #expect(throws: CoordinatorError.file(.system(operation: "list", path: path, code: ENOENT))) {
+    #expect(throws: RunFolderError.file(.system(operation: "list", path: path, code: ENOENT))) {
       _ = try CheckpointStore(run: path)
     }
     let run = try RunDirectory(path: path)
-    #expect(throws: CoordinatorError.noRun(path: path)) { _ = try CheckpointStore(run: path) }
+    #expect(throws: RunFolderError.noRun(path: path)) { _ = try CheckpointStore(run: path) }
     try run.begin()
     let store = try CheckpointStore(run: path)
     #expect(try store.summaries().lines == [] && store.verifyAll().areWhole)

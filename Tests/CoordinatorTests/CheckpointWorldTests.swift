@@ -86,7 +86,7 @@ struct CheckpointWorldTests {
     _ world: borrowing World, _ folder: String, _ part: SlicePart, step: Int, because: String = ""
   ) throws {
     var reason = ""
-    do throws(CoordinatorError) {
+    do throws(CheckpointError) {
       _ = try part.write(
         CheckpointWriter(checkpoints: folder, tensors: CheckpointFixture.tensors(part.layout)), world,
         step: step)
@@ -112,7 +112,7 @@ private struct SlicePart {
     }
   }
 
-  func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CoordinatorError)
+  func write(_ writer: CheckpointWriter, _ world: borrowing World, step: Int) throws(CheckpointError)
     -> String
   {
     let state = VectorState(layout, step: step)

@@ -124,11 +124,10 @@ extension HangDiagnosisTests {
 struct ReplicaCheckTests {
   @Test func theMinorityIsWrong() throws {
     try ReplicaCheck.compare([(7, "a"), (7, "b"), (7, "a")], step: 3)
-    #expect(throws: CoordinatorError.replicasDiffer(step: 3, ranks: ["rank 1 (b)"], others: 2)) {
+    #expect(throws: ReplicaError.replicasDiffer(step: 3, ranks: ["rank 1 (b)"], others: 2)) {
       try ReplicaCheck.compare([(7, "a"), (8, "b"), (7, "a")], step: 3)
     }
-    #expect(throws: CoordinatorError.replicasDiffer(step: 3, ranks: ["rank 0 (a)", "rank 2 (c)"], others: 2))
-    {
+    #expect(throws: ReplicaError.replicasDiffer(step: 3, ranks: ["rank 0 (a)", "rank 2 (c)"], others: 2)) {
       try ReplicaCheck.compare([(6, "a"), (7, "b"), (9, "c"), (7, "d")], step: 3)
     }
   }
@@ -152,7 +151,7 @@ struct RunHistoryTests {
     try history.append(events[0])
     #expect(try history.events() == events + [events[0]])
     try history.path.changeFile { $0[0] = UInt8(ascii: "x") }
-    let fault = CoordinatorError.unreadable(path: history.path, problem: "line 1 is not an event of a run")
+    let fault = RunFolderError.unreadable(path: history.path, problem: "line 1 is not an event of a run")
     #expect(throws: fault) { _ = try history.events() }
     // Numbers that would overflow whoever counts with them.
     for step in ["-9223372036854775808", "9223372036854775807"] {
@@ -172,7 +171,7 @@ struct RunHistoryTests {
     do {
       let run = try RunDirectory(path: folder.path)
       #expect(
-        throws: CoordinatorError.noProgress(
+        throws: RunFolderError.noProgress(
           path: folder.path, starts: 3, step: 4, status: "failed", reason: "disk")
       ) { try run.begin() }
       #expect(try RunDirectory.identify(folder.path)?.attempt == 3)

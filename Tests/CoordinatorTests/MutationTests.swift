@@ -11,7 +11,7 @@ import Testing
   init() throws { fixture = try CheckpointFixture() }
 
   private func expectClear(
-    _ error: CoordinatorError, _ number: Int, location: SourceLocation = #_sourceLocation
+    _ error: any Error, _ number: Int, location: SourceLocation = #_sourceLocation
   ) {
     let text = "\(error)"
     #expect(
@@ -26,7 +26,7 @@ import Testing
     var (opened, refused) = (0, 0)
     try Mutations.of(good, count: 500, name: "checkpoint/" + file) { bytes, number in
       try (path + "/" + file).changeFile { $0 = Data(bytes) }
-      do throws(CoordinatorError) {
+      do throws(CheckpointError) {
         try CheckpointStore.verify(path)
         #expect(bytes == good, "mutant \(number) is verified")
       } catch {
@@ -34,7 +34,7 @@ import Testing
         expectClear(error, number)
       }
       // As it is read by those who have not verified it.
-      do throws(CoordinatorError) {
+      do throws(CheckpointError) {
         let checkpoint = try Checkpoint(path: path)
         try checkpoint.check(CheckpointFixture.tensors(fixture.layout), sizes: CheckpointFixture.sizes())
         for vector in CheckpointFixture.vectors {
@@ -62,7 +62,7 @@ import Testing
     var (opened, refused) = (0, 0)
     try Mutations.of(good, count: 1_000, name: "state.json") { bytes, number in
       try (run + "/state.json").changeFile { $0 = Data(bytes) }
-      do throws(CoordinatorError) {
+      do throws(RunFolderError) {
         _ = try RunDirectory.summary(run)
         _ = try RunDirectory(path: run)
         opened += 1
@@ -83,7 +83,7 @@ import Testing
     var (opened, refused) = (0, 0)
     try Mutations.of(good, count: 1_000, name: "history.jsonl") { bytes, number in
       try history.path.changeFile { $0 = Data(bytes) }
-      do throws(CoordinatorError) {
+      do throws(RunFolderError) {
         let events = try history.events()
         opened += 1
         // Another event goes after the last whole one.

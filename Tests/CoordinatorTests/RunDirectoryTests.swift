@@ -39,7 +39,7 @@ struct RunDirectoryTests {
   @Test(arguments: ["thesis.tex", ".hidden", "config.yaml"]) func foreignFolderIsRefused(name: String) throws
   {
     try Data().write(to: URL(fileURLWithPath: folder.path + "/" + name))
-    #expect(throws: CoordinatorError.foreignFolder(path: folder.path, found: name)) {
+    #expect(throws: RunFolderError.foreignFolder(path: folder.path, found: name)) {
       _ = try RunDirectory(path: folder.path)
     }
     #expect(try folder.contents() == [name])
@@ -48,7 +48,7 @@ struct RunDirectoryTests {
   @Test(arguments: ["{}", #"{"format":"other"}"#, ""]) func foreignStateIsRefused(text: String) throws {
     try Data(text.utf8).write(to: URL(fileURLWithPath: folder.path + "/state.json"))
     #expect(
-      throws: CoordinatorError.foreignFolder(path: folder.path, found: "a state.json that is not of a run")
+      throws: RunFolderError.foreignFolder(path: folder.path, found: "a state.json that is not of a run")
     ) {
       _ = try RunDirectory(path: folder.path)
     }
@@ -60,7 +60,7 @@ struct RunDirectoryTests {
     let text = try String(contentsOfFile: path, encoding: .utf8)
     try text.replacingOccurrences(of: #""version" : 1"#, with: #""version" : 9"#)
       .write(toFile: path, atomically: true, encoding: .utf8)
-    #expect(throws: CoordinatorError.newerFormat(path: path, version: 9, known: 1)) {
+    #expect(throws: RunFolderError.newerFormat(path: path, version: 9, known: 1)) {
       _ = try RunDirectory(path: folder.path)
     }
   }
@@ -72,7 +72,7 @@ struct RunDirectoryTests {
       #expect {
         _ = try RunDirectory(path: folder.path)
       } throws: { error in
-        guard case CoordinatorError.runLocked(folder.path, let holder) = error else { return false }
+        guard case RunFolderError.runLocked(folder.path, let holder) = error else { return false }
         return holder.contains("process \(getpid())") && holder.contains("host ")
           && !"\(error)".contains("\n")
       }
@@ -130,7 +130,7 @@ struct RunDirectoryTests {
     let path = folder.path + "/file"
     try Data().write(to: URL(fileURLWithPath: path))
     #expect(
-      throws: CoordinatorError.unusableFolder(
+      throws: RunFolderError.unusableFolder(
         path: path, problem: "cannot create \(path): File exists", code: EEXIST)
     ) { _ = try RunDirectory(path: path) }
   }
@@ -145,7 +145,7 @@ struct RunDirectoryTests {
     #expect {
       _ = try RunDirectory(path: path)
     } throws: { error in
-      guard case CoordinatorError.unusableFolder(path, _, _) = error else { return false }
+      guard case RunFolderError.unusableFolder(path, _, _) = error else { return false }
       return "\(error)".hasSuffix("; choose another --run-dir, or mend that")
     }
   }
@@ -181,11 +181,11 @@ struct RunDirectoryTests {
     for number in ["9223372036854775807", "-1"] {
       try text.replacingOccurrences(of: #""attempt" : 1"#, with: #""attempt" : \#(number)"#)
         .write(toFile: path, atomically: true, encoding: .utf8)
-      #expect(throws: CoordinatorError.self) { _ = try RunDirectory(path: folder.path) }
+      #expect(throws: RunFolderError.self) { _ = try RunDirectory(path: folder.path) }
     }
     try #"{"format": "bipft-run", "version": 3, "progress": [1, 2]}"#
       .write(toFile: path, atomically: true, encoding: .utf8)
-    #expect(throws: CoordinatorError.newerFormat(path: path, version: 3, known: 1)) {
+    #expect(throws: RunFolderError.newerFormat(path: path, version: 3, known: 1)) {
       _ = try RunDirectory(path: folder.path)
     }
   }

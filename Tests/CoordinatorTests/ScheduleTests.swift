@@ -67,7 +67,7 @@ struct ScheduleTests {
     let globalBatch = microBatch * Int.random(in: 1...8, using: &random)
     let total = shards.reduce(0, +)
     guard total >= globalBatch else {
-      #expect(throws: CoordinatorError.tooFewSamples(samples: total, globalBatch: globalBatch)) {
+      #expect(throws: ScheduleError.tooFewSamples(samples: total, globalBatch: globalBatch)) {
         try Schedule(shardSampleCounts: shards, seed: seed, globalBatch: globalBatch, microBatch: microBatch)
       }
       return

@@ -183,7 +183,7 @@ private func changed(_ line: String, to new: String) -> String {
         """)
   }
 
-  @Test func definingTextIgnoresWhatChangesNoNumber() throws {
+  @Test func definingSettingsIgnoreWhatChangesNoNumber() throws {
     let run = try RunConfiguration.parse(base, file: "a.yaml")
     let same = try RunConfiguration.parse(
       base, file: "b.yaml",
@@ -193,12 +193,12 @@ private func changed(_ line: String, to new: String) -> String {
         "checkpoint.keep_every=7", "stop_after=1h",
         "hang_timeout=5", "training.maximum_skipped_steps=3", "training.replica_check_every=1",
       ])
-    #expect(run.definingText == same.definingText)
+    #expect(run.definingSettings == same.definingSettings)
     let other = try RunConfiguration.parse(base, file: "a.yaml", overrides: ["training.steps=601"])
     let differing = zip(run.definingSettings, other.definingSettings).filter { $0 != $1 }
     #expect(differing.map(\.0.key) == ["training.steps"])
     #expect(differing.map(\.0.value) == ["600"] && differing.map(\.1.value) == ["601"])
-    #expect(run.definingText != other.definingText)
+    #expect(run.definingSettings != other.definingSettings)
     #expect(run.definingSettings.count == run.settings.count - 10)
   }
 

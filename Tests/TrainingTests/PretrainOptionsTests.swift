@@ -1,3 +1,6 @@
+import Coordinator
+import DurableFiles
+import Foundation
 import Planning
 import RunSettings
 import Testing
@@ -38,5 +41,35 @@ import Training
     } catch {
       #expect(TrainingError.exitCode(of: error) == .doNotRestart)
     }
+  }
+
+  /// What may pass by itself is tried again, what somebody has to mend is not.
+  @Test func exitCodesOfRunsAndCheckpoints() {
+    func file(_ code: Int32) -> FileError { .system(operation: "open", path: "x", code: code) }
+    let worth: [any Error] = [
+      CheckpointError.file(file(EIO)),
+      CheckpointError.checkpointNotReadable(path: "x", problem: "", code: EIO),
+      CheckpointError.notWritten(step: 1, reason: ""),
+      CheckpointError.world(.unsuitableSize(size: 3, lanes: 2)),
+      RunFolderError.file(file(EIO)), RunFolderError.file(.endsEarly(path: "x", byte: 1, expected: 2)),
+      PreflightError.file(file(ENOSPC)),
+      PreflightError.noRoom(path: "x", checkpoints: 1, bytes: 1, reason: ""),
+      ReplicaError.replicasDiffer(step: 1, ranks: ["rank 1"], others: 1),
+    ]
+    for error in worth { #expect(TrainingError.exitCode(of: error) == .failed, "\(error)") }
+    let inVain: [any Error] = [
+      CheckpointError.file(file(EACCES)),
+      CheckpointError.checkpointNotReadable(path: "x", problem: "", code: EACCES),
+      CheckpointError.damagedCheckpoint(path: "x", file: "y", problem: ""),
+      CheckpointError.noValidCheckpoint(path: "x", damage: []),
+      CheckpointError.newerFormat(path: "x", version: 2, known: 1),
+      CheckpointError.changed(checkpoint: "x", field: "seed", stored: "1", current: "2"),
+      RunFolderError.file(file(EROFS)), RunFolderError.foreignFolder(path: "x", found: "y"),
+      RunFolderError.noRun(path: "x"), RunFolderError.runLocked(path: "x", holder: "y"),
+      RunFolderError.noProgress(path: "x", starts: 3, step: 0, status: "failed", reason: ""),
+      PreflightError.preflight(["x"]), PreflightError.notShared(path: "x", rank: 1, host: "y"),
+      ScheduleError.tooFewSamples(samples: 1, globalBatch: 2),
+    ]
+    for error in inVain { #expect(TrainingError.exitCode(of: error) == .doNotRestart, "\(error)") }
   }
 }

@@ -1,0 +1,102 @@
+import Foundation
+import Planning
+import RunSettings
+
+/// The arguments of `bipft-pretrain`.
+public struct PretrainOptions: Equatable, Sendable {
+  /// The configuration that runs where none is named, in the folder of a clone.
+  public static let demo = "configs/demo.yaml"
+
+  /// The YAML file.
+  public var configurationFile: String
+  /// No file was named: the demo runs, and its corpus is made if it is missing.
+  public let isDemo: Bool
+  /// `KEY=VALUE` each.
+  public var overrides: [String]
+  /// Where the run keeps its metrics and checkpoints.
+  public var runDirectory: String
+  public var resume: Resume
+  /// Fields that may differ from the checkpoint's: configuration keys, or corpus, vocabulary, schedule.
+  public var allowedChanges: [String]
+  /// Start although starts before brought no new checkpoint.
+  public var triesAgain: Bool
+  /// Check everything, print the plan, and stop.
+  public var isDryRun: Bool
+  /// The ranks that a dry run plans for; nil takes those of the world.
+  public var plannedRanks: Int?
+  /// What a dry run estimates the time of a step for; nil estimates nothing.
+  public var estimate: StepTimeTable.Estimate?
+
+  /// What a run starts from.
+  public enum Resume: Equatable, Sendable {
+    /// The newest valid checkpoint of the run directory, or the beginning if there is none.
+    case automatic
+    /// The beginning.
+    case never
+    /// The newest valid checkpoint of the run directory.
+    case latest
+    /// A checkpoint's folder, or that of a run or of its checkpoints.
+    case checkpoint(String)
+
+    /// `auto`, `none`, `latest` or a path.
+    public init(argument: String) {
+      self =
+        switch argument {
+        case "auto": .automatic
+        case "none": .never
+        case "latest": .latest
+        default: .checkpoint(argument)
+        }
+    }
+  }
+
+  /// The fields besides keys of the configuration whose change can be allowed.
+  private static let digests = ["corpus", "vocabulary", "schedule"]
+
+  /// Refuses a change of a field that no run has.
+  ///
+  /// - Throws: `TrainingError.unknownField`.
+  func checkAllowedChanges() throws(TrainingError) {
+    for field in allowedChanges where !Self.digests.contains(field) && !RunConfiguration.hasKey(field) {
+      throw .unknownField(field, suggestion: RunConfiguration.suggestion(for: field, or: Self.digests))
+    }
+  }
+
+  /// - Parameters:
+  ///   - configurationFile: nil takes the demo's.
+  ///   - runDirectory: nil takes `runs/NAME` for a configuration file `NAME.yaml`.
+  public init(
+    configurationFile: String?, overrides: [String] = [], runDirectory: String? = nil,
+    resume: Resume = .automatic, allowedChanges: [String] = [], triesAgain: Bool = false,
+    isDryRun: Bool = false, plannedRanks: Int? = nil, estimate: StepTimeTable.Estimate? = nil
+  ) {
+    isDemo = configurationFile == nil
+    let configurationFile = configurationFile ?? Self.demo
+    self.configurationFile = configurationFile
+    self.overrides = overrides
+    let name = URL(fileURLWithPath: configurationFile).deletingPathExtension().lastPathComponent
+    self.runDirectory = runDirectory ?? "runs/\(name)"
+    self.resume = resume
+    self.allowedChanges = allowedChanges
+    self.triesAgain = triesAgain
+    self.isDryRun = isDryRun
+    self.plannedRanks = plannedRanks
+    self.estimate = estimate
+  }
+}
+
+/// The rank that the launcher gave this process, known before MPI starts (or where it never does, as when the
+/// arguments are wrong).
+public struct LaunchedRank: Equatable, Sendable {
+  public let rank: Int
+
+  /// Reads the variables that mpirun, PMIx and srun set; without them the process is rank 0.
+  public init(environment: [String: String]) {
+    // mpirun within a SLURM job hands every rank the SLURM_PROCID of its daemon, so that one comes last.
+    let names = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"]
+    rank = names.lazy.compactMap { environment[$0].flatMap { Int($0) } }.first ?? 0
+  }
+
+  /// One of the ranks speaks for all.
+  public var speaks: Bool { rank == 0 }
+}

@@ -1,0 +1,255 @@
+import BinaryModel
+import Collectives
+import Coordinator
+import Kernels
+import Planning
+import Telemetry
+
+/// A training run in progress on one rank, of any objective. Every method is collective: all ranks call it alike.
+struct TrainingRun<Goal: Objective>: ~Copyable {
+  typealias Labels = Goal.Labels
+
+  let inputs: RunInputs<Goal>
+  let identity: RunIdentity
+  /// The flat vector of the layout. Sharded, pages of latent weights that other ranks own are never touched.
+  let parameters: FloatBuffer
+  var model: Model<Goal>
+  private let teacher: (any Teacher)?
+  private var accumulator: TreeAccumulator
+  let optimizer: ShardedOptimizer
+  private let dropout: Dropout?
+  private var batches: BatchReadAhead<Labels>
+  /// This rank's lanes of every step.
+  private let lanes: Range<Int>
+  /// Whether gradients are exchanged while backward of the last lane still makes them.
+  private let overlaps: Bool
+  /// Updates done, and what came of them.
+  var course = RunCourse()
+  /// Where this rank is, for the watchdog.
+  let progress: RankProgress
+
+  var step: Int { course.step }
+
+  /// Allocates all memory of the run; the parameters are zero.
+  init(
+    _ inputs: RunInputs<Goal>, teacher: (any Teacher)?, progress: RankProgress, world: borrowing World
+  ) throws {
+    let configuration = inputs.configuration
+    self.inputs = inputs
+    self.teacher = teacher
+    self.progress = progress
+    identity = inputs.identity()
+    let layout = inputs.layout.parameters
+    parameters = FloatBuffer(count: layout.elementCount)
+    lanes = inputs.tree.lanes(of: world.rank, size: world.size)
+    overlaps = configuration.overlapExchange && world.size > 1 && GradientExchange.isPossible
+    model = Model(
+      inputs.layout, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
+      slices: configuration.training.microBatch / configuration.sliceSequences,
+      backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
+    batches = BatchReadAhead(lanes: lanes, lastStep: configuration.training.steps) {
+      [source = inputs.batches] in
+      source.prefetch(step: $0, lane: $1)
+    } make: { [source = inputs.batches] step, lane throws(TrainingError) in
+      try source.batch(step: step, lane: lane)
+    }
+    accumulator = TreeAccumulator(
+      tree: inputs.tree, lanes: lanes, count: layout.elementCount, format: configuration.gradientFormat)
+    optimizer = ShardedOptimizer(
+      layout: layout,
+      exchange: UpdateExchange(
+        layout: layout, tree: inputs.tree, size: world.size, synchronisation: configuration.synchronisation,
+        format: configuration.gradientFormat),
+      rank: world.rank)
+    // Latent weights of other owners lie between one's own.
+    let latent = optimizer.exchange.packed.latentRanges(in: 0..<parameters.count)
+    if optimizer.updated.elementCount < parameters.count, let first = latent.first, let last = latent.last {
+      parameters.useSmallPages(first.lowerBound..<last.upperBound)
+    }
+    dropout =
+      configuration.model.dropout > 0
+      ? Dropout(rate: configuration.model.dropout, seed: configuration.seed) : nil
+  }
+
+  // MARK: One update
+
+  /// What one step came to, the same on all ranks but for times.
+  struct Update {
+    let record: StepRecord
+    /// Of all ranks.
+    let notices: [StepNotice]
+    /// Why nothing was updated, if so.
+    let skipped: String?
+  }
+
+  /// One update: this rank's lanes, the exchange, AdamW. Where the loss or the gradient is not finite, or the loss is a
+  /// spike, the step counts and nothing is updated, on all ranks alike.
+  ///
+  /// - Parameters:
+  ///   - stateWillChange: called before weights and moments change.
+  ///   - notice: asked for what to tell the other ranks once the lanes are done.
+  /// - Cost: forward and backward of the lanes; the exchange of `UpdateExchange`. Allocates a few kilobytes for what is
+  ///   read, exchanged and recorded; the model and the optimizer allocate nothing.
+  mutating func update(
+    world: borrowing World, stateWillChange: () -> Void, notice: () -> StepNotice
+  ) throws -> Update {
+    var watch = StepWatch(step: step + 1, rank: world.rank, progress)
+    let batches = try read(&watch, world: world)
+    let divisors = try count(batches, &watch, world: world)
+    var losses = try train(batches, divisors: divisors, &watch, world: world)
+    let (total, notices) = try exchange(&losses, notice: notice(), &watch, world: world)
+    let applied = try apply(total, stateWillChange: stateWillChange, &watch, world: world)
+    course.advance(by: inputs.batches.schedule, loss: total.total, skipped: applied.skipped)
+    watch.faults.afterUpdate(model)
+    let record = try record(total, applied, &watch, world: world)
+    return Update(record: record, notices: notices, skipped: applied.skipped)
+  }
+
+  /// This rank's batches of the next step. An error of any rank ends all.
+  private mutating func read(_ watch: inout StepWatch, world: borrowing World) throws -> [Batch<Labels>] {
+    watch.enter(.reading)
+    watch.faults.beforeReading()
+    let batches = try take(watch.faults)
+    // Whether all ranks could read was exchanged by `together` below; waiting for them is exchange.
+    watch.enter(.exchange, "batches")
+    return try world.together { try batches.get() }
+  }
+
+  private mutating func take(_ faults: StepFaults) throws -> Result<[Batch<Labels>], any Error> {
+    do {
+      try faults.whileReading()
+      return .success(try batches.take(step: step + 1))
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  /// What the losses of the step are divided by.
+  private func count(
+    _ batches: [Batch<Labels>], _ watch: inout StepWatch, world: borrowing World
+  ) throws -> LossDivisors {
+    let own = inputs.layout.objective.divisors(of: batches)
+    return LossDivisors(
+      sequences: inputs.configuration.training.globalBatch, counts: try world.add(own.counts))
+  }
+
+  /// Forward and backward of this rank's lanes of the next step; where that overlaps, their gradients are exchanged too.
+  private mutating func train(
+    _ batches: [Batch<Labels>], divisors: LossDivisors, _ watch: inout StepWatch, world: borrowing World
+  ) throws(WorldError) -> [(index: Int, losses: LossTerms)] {
+    watch.bytesBefore = world.bytesSent
+    var losses: [(index: Int, losses: LossTerms)] = []
+    for (lane, batch) in zip(lanes, batches) {
+      watch.enter(.backward, "lane \(lane)")
+      let gradients = accumulator.begin()
+      let early = overlaps && lane == lanes.upperBound - 1 ? optimizer.gradients : nil
+      var sums = inputs.layout.objective.noLosses(isDistilled: teacher != nil)
+      let slices = batch.slices(of: model.sequences)
+      for (index, slice) in slices.enumerated() {
+        watch.clock.enter(.teacher)
+        let output = teacher?.forward(slice.tokens)
+        // Only the last slice of a lane completes its gradient.
+        let completing = index == slices.count - 1 ? early : nil
+        if let completing { completing.begin(accumulator, into: accumulator.nodes[0].view) }
+        var own = sums.zero
+        model.train(
+          parameters.view, gradients: gradients, batch: slice, divisors: divisors, dropout: dropout,
+          teacher: output, into: &own
+        ) { moment in
+          watch.clock.note(moment)
+          guard case .complete(let element) = moment, let completing else { return }
+          if element == 0 { watch.faults.whileExchanging() }
+          completing.complete(from: element)
+        }
+        sums += own
+      }
+      losses.append((lane, sums))
+      watch.clock.enter(.update)
+      accumulator.end(addedFrom: early == nil ? nil : 0)
+      if let early {
+        watch.clock.enter(.exchange)
+        try early.finish(world) { enter(bucket: $0) }
+      }
+    }
+    watch.bytesInBackward = world.bytesSent - watch.bytesBefore
+    return losses
+  }
+
+  private func exchange(
+    _ losses: inout [(index: Int, losses: LossTerms)], notice: StepNotice, _ watch: inout StepWatch,
+    world: borrowing World
+  ) throws -> (total: LossTerms, notices: [StepNotice]) {
+    watch.enter(.exchange, "losses")
+    watch.faults.spoil(&losses)
+    let zero = inputs.layout.objective.noLosses(isDistilled: teacher != nil)
+    return try world.addInOrder(losses, zero: zero, notice: notice)
+  }
+
+  /// What became of a step's gradient.
+  private struct Applied {
+    var learningRate: Float
+    var norm = Float.nan
+    /// Why nothing was updated, if so.
+    var skipped: String?
+  }
+
+  /// Reduces the gradient and updates the weights, unless the step is to be skipped.
+  private mutating func apply(
+    _ total: LossTerms, stateWillChange: () -> Void, _ watch: inout StepWatch, world: borrowing World
+  ) throws -> Applied {
+    let training = inputs.configuration.training
+    var applied = Applied(
+      learningRate: training.schedule.rate(step: step + 1),
+      skipped: course.reasonToSkip(total.total, limit: training.spikeZScore))
+    watch.bytesBefore = world.bytesSent
+    guard applied.skipped == nil else { return applied }
+    let nodes = accumulator.nodes
+    if !overlaps { try optimizer.reduce(nodes, world: world) { enter(bucket: $0) } }
+    watch.enter(.exchange, "weights")
+    stateWillChange()
+    do {
+      applied.norm = try optimizer.update(
+        parameters.view, model: &model, gradient: nodes[0].view, step: step + 1,
+        learningRate: applied.learningRate, clip: training.gradientClip, weightDecay: training.weightDecay,
+        clock: &watch.clock, world: world)
+    } catch TrainingError.notFinite(_, let what) {
+      applied.skipped = "the \(what) is not finite"
+    }
+    return applied
+  }
+
+  /// This rank waits for a bucket of the gradient.
+  private func enter(bucket: Int) {
+    let count = optimizer.exchange.partition.bucketCount
+    progress.enter(.exchange, detail: "gradients, bucket \(count - bucket) of \(count)")
+  }
+
+  /// The record of the step just done.
+  private func record(
+    _ total: LossTerms, _ applied: Applied, _ watch: inout StepWatch, world: borrowing World
+  ) throws -> StepRecord {
+    watch.clock.enter(.exchange)
+    let bytes = try world.all(world.bytesSent - watch.bytesBefore + watch.bytesInBackward)
+    watch.clock.enter(.reading)
+    let configuration = inputs.configuration
+    var record = StepRecord(
+      .train, step: step, total, learningRate: applied.learningRate, gradientNorm: applied.norm,
+      tokensPerSecond: Double(configuration.training.globalBatch * configuration.data.sequenceLength)
+        / watch.seconds)
+    record.note(samples: course.sampleHistory)
+    if let skipped = applied.skipped {
+      record.note(skipped: skipped, sampleIDs: inputs.batches.schedule.sampleIDs(ofStep: step))
+    }
+    record.measure(bytesSent: bytes)
+    record.measured += watch.clock.record(hasTeacher: teacher != nil)
+    return record
+  }
+
+  /// Compares the weights that the ranks compute with.
+  ///
+  /// - Throws: `ReplicaError.replicasDiffer` on all ranks alike.
+  func compareReplicas(world: borrowing World) throws {
+    progress.enter(.exchange, detail: "comparison of the weights")
+    try ReplicaCheck.compare(model.replicaDigest(parameters.view), step: step, world: world)
+  }
+}
