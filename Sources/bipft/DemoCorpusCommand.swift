@@ -19,7 +19,7 @@ extension CorpusCommand {
           return
         }
         print("corpus in \(DemoCorpus.directory)")
-        for line in CorpusSummary(made).lines { print(line) }
+        for line in try CorpusSummary(made).lines { print(line) }
       }
     }
   }

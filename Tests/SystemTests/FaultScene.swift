@@ -59,8 +59,8 @@ final class FaultScene: Sendable {
   /// Elements of the flat vector that each of `mostRanks` ranks owns.
   func elementsOfRanks() throws -> [Int] {
     let inputs = try RunInputs(
-      RunConfiguration.load(file: tiny.scratch.path("tiny.yaml"), overrides: Self.settings))
-    return SlicePartition(count: inputs.layout.elementCount, size: Self.mostRanks).slices.map {
+      pretraining: RunConfiguration.load(file: tiny.scratch.path("tiny.yaml"), overrides: Self.settings))
+    return SlicePartition(count: inputs.layout.parameters.elementCount, size: Self.mostRanks).slices.map {
       $0.reduce(0) { $0 + $1.count }
     }
   }
