@@ -3,7 +3,7 @@ import Foundation
 
 /// `measurements.jsonl`: what was measured at each step, appended; steps that are done again stand there again. Lines are
 /// for people and plots, so one that cannot be written whole is left out.
-public struct MeasurementsFile: ~Copyable {
+public final class MeasurementsFile: RunSink {
   private let path: String
   private let descriptor: Int32
   /// Bytes of whole lines; the next line goes here.
@@ -28,7 +28,7 @@ public struct MeasurementsFile: ~Copyable {
   deinit { close(descriptor) }
 
   /// Appends what was measured with `record`, if anything.
-  public mutating func append(_ record: StepRecord) {
+  public func record(_ record: StepRecord) {
     guard let json = record.measuredJSON else { return }
     let bytes = Array((json + "\n").utf8)
     do throws(FileError) {

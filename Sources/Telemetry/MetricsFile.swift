@@ -5,11 +5,13 @@ import Foundation
 ///
 /// Each line goes out whole with one `write`. If the disk is full, what came of the line is cut off again, so neither
 /// the next line nor the next reader meets half a one; and should even that fail, the next line goes over it.
-public struct MetricsFile: ~Copyable {
+public final class MetricsFile: RunSink {
   public let path: String
   private let descriptor: Int32
   /// Bytes of whole lines; the next line goes here.
   private var end: Int
+  /// Records that are not written yet: a full disk may keep some back.
+  private var pending: [StepRecord] = []
 
   /// Opens the file, made if it is missing, to go on after `step`: lines of later steps and a torn last line are cut off,
   /// durably. nil is a run that begins: all lines are dropped.
@@ -67,7 +69,7 @@ public struct MetricsFile: ~Copyable {
   /// Appends one line.
   ///
   /// - Throws: `TelemetryError.file`; the file then holds what it held before, and the call can be repeated.
-  public mutating func append(_ record: StepRecord) throws(TelemetryError) {
+  public func append(_ record: StepRecord) throws(TelemetryError) {
     let bytes = Array((record.json + "\n").utf8)
     do throws(FileError) { try writeAll(bytes, to: descriptor, at: end, path: path) } catch {
       _ = ftruncate(descriptor, off_t(end))
@@ -76,11 +78,13 @@ public struct MetricsFile: ~Copyable {
     end += bytes.count
   }
 
-  /// Waits until all lines are on the disk; to be called before a checkpoint that counts on them.
-  ///
-  /// - Throws: `TelemetryError.file`.
-  public borrowing func synchronise() throws(TelemetryError) {
-    do throws(FileError) { try syncFile(descriptor, path: path) } catch { throw .file(error) }
+  public func record(_ record: StepRecord) { pending.append(record) }
+
+  public func flush() throws(TelemetryError) {
+    while let record = pending.first {
+      try append(record)
+      pending.removeFirst()
+    }
   }
 
   deinit { close(descriptor) }

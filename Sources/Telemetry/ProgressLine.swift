@@ -4,7 +4,7 @@ import Foundation
 /// and messages go above the line.
 ///
 /// Showing is never a reason to fail: errors of the descriptor are ignored.
-public struct ProgressLine: ~Copyable {
+public final class ProgressLine: RunSink {
   /// How lines are shown.
   public enum Style: Equatable, Sendable {
     /// Rewritten in place, ten times a second at most, as wide as the terminal is at that moment.
@@ -40,8 +40,15 @@ public struct ProgressLine: ~Copyable {
     timer = StepTimer()
   }
 
+  public func record(_ record: StepRecord) {
+    switch record.kind {
+    case .train: update(record, at: ProcessInfo.processInfo.systemUptime)
+    case .eval: message(ProgressText.evaluation(record))
+    }
+  }
+
   /// Takes note of a training step that ended at time `now`, in seconds of any clock that never goes back.
-  public mutating func update(_ record: StepRecord, at now: Double) {
+  public func update(_ record: StepRecord, at now: Double) {
     timer.note(step: record.step, at: now)
     let pause = if case .plain(let interval) = style { interval } else { 0.1 }
     if let shown, now - shown < pause, record.step < steps { return }
@@ -58,11 +65,8 @@ public struct ProgressLine: ~Copyable {
     }
   }
 
-  /// Shows an evaluation.
-  public mutating func evaluation(_ record: StepRecord) { message(ProgressText.evaluation(record)) }
-
   /// Shows a line of text above the progress line.
-  public mutating func message(_ text: String) {
+  public func message(_ text: String) {
     if let openLine {
       write("\r\u{1B}[K\(text)\n\(openLine)")
     } else {
@@ -71,7 +75,7 @@ public struct ProgressLine: ~Copyable {
   }
 
   /// Ends the line in place, so that what others print starts on its own.
-  public mutating func finish() {
+  public func finish() {
     if openLine != nil { write("\n") }
     openLine = nil
   }

@@ -16,25 +16,25 @@ import Testing
     defer { try? FileManager.default.removeItem(atPath: path) }
     func text() throws -> String { try String(contentsOfFile: path, encoding: .utf8) }
     do {
-      var file = try MeasurementsFile(path: path, isResumed: false)
-      file.append(measured(1))
+      let file = try MeasurementsFile(path: path, isResumed: false)
+      file.record(measured(1))
       // Nothing was measured.
-      file.append(trainRecord(2))
-      file.append(measured(3))
+      file.record(trainRecord(2))
+      file.record(measured(3))
     }
     #expect(try text() == line(1) + line(3))
     // What a crash leaves of a line.
     try (line(1) + line(3) + "{\"step\": 4, \"sec").write(toFile: path, atomically: false, encoding: .utf8)
     do {
-      var file = try MeasurementsFile(path: path, isResumed: true)
+      let file = try MeasurementsFile(path: path, isResumed: true)
       #expect(try text() == line(1) + line(3))
-      file.append(measured(4))
+      file.record(measured(4))
     }
     #expect(try text() == line(1) + line(3) + line(4))
     for torn in ["{\"st", "\n", ""] {
       try torn.write(toFile: path, atomically: false, encoding: .utf8)
-      var file = try MeasurementsFile(path: path, isResumed: true)
-      file.append(measured(5))
+      let file = try MeasurementsFile(path: path, isResumed: true)
+      file.record(measured(5))
       #expect(try text() == (torn == "\n" ? "\n" : "") + line(5))
     }
     _ = try MeasurementsFile(path: path, isResumed: false)

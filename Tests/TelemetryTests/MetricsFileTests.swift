@@ -36,14 +36,13 @@ private let mayMount =
   @Test func appendsWholeLinesAtOnce() throws {
     try withFolder { folder in
       let path = folder + "/metrics.jsonl"
-      var file = try MetricsFile(path: path, resumingAfter: nil)
+      let file = try MetricsFile(path: path, resumingAfter: nil)
       #expect(try text(path) == "")
       let records = [evaluationRecord(0), trainRecord(1), trainRecord(2, extras: [.init("a", .text("ü\n"))])]
       for (index, record) in records.enumerated() {
         try file.append(record)
         #expect(try text(path) == lines(Array(records[...index])))
       }
-      try file.synchronise()
       #expect(try MetricsFile.records(path: path) == records)
     }
   }
@@ -66,7 +65,7 @@ private let mayMount =
     }
     try withFolder { folder in
       let path = folder + "/metrics.jsonl"
-      var file = try MetricsFile(path: path, resumingAfter: nil)
+      let file = try MetricsFile(path: path, resumingAfter: nil)
       for record in records { try file.append(record) }
       let read = try MetricsFile.records(path: path)
       #expect(read.count == records.count)
@@ -104,7 +103,7 @@ private let mayMount =
       let late = [trainRecord(3), evaluationRecord(3), trainRecord(4)]
       try (lines(early + late) + #"{"kind": "tr"#).write(toFile: path, atomically: false, encoding: .utf8)
       #expect(try MetricsFile.records(path: path) == early + late)
-      var file = try MetricsFile(path: path, resumingAfter: 2)
+      let file = try MetricsFile(path: path, resumingAfter: 2)
       #expect(try text(path) == lines(early))
       try file.append(trainRecord(3))
       #expect(try text(path) == lines(early + [trainRecord(3)]))
@@ -132,7 +131,7 @@ private let mayMount =
       try (before + after).write(toFile: path, atomically: false, encoding: .utf8)
       let start = ContinuousClock.now
       #expect(try MetricsFile.lastStep(path: path) == count + 1)
-      var file = try MetricsFile(path: path, resumingAfter: count)
+      let file = try MetricsFile(path: path, resumingAfter: count)
       // It takes a millisecond; parsing it all took 3 s.
       #expect(start.duration(to: .now) < .milliseconds(500))
       try file.append(trainRecord(count + 1))
@@ -211,7 +210,7 @@ private let mayMount =
       #expect(mountTiny(folder))
       defer { _ = shell("umount -l '\(folder)'") }
       let path = folder + "/metrics.jsonl"
-      var file = try MetricsFile(path: path, resumingAfter: nil)
+      let file = try MetricsFile(path: path, resumingAfter: nil)
       var written: [StepRecord] = []
       var failure: TelemetryError?
       for step in 1...100 where failure == nil {

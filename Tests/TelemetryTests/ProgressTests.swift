@@ -81,9 +81,9 @@ private let record = StepRecord(
       #expect(
         ProgressLine.Style.detect(descriptor: descriptor, environment: ["TERM": "xterm"])
           == .plain(interval: 10))
-      var line = ProgressLine(descriptor: descriptor, style: .plain(interval: 10), steps: 25)
+      let line = ProgressLine(descriptor: descriptor, style: .plain(interval: 10), steps: 25)
       for number in 1...25 { line.update(step(number), at: Double(number)) }
-      line.evaluation(evaluationRecord(25))
+      line.record(evaluationRecord(25))
       line.finish()
     }
     let lines = written.split(separator: "\n")
@@ -98,12 +98,12 @@ private let record = StepRecord(
 
   @Test func aTerminalLineIsRewrittenInPlace() {
     let written = output { descriptor in
-      var line = ProgressLine(descriptor: descriptor, style: .terminal(color: false), steps: 10)
+      let line = ProgressLine(descriptor: descriptor, style: .terminal(color: false), steps: 10)
       line.message("begins")
       line.update(step(1), at: 0)
       line.update(step(2), at: 0.05)  // too soon to show
       line.update(step(3), at: 0.2)
-      line.evaluation(evaluationRecord(3))
+      line.record(evaluationRecord(3))
       line.finish()
       line.finish()
     }
@@ -135,7 +135,7 @@ private let record = StepRecord(
     #expect(Style.detect(descriptor: descriptor, environment: [:]) == .terminal(color: true))
     #expect(Style.detect(descriptor: descriptor, environment: ["NO_COLOR": "1"]) == .terminal(color: false))
     #expect(Style.detect(descriptor: descriptor, environment: ["TERM": "dumb"]) == .plain(interval: 10))
-    var line = ProgressLine(descriptor: descriptor, style: .terminal(color: false), steps: 600)
+    let line = ProgressLine(descriptor: descriptor, style: .terminal(color: false), steps: 600)
     line.update(record, at: 0)
     var bytes = [UInt8](repeating: 0, count: 1000)
     let count = read(terminal, &bytes, bytes.count)

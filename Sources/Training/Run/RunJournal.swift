@@ -9,13 +9,12 @@ struct RunJournal: ~Copyable {
   private let history: RunHistory
   /// What `state.json` says of starts without a new checkpoint; nil counts this one.
   private var startsWithoutCheckpoint: Int?
-  private var metrics: MetricsFile?
-  private var measurements: MeasurementsFile?
-  private var progress: ProgressLine
+  /// Who is told how the run gets on: the progress line, and from `begin` on the files.
+  private var sinks: [any RunSink]
+  /// Whether a sink could not write at the last record, which was told.
+  private var isBehind = false
   /// Of the job before, if it ended without a word: the last step that it recorded.
   private let lostStep: Int?
-  /// Records that could not be written yet (a full disk): they are tried again with the next one.
-  private var pending: [StepRecord] = []
 
   /// Opens the folder, which this process then holds alone, and counts the start.
   ///
@@ -31,7 +30,7 @@ struct RunJournal: ~Copyable {
     if again { startsWithoutCheckpoint = 1 }
     let style = ProgressLine.Style.detect(
       descriptor: STDERR_FILENO, environment: ProcessInfo.processInfo.environment)
-    progress = ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)
+    sinks = [ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)]
   }
 
   /// If the job before ended without a word, tells the history so, once, and returns the last step that it recorded.
@@ -81,8 +80,10 @@ struct RunJournal: ~Copyable {
     try history.append(
       RunHistory.Event(
         .start, step: step, reached: max(step, reached), ranks: ranks, from: foreign, arithmetic: arithmetic))
-    metrics = try MetricsFile(path: path, resumingAfter: isResumed ? step : nil)
-    measurements = try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed)
+    sinks += [
+      try MetricsFile(path: path, resumingAfter: isResumed ? step : nil),
+      try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed),
+    ]
     record(.running, step: step)
   }
 
@@ -124,31 +125,27 @@ struct RunJournal: ~Copyable {
     do throws(RunFolderError) { try history.append(event) } catch { message("warning: \(error)") }
   }
 
-  /// Shows a record and appends it to the metrics. A write error is told once and does not end the run.
+  /// Tells all sinks of a record. What one cannot write is told once, does not end the run, and is tried again.
   mutating func record(_ record: StepRecord) {
-    switch record.kind {
-    case .train: progress.update(record, at: ProcessInfo.processInfo.systemUptime)
-    case .eval: progress.evaluation(record)
-    }
-    measurements?.append(record)
-    pending.append(record)
+    for sink in sinks { sink.record(record) }
     do {
       try flush()
+      isBehind = false
     } catch {
-      if pending.count == 1 { message("warning: \(error); the run goes on and tries again") }
+      if !isBehind { message("warning: \(error); the run goes on and tries again") }
+      isBehind = true
     }
   }
 
   /// Writes what a full disk has kept back.
-  mutating func flush() throws {
-    while let record = pending.first {
-      try metrics?.append(record)
-      pending.removeFirst()
-    }
+  func flush() throws(TelemetryError) {
+    for sink in sinks { try sink.flush() }
   }
 
   /// A line for the user.
-  mutating func message(_ text: String) { progress.message("bipft-pretrain: " + text) }
+  func message(_ text: String) {
+    for sink in sinks { sink.message("bipft-pretrain: " + text) }
+  }
 
   /// Writes `state.json`; a failure to do so is told.
   private mutating func record(_ status: RunState.Status, step: Int, reason: String = "") {
@@ -160,5 +157,7 @@ struct RunJournal: ~Copyable {
     }
   }
 
-  private mutating func finish() { progress.finish() }
+  private func finish() {
+    for sink in sinks { sink.finish() }
+  }
 }
