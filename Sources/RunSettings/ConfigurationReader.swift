@@ -17,10 +17,9 @@ extension RunConfiguration {
       ])
     }
     let bytes: [UInt8]
-    do {
-      bytes = try [UInt8](Foundation.Data(contentsOf: URL(fileURLWithPath: file)))
-    } catch {
-      let reason = access(file, R_OK) == 0 ? "is not a file" : String(cString: strerror(errno))
+    do throws(FileError) { bytes = try readFile(file) } catch {
+      let isNoFile = error == .notAFile(path: file) || error.code == EISDIR
+      let reason = isNoFile ? "is not a file" : error.reason
       throw problem("\(reason); --config wants a YAML file such as configs/demo.yaml")
     }
     guard bytes.count <= 1 << 20 else {

@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 /// `RUN/state.json`: what became of a run, for people and for whatever restarts jobs.
@@ -37,7 +38,7 @@ public struct RunState: Codable, Equatable, Sendable {
       let format: String
       let version: Int
     }
-    return (try? JSONDecoder().decode(Head.self, from: Data(bytes))).flatMap {
+    return (try? decodeJSON(Head.self, bytes)).flatMap {
       $0.format == format ? $0.version : nil
     }
   }
