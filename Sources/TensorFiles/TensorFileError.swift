@@ -31,7 +31,7 @@ public enum TensorFileError: Error, Equatable, Sendable, CustomStringConvertible
       return
         "\(path): the header claims \(length) bytes, the file has \(size): not a safetensors file, or truncated"
     case .headerSyntax(let path, let byte, let problem):
-      return "\(path): byte \(byte) of the safetensors header: \(problem)"
+      return "\(path): byte \(byte) of the safetensors header: \(problem); not a safetensors file, or damaged"
     case .duplicateTensor(let path, let tensor):
       return "\(path): tensor \(tensor) is there twice"
     case .unknownType(let path, let tensor, let type):

@@ -43,6 +43,29 @@ public struct RunState: Codable, Equatable, Sendable {
     }
   }
 
+  /// Whether `bytes`, which are no state of a run, are another program's: JSON with something in it that does not name our
+  /// format. A crash of the host or a copy that was cut off leaves no JSON; a hand leaves `{}`, or our format with numbers that
+  /// no run has.
+  static func isForeign(_ bytes: [UInt8]) -> Bool {
+    do throws(JSONProblem) {
+      return try JSONReader.read(bytes) { reader throws(JSONProblem) in
+        var value = reader
+        try reader.skip()
+        var (isEmpty, isOurs) = (true, false)
+        // What is no object throws, and is not ours.
+        try? value.object { member, name throws(JSONProblem) in
+          isEmpty = false
+          var other = member
+          try member.skip()
+          if name == "format", (try? other.string()) == format { isOurs = true }
+        }
+        return !(isOurs || isEmpty && bytes.contains(UInt8(ascii: "{")))
+      }
+    } catch {
+      return false
+    }
+  }
+
   /// Its numbers are such as a run can have.
   var isPlausible: Bool {
     [step, attempt, startsWithoutCheckpoint].allSatisfy { (0...maximumStep).contains($0) }
