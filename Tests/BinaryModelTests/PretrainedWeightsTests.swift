@@ -340,11 +340,12 @@ import Testing
 
   @Test func noFile() {
     let error = #expect(throws: ModelError.self) { try PretrainedWeights(path: "/nowhere/model.safetensors") }
-    guard case .file = error else {
+    guard case .notWeights = error else {
       Issue.record("\(String(describing: error))")
       return
     }
-    checkDescription(error!, mentions: ["/nowhere/model.safetensors"])
+    checkDescription(
+      error!, mentions: ["/nowhere/model.safetensors", "No such file or directory", "initial_weights"])
   }
 
   @Test func teacher() throws {
