@@ -57,6 +57,7 @@ let package = Package(
     module(
       "Coordinator",
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),
+    module("Tasks", ["DurableFiles", "Corpora"]),
     module("Telemetry", ["DurableFiles"]),
     module("RunSettings", ["DurableFiles", "Kernels", "Collectives", "BinaryModel", yams]),
     module(
@@ -69,7 +70,7 @@ let package = Package(
       "Training",
       [
         "DurableFiles", "Kernels", "DenseProducts", "Collectives", "TensorFiles", "Corpora",
-        "Parameters", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning",
+        "Parameters", "BinaryModel", "Coordinator", "Tasks", "Telemetry", "RunSettings", "Planning",
       ]),
     program("bipft-pretrain", ["Training", "Planning", "Collectives", arguments]),
     program(
@@ -96,6 +97,7 @@ let package = Package(
       ]),
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
     tests("AllocationTests", ["CAllocationCount", "BinaryModel", "DenseProducts", "Kernels"]),
+    tests("TasksTests", ["Tasks", "Corpora"], resources: [.copy("Resources")]),
     tests("TelemetryTests", ["Telemetry", "DurableFiles", "Mutations"]),
     tests("RunSettingsTests", ["RunSettings"]),
     tests(

@@ -125,7 +125,8 @@ public struct Model<Goal: Objective>: ~Copyable {
     pooledGradient.dense.fill(0)
     head.losses(
       encoder.output, batch, divisors: divisors, parameters: parameters, teacher: teacher,
-      gradients: HeadGradients(parameters: gradients, lastHidden: gradient, pooled: pooledGradient),
+      gradients: HeadGradients(
+        parameters: gradients, lastHidden: gradient, pooled: pooledGradient, dropout: dropout),
       into: &losses)
     guard layout.objective.trainsEncoder else { return reached(.complete(from: 0)) }
     var distance = 0.0

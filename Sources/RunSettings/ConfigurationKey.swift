@@ -66,6 +66,11 @@ extension ConfigurationKey {
     choice("model.step_size_fit", \.model.stepSizeFit),
     path("data.corpus", \.data.corpus),
     integer("data.sequence_length", \.data.sequenceLength, 5...65536),
+    optionalText("task.name", \.task.name, "the name of a task or null"),
+    optionalText("task.text", \.task.text, "the name of a column or null"),
+    optionalText("task.second_text", \.task.secondText, "the name of a column or null"),
+    optionalText("task.label", \.task.label, "the name of a column or null"),
+    optionalText("task.vocabulary", \.task.vocabulary, "a path or null"),
     integer("training.steps", \.training.steps, 0...1_000_000_000),
     integer("training.global_batch", \.training.globalBatch, 1...16_777_216),
     integer("training.micro_batch", \.training.microBatch, 1...65536),
@@ -73,6 +78,7 @@ extension ConfigurationKey {
       0 < $0 && $0 <= 1
     },
     integer("training.warmup_steps", \.training.warmupSteps, 0...1_000_000_000),
+    choice("training.decay", \.training.decay),
     number("training.weight_decay", \.training.weightDecay, "a number from 0 to 1") { 0 <= $0 && $0 <= 1 },
     number("training.gradient_clip", \.training.gradientClip, "a number from 0 (no clipping) to 1000000") {
       0 <= $0 && $0 <= 1_000_000
@@ -162,9 +168,14 @@ extension ConfigurationKey {
 
   private static func optionalPath(
     _ name: String, _ place: WritableKeyPath<RunConfiguration, String?> & Sendable
+  ) -> ConfigurationKey { optionalText(name, place, "a path or null") }
+
+  /// A key that may be left out and takes any text but an empty one.
+  private static func optionalText(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, String?> & Sendable, _ allowed: String
   ) -> ConfigurationKey {
     ConfigurationKey(
-      name: name, allowed: "a path or null", isRequired: false,
+      name: name, allowed: allowed, isRequired: false,
       text: { $0[keyPath: place].map(pathText) ?? "null" },
       set: { configuration, scalar in
         guard scalar.isNull || !scalar.text.isEmpty else { return false }
@@ -287,8 +298,10 @@ extension RunConfiguration {
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       stepSizeFit: .published),
     data: Data(corpus: "", sequenceLength: 0),
+    task: Task(name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil),
     training: Training(
-      steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, warmupSteps: 0, weightDecay: 0,
+      steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, warmupSteps: 0, decay: .linear,
+      weightDecay: 0,
       gradientClip: 0, backwardPrecision: .float32, maximumSkippedSteps: 10, spikeZScore: 0,
       replicaCheckEvery: 100),
     evaluation: Evaluation(every: 0, sequences: 0), checkpoint: Checkpoint(every: 0, keep: 0, keepEvery: 0))

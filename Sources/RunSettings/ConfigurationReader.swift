@@ -253,7 +253,9 @@ private struct ConfigurationReader {
 
   mutating func checkCompleteness() {
     for section in ConfigurationKey.sections where places[section] == nil && !excused.contains(section) {
-      let names = ConfigurationKey.all.filter { $0.section == section }.map(\.name)
+      let own = ConfigurationKey.all.filter { $0.section == section }
+      guard own.contains(where: \.isRequired) else { continue }
+      let names = own.map(\.name)
       guard names.allSatisfy({ places[$0] == nil && !excused.contains($0) }) else { continue }
       excused.insert(section)
       report(.file(file, line: 0), section, "missing; it has the keys \(keys(of: section))")

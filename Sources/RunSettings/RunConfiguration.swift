@@ -28,6 +28,7 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var teacher: String?
   public internal(set) var model: Model
   public internal(set) var data: Data
+  public internal(set) var task: Task
   public internal(set) var training: Training
   public internal(set) var evaluation: Evaluation
   public internal(set) var checkpoint: Checkpoint
@@ -52,6 +53,18 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var sequenceLength: Int
   }
 
+  /// What is told of texts, where the objective is `classification` or `regression`; `Data.corpus` is the folder of the files.
+  public struct Task: Equatable, Sendable {
+    /// A task of GLUE; nil for one's own files, whose columns are named below.
+    public internal(set) var name: String?
+    /// The columns of a text, of a second one if there are two, and of what is to be told.
+    public internal(set) var text: String?
+    public internal(set) var secondText: String?
+    public internal(set) var label: String?
+    /// The vocabulary of the model.
+    public internal(set) var vocabulary: String?
+  }
+
   /// Batches and the optimizer.
   public struct Training: Equatable, Sendable {
     /// Optimizer steps of the whole run; 0 fits the step sizes, evaluates, saves and ends.
@@ -63,6 +76,8 @@ public struct RunConfiguration: Equatable, Sendable {
     /// The highest learning rate, reached at the end of the warm-up.
     public internal(set) var learningRate: Float
     public internal(set) var warmupSteps: Int
+    /// What the rate does after the warm-up.
+    public internal(set) var decay: LearningRateDecay
     public internal(set) var weightDecay: Float
     /// The largest global norm of the gradient; 0 does not clip.
     public internal(set) var gradientClip: Float
@@ -145,6 +160,13 @@ extension RunConfiguration {
     }
     return text
   }
+}
+
+/// What the learning rate does after the warm-up.
+public enum LearningRateDecay: String, CaseIterable, Sendable {
+  /// Falls on a line, to zero after the last step.
+  case linear
+  case constant
 }
 
 /// Who keeps the state of the optimizer. Both give the same bits.

@@ -15,8 +15,17 @@ public enum Objectives {
   static let all = [
     Entry(name: "pretraining") { configuration throws(TrainingError) in
       try RunInputs(onCorpusOf: configuration, Pretraining())
-    }
+    },
+    Entry(name: classification) { configuration throws(TrainingError) in
+      try RunInputs(classification: configuration)
+    },
+    Entry(name: regression) { configuration throws(TrainingError) in
+      try RunInputs(regression: configuration)
+    },
   ]
+
+  static let classification = "classification"
+  static let regression = "regression"
 
   /// The inputs of the run that a configuration defines.
   ///

@@ -158,12 +158,20 @@ private func changed(_ line: String, to new: String) -> String {
           corpus: corpus/demo
           sequence_length: 64
 
+        task:
+          name: null
+          text: null
+          second_text: null
+          label: null
+          vocabulary: null
+
         training:
           steps: 600
           global_batch: 32
           micro_batch: 4
           learning_rate: 0.001
           warmup_steps: 60
+          decay: linear
           weight_decay: 0.01
           gradient_clip: 1.0
           backward_precision: float32
@@ -284,7 +292,7 @@ private func changed(_ line: String, to new: String) -> String {
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
       "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, overlap_exchange, stop_after, hang_timeout, objective, initial_weights, teacher "
-        + "and the sections model, data, training, evaluation, checkpoint"
+        + "and the sections model, data, task, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "5: model.layers: given in line 4 already; keep one"),
     (

@@ -18,11 +18,12 @@ enum Program {
   static let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
 
+  /// `bipft`, in a world of one or under mpirun with `ranks`.
   static func bipft(
-    _ arguments: [String], environment: [String: String] = [:], folder directory: String? = nil
+    _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:],
+    folder directory: String? = nil
   ) throws -> Outcome {
-    try run(
-      folder.appendingPathComponent("bipft").path, arguments, environment: environment, folder: directory)
+    try launch("bipft", arguments, ranks: ranks, environment: environment, folder: directory)
   }
 
   /// `bipft-pretrain` in a world of one, or under mpirun with `ranks`.
@@ -30,7 +31,14 @@ enum Program {
     _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:],
     folder directory: String? = nil
   ) throws -> Outcome {
-    let program = folder.appendingPathComponent("bipft-pretrain").path
+    try launch("bipft-pretrain", arguments, ranks: ranks, environment: environment, folder: directory)
+  }
+
+  private static func launch(
+    _ name: String, _ arguments: [String], ranks: Int?, environment: [String: String],
+    folder directory: String?
+  ) throws -> Outcome {
+    let program = folder.appendingPathComponent(name).path
     guard let ranks else {
       return try run(program, arguments, environment: environment, folder: directory)
     }

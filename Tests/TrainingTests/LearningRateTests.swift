@@ -30,4 +30,10 @@ import Training
     #expect(schedule.rate(step: 5000) == 2e-4)
     #expect(schedule.rate(step: 1) == 4e-8)
   }
+
+  @Test func constantAfterTheWarmUp() {
+    let schedule = LearningRate(peak: 1, warmupSteps: 4, steps: 12, decay: .constant)
+    #expect(
+      (1...13).map { schedule.rate(step: $0) } == [0.25, 0.5, 0.75] + Array(repeating: 1, count: 9) + [0])
+  }
 }

@@ -15,9 +15,11 @@ struct OutputDropout {
   }
 
   /// x: (B·T)×H, in place.
-  func forward(_ x: FloatView, _ pass: Pass) {
-    guard let dropout = pass.mode.dropout else { return }
-    let tokens = pass.tokens
+  func forward(_ x: FloatView, _ pass: Pass) { forward(x, pass.tokens, pass.mode.dropout) }
+
+  /// - Parameter dropout: nil for none.
+  func forward(_ x: FloatView, _ tokens: TokenBatch, _ dropout: Dropout?) {
+    guard let dropout else { return }
     parallelFor(tokens.sequences) { b, _ in
       dropout.draw(
         place: place, part: 0, epoch: tokens.epoch, sample: tokens.sampleIDs[b],
@@ -28,6 +30,8 @@ struct OutputDropout {
 
   /// The same factor and bits on the gradient.
   func backward(_ dx: FloatView, _ pass: BackwardPass) {
-    if let dropout = pass.dropout { dropout.apply(keep, to: dx) }
+    if let dropout = pass.dropout { backward(dx, dropout) }
   }
+
+  func backward(_ dx: FloatView, _ dropout: Dropout) { dropout.apply(keep, to: dx) }
 }

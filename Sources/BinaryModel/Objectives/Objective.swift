@@ -90,7 +90,10 @@ public struct HeadShape: Sendable {
   public let backwardPrecision: BackwardPrecision
 }
 
-/// Where a head leaves its gradients; all are added to. Those to the encoder's output count only if `trainsEncoder`. Legend: N = B·T tokens, H hidden.
+/// Where a head leaves its gradients, which are all added to, and what else it needs in training. Gradients to the encoder's
+/// output count only if `trainsEncoder`.
+///
+/// Legend: B sequences, N tokens of them, H hidden.
 public struct HeadGradients {
   /// Of all parameters.
   public let parameters: FloatView
@@ -98,6 +101,8 @@ public struct HeadGradients {
   public let lastHidden: MatrixView
   /// B×H: to the pooled output.
   public let pooled: MatrixView
+  /// Of the training pass; nil for none. Places from 1 + 3·layers on are free for heads.
+  public let dropout: Dropout?
 }
 
 /// What a model says of one sample, beside what is right.

@@ -162,6 +162,9 @@ public enum ModelError: Error, CustomStringConvertible, Sendable {
     switch self {
     case .file(let error): error.description
     case .notWeights(let path, let what): "\(path): \(what)"
+    case .shape(let path, let tensor, let found, let wanted) where tensor.hasPrefix(PooledHead.name + "."):
+      "\(path): \(tensor) has shape \(found), the task needs \(wanted): it is the head of another task; start from the "
+        + "checkpoint that this one was fine-tuned from"
     case .shape(let path, let tensor, let found, let wanted):
       "\(path): \(tensor) has shape \(found), the configured model needs \(wanted); change model.* in the configuration"
     case .rows(let path, let tensor, let found, let wanted, .positions):

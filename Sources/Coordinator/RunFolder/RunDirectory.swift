@@ -82,8 +82,13 @@ public struct RunDirectory: ~Copyable {
   /// Keeps the resolved configuration beside the results, as `config.yaml`. Call it after `begin`, whose state marks the
   /// folder as a run.
   public func writeConfiguration(_ text: String) throws(RunFolderError) {
+    try write(text, to: "config.yaml")
+  }
+
+  /// Keeps a text of the run's objective in the folder, as `name`. Call it after `begin` too.
+  public func write(_ text: String, to name: String) throws(RunFolderError) {
     try RunFolderError.files { () throws(FileError) in
-      try replaceFile(path + "/config.yaml", with: Array(text.utf8))
+      try replaceFile(path + "/" + name, with: Array(text.utf8))
     }
   }
 

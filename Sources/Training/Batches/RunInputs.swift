@@ -17,6 +17,9 @@ public struct RunInputs<Goal: Objective>: Sendable {
   /// Digests of what the samples are made of.
   let corpusDigest: String
   let vocabularyDigest: String
+  /// What a user is told at the beginning of a new run, and the files that its folder keeps beside the configuration (the
+  /// names of classes, say), by their names. Made by the first rank alone.
+  let atStart: @Sendable () -> StartNotes
   /// SHA-256 of the teacher's file, once `readTeacherDigest` has found it; nil without a teacher.
   private(set) var teacherDigest: String?
 
@@ -24,11 +27,13 @@ public struct RunInputs<Goal: Objective>: Sendable {
   ///   - training, heldOut: the samples to train on and to be evaluated on.
   ///   - vocabularySize, vocabularyDigest: of the vocabulary that their tokens are from.
   ///   - corpusDigest: of all that the samples are read from; a run with another one is another run.
+  ///   - atStart: what there is to tell and to keep at the beginning.
   /// - Precondition: no two losses or shares have the same key, and none that of another part of a record.
   /// - Throws: `TrainingError` where there are too few samples.
   public init(
     _ configuration: RunConfiguration, _ objective: Goal, training: any Samples<Goal.Labels>,
-    heldOut: any Samples<Goal.Labels>, vocabularySize: Int, vocabularyDigest: String, corpusDigest: String
+    heldOut: any Samples<Goal.Labels>, vocabularySize: Int, vocabularyDigest: String, corpusDigest: String,
+    atStart: @escaping @Sendable () -> StartNotes = { StartNotes() }
   ) throws(TrainingError) {
     let keys = objective.noLosses(isDistilled: true).terms.map(\.key)
     precondition(
@@ -40,6 +45,7 @@ public struct RunInputs<Goal: Objective>: Sendable {
     self.heldOut = HeldOutBatches(configuration, heldOut)
     self.vocabularyDigest = vocabularyDigest
     self.corpusDigest = corpusDigest
+    self.atStart = atStart
   }
 
   /// What the checkpoints of the run hold.
@@ -66,16 +72,26 @@ public struct RunInputs<Goal: Objective>: Sendable {
   func identity() -> RunIdentity {
     var settings: [String: String] = [:]
     for setting in configuration.definingSettings
-    where !["data.corpus", "initial_weights"].contains(setting.key) {
+    where !["data.corpus", "initial_weights", "task.vocabulary"].contains(setting.key) {
       settings[setting.key] = setting.value
     }
     // Runs from before there was a choice do not name it.
+    for key in settings.keys where key.hasPrefix("task.") && settings[key] == "null" { settings[key] = nil }
+    if settings["training.decay"] == LearningRateDecay.linear.rawValue { settings["training.decay"] = nil }
     if settings["objective"] == RunConfiguration.defaultObjective { settings["objective"] = nil }
     settings["teacher"] = teacherDigest ?? settings["teacher"]
     return RunIdentity(
       corpus: corpusDigest, vocabulary: vocabularyDigest, schedule: batches.schedule.digest,
       configuration: settings)
   }
+}
+
+/// See `RunInputs.atStart`.
+public struct StartNotes: Sendable {
+  public var messages: [String] = []
+  public var files: [(name: String, text: String)] = []
+
+  public init() {}
 }
 
 /// SHA-256 of the teacher's file; of a sharded one that of its files' digests and names, in their order.

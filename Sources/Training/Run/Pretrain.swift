@@ -14,12 +14,21 @@ import RunSettings
 /// - Returns: how the program is to end.
 /// - Throws: `TrainingError`, whose `exitCode` says the same of a failure; when several ranks run, the same on all.
 public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode {
+  try run(options) { try loadConfiguration(options) }
+}
+
+/// Runs with the configuration that `configuration` makes on the first rank.
+func run(
+  _ options: PretrainOptions, configuration: () throws -> RunConfiguration
+) throws(TrainingError) -> ExitCode {
   // From the first moment: a signal that comes while the ranks gather must not kill one.
   let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
   if !options.isDryRun { StopSignals.install(isAlone: !launch.isLaunched) }
   let exitCode: @Sendable (any Error) -> Int32 = { TrainingError.exitCode(of: $0).rawValue }
   do {
-    return try World.run(exitCode: exitCode) { world in try run(options, world: world) }
+    return try World.run(exitCode: exitCode) { world in
+      try run(options, configuration: configuration, world: world)
+    }
   } catch let error as TrainingError {
     throw error
   } catch WorldError.agreedFailure(let code, let message, _) {
@@ -29,10 +38,12 @@ public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode
   }
 }
 
-private func run(_ options: PretrainOptions, world: borrowing World) throws -> ExitCode {
+private func run(
+  _ options: PretrainOptions, configuration: () throws -> RunConfiguration, world: borrowing World
+) throws -> ExitCode {
   let start = ContinuousClock.now
   try world.together { try options.checkAllowedChanges() }
-  let configuration = try shareConfiguration(options, world: world)
+  let configuration = try shareConfiguration(options, configuration, world: world)
   try world.together {
     try InstructionSet.checkEnvironment()
     try RunPlan.checkWorldSize(options.plannedRanks ?? world.size, configuration)
@@ -73,13 +84,14 @@ extension RunInputs: TrainableInputs {
     try inputs.readTeacherDigest(world: world)
     var notes = try compareRanks(options, inputs, world: world)
     MappedFile.reportFaults(
-      speaker: "bipft-pretrain: rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
+      speaker: "\(options.program): rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
 
     // Rank 0 keeps the journal; a failure to open it ends all ranks.
     var journal = try world.together { () throws -> RunJournal? in
       guard world.rank == 0 else { return nil }
       return try RunJournal(
-        path: options.runDirectory, steps: configuration.training.steps, again: options.triesAgain)
+        path: options.runDirectory, steps: configuration.training.steps, again: options.triesAgain,
+        program: options.program)
     }
     let progress = RankProgress()
     let watchdog =
@@ -117,20 +129,23 @@ private func makeDemoCorpus(_ options: PretrainOptions, _ configuration: RunConf
   }
 }
 
-/// Rank 0 reads the file; the others take its word.
+private func loadConfiguration(_ options: PretrainOptions) throws -> RunConfiguration {
+  if options.isDemo, !FileManager.default.fileExists(atPath: options.configurationFile) {
+    throw TrainingError.unreadable(
+      path: options.configurationFile,
+      reason:
+        "not here; without --config the demo runs, in the folder of a clone (scripts/quickstart.sh makes "
+        + "all that it needs); or give --config FILE")
+  }
+  return try RunConfiguration.load(file: options.configurationFile, overrides: options.overrides)
+}
+
+/// Rank 0 makes the configuration; the others take its word.
 private func shareConfiguration(
-  _ options: PretrainOptions, world: borrowing World
+  _ options: PretrainOptions, _ configuration: () throws -> RunConfiguration, world: borrowing World
 ) throws -> RunConfiguration {
   let own = try world.together { () throws -> RunConfiguration? in
-    guard world.rank == 0 else { return nil }
-    if options.isDemo, !FileManager.default.fileExists(atPath: options.configurationFile) {
-      throw TrainingError.unreadable(
-        path: options.configurationFile,
-        reason:
-          "not here; without --config the demo runs, in the folder of a clone (scripts/quickstart.sh makes "
-          + "all that it needs); or give --config FILE")
-    }
-    return try RunConfiguration.load(file: options.configurationFile, overrides: options.overrides)
+    world.rank == 0 ? try configuration() : nil
   }
   let text = try world.broadcast(Array((own?.canonicalText ?? "").utf8), from: 0)
   return try own
@@ -170,12 +185,27 @@ private func trainInFolder<Goal: Objective>(
   }
   for note in notes { journal?.message(note) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
+  // Only once: what it says holds for the whole run.
+  if checkpoint == nil { try keepStartNotes(inputs, journal: &journal, world: world) }
   // Each rank reads its part of the shards once more, beside the training.
   inputs.batches.verifyInBackground(part: world.rank, of: world.size)
   var loop = TrainingLoop(
     inputs, run: options.runDirectory, savedStep: isOwn ? step : nil, start: start, progress: progress)
   if checkpoint == nil { try loop.evaluate(&run, journal: &journal, world: world) }
   return try loop.run(&run, journal: &journal, step: &step, world: world)
+}
+
+/// What the objective has to tell and to keep at the beginning of a run.
+private func keepStartNotes<Goal: Objective>(
+  _ inputs: RunInputs<Goal>, journal: inout RunJournal?, world: borrowing World
+) throws {
+  let notes = try world.together { () throws -> StartNotes in
+    guard world.rank == 0 else { return StartNotes() }
+    let notes = inputs.atStart()
+    for (name, text) in notes.files { try journal?.directory.write(text, to: name) }
+    return notes
+  }
+  for message in notes.messages { journal?.message(message) }
 }
 
 /// - Parameter note: what to tell the user of the teacher's file, if anything.

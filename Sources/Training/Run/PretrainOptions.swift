@@ -2,11 +2,13 @@ import Foundation
 import Planning
 import RunSettings
 
-/// The arguments of `bipft-pretrain`.
+/// The arguments of a run: those of `bipft-pretrain`, or what `bipft finetune` makes of its own.
 public struct PretrainOptions: Equatable, Sendable {
   /// The configuration that runs where none is named, in the folder of a clone.
   public static let demo = "configs/demo.yaml"
 
+  /// The program that runs, as it calls itself in messages.
+  public var program = "bipft-pretrain"
   /// The YAML file.
   public var configurationFile: String
   /// No file was named: the demo runs, and its corpus is made if it is missing.

@@ -13,13 +13,15 @@ struct RunJournal: ~Copyable {
   private var sinks: [any RunSink]
   /// Whether a sink could not write at the last record, which was told.
   private var isBehind = false
+  /// Whose messages these are.
+  private let program: String
   /// Of the job before, if it ended without a word: the last step that it recorded.
   private let lostStep: Int?
 
-  /// Opens the folder, which this process then holds alone, and counts the start.
+  /// Opens the folder, which this process then holds alone, and counts the start of `program`.
   ///
   /// - Parameter again: forgets earlier starts that brought no new checkpoint.
-  init(path: String, steps: Int, again: Bool) throws {
+  init(path: String, steps: Int, again: Bool, program: String) throws {
     let directory = try RunDirectory(path: path)
     let history = RunHistory(run: path)
     let lostStep = try Self.noteLoss(directory, history)
@@ -27,6 +29,7 @@ struct RunJournal: ~Copyable {
     self.directory = directory
     self.history = history
     self.lostStep = lostStep
+    self.program = program
     if again { startsWithoutCheckpoint = 1 }
     let style = ProgressLine.Style.detect(
       descriptor: STDERR_FILENO, environment: ProcessInfo.processInfo.environment)
@@ -157,7 +160,7 @@ struct RunJournal: ~Copyable {
 
   /// A line for the user.
   func message(_ text: String) {
-    for sink in sinks { sink.message("bipft-pretrain: " + text) }
+    for sink in sinks { sink.message("\(program): \(text)") }
   }
 
   /// Writes `state.json`; a failure to do so is told.

@@ -6,12 +6,15 @@ import DurableFiles
 import Kernels
 import Planning
 import RunSettings
+import Tasks
 import Telemetry
 
 /// What can go wrong in a run.
 public enum TrainingError: Error, CustomStringConvertible, Sendable {
   /// The configuration asks for an objective that there is not.
   case unknownObjective(String, known: [String])
+  /// The configuration does not say which task, or contradicts itself; the text says what and what to do.
+  case incompleteTask(String)
   /// An error of a module below.
   case module(any Error & CustomStringConvertible & Sendable)
   /// A loss or gradient norm of this step is infinite or not a number.
@@ -32,6 +35,8 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
     switch self {
     case .unknownObjective(let name, let known):
       return "objective: \(name) is not known; use \(known.joined(separator: " or "))"
+    case .incompleteTask(let problem):
+      return problem
     case .module(let error):
       return error.description
     case .notFinite(let step, let what):
@@ -62,7 +67,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   /// How a program ends that met this error.
   public var exitCode: ExitCode {
     switch self {
-    case .unknownObjective, .wouldOverwrite, .unknownField, .unreadable: .doNotRestart
+    case .unknownObjective, .incompleteTask, .wouldOverwrite, .unknownField, .unreadable: .doNotRestart
     case .notFinite, .tooManySkipped: .failed
     case .module(let error): Self.exitCode(of: error)
     case .agreed(let code, _): ExitCode(rawValue: code) ?? .failed
@@ -76,6 +81,8 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
     case let error as TrainingError: error.exitCode
     case let error as CorpusError: ExitCode(rawValue: error.exitCode) ?? .failed
     case is ConfigurationError, is PlanningError, is ModelError, is KernelError: .doNotRestart
+    case let error as TaskError:
+      if case .file(let inner) = error { exitCode(of: inner) } else { .doNotRestart }
     case let error as CheckpointError:
       switch error {
       case .file(let inner): exitCode(of: inner)

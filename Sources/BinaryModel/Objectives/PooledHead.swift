@@ -1,0 +1,81 @@
+import Kernels
+
+/// The labels of an objective on whole sequences: a number for each, nil where the sequence does not count.
+public struct SequenceLabels: BatchLabels {
+  public var targets: [Float?]
+
+  public init(targets: [Float?]) { self.targets = targets }
+
+  public func slice(_ own: Range<Int>, length: Int) -> SequenceLabels {
+    SequenceLabels(targets: Array(targets[own]))
+  }
+
+  public static func joined(_ parts: [SequenceLabels]) -> SequenceLabels {
+    SequenceLabels(targets: parts.flatMap(\.targets))
+  }
+
+  public var ignored: SequenceLabels { SequenceLabels(targets: targets.map { _ in nil }) }
+
+  /// How many sequences count.
+  public var count: Int { targets.count { $0 != nil } }
+}
+
+/// A linear layer on the pooled output, with dropout between them in training, as in BERT (Devlin et al. 2019): what
+/// `Classification` and `Regression` have in common.
+///
+/// Legend: B sequences, H hidden, O outputs.
+struct PooledHead {
+  /// The name of its parameters, as in Hugging Face's BERT.
+  static let name = "classifier"
+
+  let places: LinearPlaces
+  private let dropout: OutputDropout
+  /// B×H: the pooled output after dropout, and the gradient to it.
+  private let input: MatrixView
+  private let inputGradient: MatrixView
+  /// B×O, and their gradient.
+  let outputs: MatrixView
+  let gradient: MatrixView
+
+  init(_ places: LinearPlaces, _ shape: HeadShape, in arena: inout Arena) {
+    func matrix(_ columns: Int, _ arena: inout Arena) -> MatrixView {
+      MatrixView(arena.floats(shape.sequences * columns), rows: shape.sequences, columns: columns)
+    }
+    self.places = places
+    // Behind the places of the encoder: one of the embeddings, three of each layer.
+    dropout = OutputDropout(
+      place: 1 + 3 * shape.configuration.layers, sequences: shape.sequences, length: 1,
+      width: places.inputs, in: &arena)
+    input = matrix(places.inputs, &arena)
+    inputGradient = matrix(places.inputs, &arena)
+    outputs = matrix(places.outputs, &arena)
+    gradient = matrix(places.outputs, &arena)
+  }
+
+  /// pooled: B×H → `outputs`; `gradient` becomes zero.
+  func forward(_ pooled: MatrixView, _ tokens: TokenBatch, parameters: FloatView, dropout rate: Dropout?) {
+    input.dense.copy(from: pooled.dense)
+    dropout.forward(input.dense, tokens, rate)
+    places.forward(input, parameters: parameters, into: outputs)
+    gradient.dense.fill(0)
+  }
+
+  /// From `gradient` to those of the parameters and of the pooled output, which are added to.
+  func backward(parameters: FloatView, gradients: HeadGradients) {
+    inputGradient.dense.fill(0)
+    places.backward(
+      gradient, x: input, parameters: parameters, gradients: gradients.parameters, addingTo: inputGradient)
+    if let rate = gradients.dropout { dropout.backward(inputGradient.dense, rate) }
+    gradients.pooled.dense.addSerial(inputGradient.dense)
+  }
+
+  /// The outputs of the sequences that count, with what is right.
+  func predictions(_ batch: Batch<SequenceLabels>) -> [Prediction] {
+    batch.labels.targets.enumerated().compactMap { b, target in
+      target.map {
+        Prediction(
+          sample: batch.tokens.sampleIDs[b], values: outputs[rows: b..<b + 1].dense.array, label: $0)
+      }
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import Kernels
+import Parameters
+
+/// A number for each whole sequence: the squared difference of w·dropout(pooled) + b from the target.
+public struct Regression: Objective {
+  /// What evaluations record, made of the predictions of all samples.
+  private let score: @Sendable ([Prediction]) -> [(key: String, value: Double)]
+
+  public init(
+    score: @escaping @Sendable ([Prediction]) -> [(key: String, value: Double)] = { _ in [] }
+  ) {
+    self.score = score
+  }
+
+  public var losses: [String] { ["task_loss"] }
+
+  public func addParameters(
+    _ c: ModelConfiguration, words: Range<Int>, to layout: inout LayoutBuilder
+  ) -> LinearPlaces {
+    LinearPlaces(PooledHead.name, outputs: 1, inputs: c.hiddenSize, in: &layout)
+  }
+
+  public func counts(_ labels: SequenceLabels) -> [Int] { [labels.count] }
+
+  public func makeHead(_ places: LinearPlaces, _ shape: HeadShape, in arena: inout Arena) -> RegressionHead {
+    RegressionHead(pooled: PooledHead(places, shape, in: &arena))
+  }
+
+  public func metrics(_ predictions: [Prediction]) -> [(key: String, value: Double)] { score(predictions) }
+}
+
+public struct RegressionHead: ObjectiveHead {
+  let pooled: PooledHead
+
+  public func losses(
+    _ output: EncoderOutput, _ batch: Batch<SequenceLabels>, divisors: LossDivisors, parameters: FloatView,
+    teacher: TeacherOutput?, gradients: HeadGradients?, into terms: inout LossTerms
+  ) {
+    pooled.forward(output.pooled, batch.tokens, parameters: parameters, dropout: gradients?.dropout)
+    var loss = 0.0
+    for (b, target) in batch.labels.targets.enumerated() {
+      guard let target else { continue }
+      let difference = pooled.outputs.base[b] - target
+      loss += Double(difference) * Double(difference)
+      pooled.gradient.base[b] = 2 * difference / Float(divisors.count(0))
+    }
+    terms.add("task_loss", sum: loss, count: batch.labels.count)
+    if let gradients { pooled.backward(parameters: parameters, gradients: gradients) }
+  }
+
+  public func predictions(_ batch: Batch<SequenceLabels>) -> [Prediction] { pooled.predictions(batch) }
+}
