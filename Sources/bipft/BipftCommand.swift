@@ -5,6 +5,10 @@ import ArgumentParser
 struct BipftCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bipft",
-    abstract: "Prepare corpora for 1-bit transformers and look into their runs.",
-    subcommands: [CorpusCommand.self, ScheduleCommand.self, CheckpointCommand.self, BenchCommand.self])
+    abstract: "Prepare corpora for 1-bit transformers, look into their runs, and use what they trained.",
+    subcommands: [
+      CorpusCommand.self, ScheduleCommand.self, CheckpointCommand.self, ExportCommand.self,
+      FillMaskCommand.self,
+      EmbedCommand.self, InspectCommand.self, BenchCommand.self,
+    ])
 }
