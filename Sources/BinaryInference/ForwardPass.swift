@@ -4,7 +4,7 @@ import CBitKernels
 // order, so that the numbers are the same bits. Only the products of the estimators are summed in another order than
 // OpenBLAS does.
 //
-// Legend: T tokens, H hidden, F intermediate, h heads, D = H/h, r rank.
+// Legend: T tokens, P of them at a time (`WorkSpace.panel`), H hidden, F intermediate, h heads, D = H/h, r rank.
 extension Network {
   private static let epsilon: Float = 1e-12
 
@@ -27,12 +27,21 @@ extension Network {
       apply(layer.attentionOutput, space.query, rows: rows, into: space.middle, space)
       kernels.pointee.add(space.state, count, space.middle)
       normalise(space.middle, rows: rows, layer.attentionNormalisation, space)
-      apply(layer.intermediate, space.middle, rows: rows, into: space.activated, space)
-      kernels.pointee.gelu(space.activated, rows * shape.intermediateSize, space.activated)
-      apply(layer.output, space.activated, rows: rows, into: space.state, space)
+      eachPanel(of: rows) { panel in
+        let start = panel.lowerBound * shape.hiddenSize
+        apply(layer.intermediate, space.middle + start, rows: panel.count, into: space.activated, space)
+        kernels.pointee.gelu(space.activated, panel.count * shape.intermediateSize, space.activated)
+        apply(layer.output, space.activated, rows: panel.count, into: space.state + start, space)
+      }
       kernels.pointee.add(space.middle, count, space.state)
       normalise(space.state, rows: rows, layer.outputNormalisation, space)
       reached(index + 1)
+    }
+  }
+
+  private func eachPanel(of rows: Int, _ body: (Range<Int>) -> Void) {
+    for first in stride(from: 0, to: rows, by: WorkSpace.panel) {
+      body(first..<min(rows, first + WorkSpace.panel))
     }
   }
 
@@ -83,11 +92,30 @@ extension Network {
     apply(layer.query, space.state, rows: tokens, into: space.query, space)
     apply(layer.key, space.state, rows: tokens, into: space.key, space)
     apply(layer.value, space.state, rows: tokens, into: space.value, space)
+    for head in 0..<shape.heads { packKeysAndValues(layer, head: head, tokens: tokens, space) }
     if let estimators = layer.estimators { estimate(estimators, tokens: tokens, space) }
-    for head in 0..<shape.heads { attend(layer, head: head, tokens: tokens, space) }
+    eachPanel(of: tokens) { panel in
+      if layer.estimators != nil { estimateScores(of: panel, tokens: tokens, space) }
+      for head in 0..<shape.heads { attend(layer, head: head, panel, tokens: tokens, space) }
+    }
   }
 
-  /// S_est = (q_m + q_p) k_pᵀ + q_p k_mᵀ into `space.estimatedScores`, and v_p into the last row of `space.estimates`.
+  /// The bits of one head's keys and transposed values, as the products read them.
+  private func packKeysAndValues(_ layer: Layer, head: Int, tokens: Int, _ space: borrowing WorkSpace) {
+    let (hidden, width) = (shape.hiddenSize, shape.headSize)
+    let (words, tokenWords, start) = ((width + 63) / 64, (tokens + 63) / 64, head * width)
+    let keys = space.keyGroups + head * WorkSpace.keyGroupWords(shape, tokens: tokens)
+    let values = space.valueGroups + head * WorkSpace.valueGroupWords(shape, tokens: tokens)
+    kernels.pointee.pack(
+      space.key + start, tokens, width, hidden, nil, layer.keyStep, space.headBits, nil)
+    bk_interleave(space.headBits, tokens, words, keys)
+    kernels.pointee.pack(
+      space.value + start, tokens, width, hidden, nil, layer.valueStep, space.headBits, nil)
+    bk_transpose(space.headBits, tokens, width, space.transposedValues)
+    bk_interleave(space.transposedValues, width, tokenWords, values)
+  }
+
+  /// The five estimates of all tokens, one row each: q_m + q_p, q_p, k_m, k_p (r rows each) and v_p.
   private func estimate(_ estimators: Estimators, tokens: Int, _ space: borrowing WorkSpace) {
     let (rank, hidden) = (shape.estimatorRank, shape.hiddenSize)
     for (map, weight) in estimators.weights.enumerated() {
@@ -99,45 +127,48 @@ extension Network {
         for token in 0..<tokens { rows[output * tokens + token] += bias }
       }
     }
-    let part = rank * tokens
-    let (queryMain, queryResidual) = (space.estimates, space.estimates + part)
-    let (keyMain, keyResidual) = (space.estimates + 2 * part, space.estimates + 3 * part)
-    kernels.pointee.add(queryResidual, part, queryMain)
-    kernels.pointee.transposed_product(
-      queryMain, tokens, keyResidual, tokens, rank, tokens, tokens, false, space.estimatedScores, tokens)
-    kernels.pointee.transposed_product(
-      queryResidual, tokens, keyMain, tokens, rank, tokens, tokens, true, space.estimatedScores, tokens)
+    kernels.pointee.add(space.estimates + rank * tokens, rank * tokens, space.estimates)
   }
 
-  /// One head: its context takes the place of its queries.
-  private func attend(_ layer: Layer, head: Int, tokens: Int, _ space: borrowing WorkSpace) {
-    let (hidden, width) = (shape.hiddenSize, shape.headSize)
-    let (words, tokenWords, start) = ((width + 63) / 64, (tokens + 63) / 64, head * width)
-    let estimated = layer.estimators == nil ? nil : space.estimatedScores
-    let table = kernels.pointee
-    table.pack(space.query + start, tokens, width, hidden, nil, layer.queryStep, space.headBits, nil)
-    table.pack(space.key + start, tokens, width, hidden, nil, layer.keyStep, space.headBitsOfKeys, nil)
-    bk_interleave(space.headBitsOfKeys, tokens, words, space.keyGroups)
-    table.xnor_product(
-      space.headBits, tokens, space.keyGroups, tokens, words, Int32(width),
-      layer.queryStep * layer.keyStep, nil, space.scores, tokens)
-    table.softmax(
-      space.scores, estimated, tokens, tokens, tokens, 1 / Float(width).squareRoot())
-    table.binarise_probabilities(
-      space.scores, nil, 1, tokens, tokens, layer.probabilityStep, space.probabilityBits)
+  /// S_est = (q_m + q_p) k_pᵀ + q_p k_mᵀ of some tokens: P×T.
+  private func estimateScores(of panel: Range<Int>, tokens: Int, _ space: borrowing WorkSpace) {
+    let (rank, first) = (shape.estimatorRank, panel.lowerBound)
+    let part = rank * tokens
+    kernels.pointee.transposed_product(
+      space.estimates + first, tokens, space.estimates + 3 * part, tokens, rank, panel.count, tokens, false,
+      space.estimatedScores, tokens)
+    kernels.pointee.transposed_product(
+      space.estimates + part + first, tokens, space.estimates + 2 * part, tokens, rank, panel.count, tokens,
+      true, space.estimatedScores, tokens)
+  }
 
-    table.pack(space.value + start, tokens, width, hidden, nil, layer.valueStep, space.headBits, nil)
-    bk_transpose(space.headBits, tokens, width, space.transposedValues)
-    bk_interleave(space.transposedValues, width, tokenWords, space.valueGroups)
+  /// One head of some tokens: their context takes the place of their queries.
+  private func attend(
+    _ layer: Layer, head: Int, _ panel: Range<Int>, tokens: Int, _ space: borrowing WorkSpace
+  ) {
+    let (hidden, width, rows) = (shape.hiddenSize, shape.headSize, panel.count)
+    let (words, tokenWords) = ((width + 63) / 64, (tokens + 63) / 64)
+    let own = space.query + panel.lowerBound * hidden + head * width
+    let keys = space.keyGroups + head * WorkSpace.keyGroupWords(shape, tokens: tokens)
+    let values = space.valueGroups + head * WorkSpace.valueGroupWords(shape, tokens: tokens)
+    kernels.pointee.pack(own, rows, width, hidden, nil, layer.queryStep, space.headBits, nil)
+    kernels.pointee.xnor_product(
+      space.headBits, rows, keys, tokens, words, Int32(width), layer.queryStep * layer.keyStep, nil,
+      space.scores, tokens)
+    kernels.pointee.softmax(
+      space.scores, layer.estimators == nil ? nil : space.estimatedScores, rows, tokens, tokens,
+      1 / Float(width).squareRoot())
+    kernels.pointee.binarise_probabilities(
+      space.scores, nil, 1, rows, tokens, layer.probabilityStep, space.probabilityBits)
     var rowBias: UnsafePointer<Float>?
     if layer.estimators != nil {
-      let values = space.estimates + 4 * shape.estimatorRank * tokens
       bk_sum_set_elements(
-        space.probabilityBits, tokens, tokenWords, values, layer.probabilityStep, space.rowBias)
+        space.probabilityBits, rows, tokenWords, space.estimates + 4 * shape.estimatorRank * tokens,
+        layer.probabilityStep, space.rowBias)
       rowBias = UnsafePointer(space.rowBias)
     }
-    table.and_product(
-      space.probabilityBits, tokens, space.valueGroups, width, tokenWords,
-      layer.probabilityStep * layer.valueStep, rowBias, space.query + start, hidden)
+    kernels.pointee.and_product(
+      space.probabilityBits, rows, values, width, tokenWords, layer.probabilityStep * layer.valueStep,
+      rowBias, own, hidden)
   }
 }

@@ -1,7 +1,11 @@
 /// The memory of one forward pass: one block, a function of the model's shape and the number of tokens.
 ///
-/// Legend: T tokens, H hidden, F intermediate, h heads, D = H/h, R = 4r + 1 estimates.
+/// Legend: T tokens, P of them at a time, H hidden, F intermediate, h heads, D = H/h, R = 4r + 1 estimates.
 struct WorkSpace: ~Copyable {
+  /// P: tokens whose feed-forward activations and scores are held at once. They stay in a core's cache, and memory grows
+  /// with T alone. A multiple of the products' tiles.
+  static let panel = 48
+
   /// T×H
   let state: UnsafeMutablePointer<Float>
   let middle: UnsafeMutablePointer<Float>
@@ -9,27 +13,27 @@ struct WorkSpace: ~Copyable {
   let query: UnsafeMutablePointer<Float>
   let key: UnsafeMutablePointer<Float>
   let value: UnsafeMutablePointer<Float>
-  /// T×F
+  /// P×F
   let activated: UnsafeMutablePointer<Float>
-  /// T×T
+  /// P×T
   let scores: UnsafeMutablePointer<Float>
   let estimatedScores: UnsafeMutablePointer<Float>
   /// R×T
   let estimates: UnsafeMutablePointer<Float>
-  /// T, T, H
+  /// T, P, H
   let deviations: UnsafeMutablePointer<Float>
   let rowBias: UnsafeMutablePointer<Float>
   let row: UnsafeMutablePointer<Float>
-  /// T×max(H, F) bits of a layer's input.
+  /// T×H or P×F bits of a layer's input.
   let inputBits: UnsafeMutablePointer<UInt64>
-  /// T×D bits of one head, and the keys in groups of 8 rows.
+  /// T×D bits of one head, and D×T of its values.
   let headBits: UnsafeMutablePointer<UInt64>
-  let headBitsOfKeys: UnsafeMutablePointer<UInt64>
-  let keyGroups: UnsafeMutablePointer<UInt64>
-  /// T×T bits, D×T bits, and these in groups of 8 rows.
-  let probabilityBits: UnsafeMutablePointer<UInt64>
   let transposedValues: UnsafeMutablePointer<UInt64>
+  /// Of each head: T×D keys and D×T values in groups of 8 rows.
+  let keyGroups: UnsafeMutablePointer<UInt64>
   let valueGroups: UnsafeMutablePointer<UInt64>
+  /// P×T bits.
+  let probabilityBits: UnsafeMutablePointer<UInt64>
 
   private let base: UnsafeMutableRawPointer
 
@@ -62,11 +66,10 @@ struct WorkSpace: ~Copyable {
     row = floats(sizes.floats[11])
     inputBits = words(sizes.words[0])
     headBits = words(sizes.words[1])
-    headBitsOfKeys = words(sizes.words[2])
+    transposedValues = words(sizes.words[2])
     keyGroups = words(sizes.words[3])
-    probabilityBits = words(sizes.words[4])
-    transposedValues = words(sizes.words[5])
-    valueGroups = words(sizes.words[6])
+    valueGroups = words(sizes.words[4])
+    probabilityBits = words(sizes.words[5])
   }
 
   deinit { base.deallocate() }
@@ -80,20 +83,32 @@ struct WorkSpace: ~Copyable {
   /// Elements of the parts, in their order.
   private static func sizes(_ shape: ModelShape, tokens t: Int) -> (floats: [Int], words: [Int]) {
     let (hidden, inner, width) = (shape.hiddenSize, shape.intermediateSize, shape.headSize)
-    let hasEstimators = shape.estimatorRank > 0
-    let (tokenWords, headWords) = ((t + 63) / 64, (width + 63) / 64)
+    let (p, hasEstimators) = (min(t, panel), shape.estimatorRank > 0)
+    let (tokenWords, headWords) = (words(t), words(width))
     return (
       [
-        t * hidden, t * hidden, t * hidden, t * hidden, t * hidden, t * inner, t * t,
-        hasEstimators ? t * t : 0, hasEstimators ? t * (4 * shape.estimatorRank + 1) : 0, t, t, hidden,
+        t * hidden, t * hidden, t * hidden, t * hidden, t * hidden, p * inner, p * t,
+        hasEstimators ? p * t : 0, hasEstimators ? t * (4 * shape.estimatorRank + 1) : 0, t, p, hidden,
       ],
       [
-        t * ((max(hidden, inner) + 63) / 64), t * headWords, t * headWords, (t + 7) / 8 * 8 * headWords,
-        t * tokenWords, width * tokenWords, (width + 7) / 8 * 8 * tokenWords,
+        max(t * words(hidden), p * words(inner)), t * headWords, width * tokenWords,
+        shape.heads * keyGroupWords(shape, tokens: t), shape.heads * valueGroupWords(shape, tokens: t),
+        p * tokenWords,
       ]
     )
   }
+
+  /// Words of one head's keys, and of its values.
+  static func keyGroupWords(_ shape: ModelShape, tokens: Int) -> Int {
+    (tokens + 7) / 8 * 8 * words(shape.headSize)
+  }
+  static func valueGroupWords(_ shape: ModelShape, tokens: Int) -> Int {
+    (shape.headSize + 7) / 8 * 8 * words(tokens)
+  }
 }
+
+/// Words of 64 bits that a row of so many takes.
+private func words(_ bits: Int) -> Int { (bits + 63) / 64 }
 
 /// Parts begin at multiples of 64 bytes.
 private func rounded(_ bytes: Int) -> Int { (bytes + 63) / 64 * 64 }
