@@ -127,6 +127,7 @@ public struct Model<Goal: Objective>: ~Copyable {
       encoder.output, batch, divisors: divisors, parameters: parameters, teacher: teacher,
       gradients: HeadGradients(parameters: gradients, lastHidden: gradient, pooled: pooledGradient),
       into: &losses)
+    guard layout.objective.trainsEncoder else { return reached(.complete(from: 0)) }
     var distance = 0.0
     let states = encoder.output.hidden
     encoder.backward(

@@ -6,6 +6,8 @@ public struct ModelLayout<Goal: Objective>: Sendable {
   public let objective: Goal
   /// One flat vector.
   public let parameters: ParameterLayout
+  /// The elements of the flat vector that are the objective's own: those behind the encoder's.
+  public let headRange: Range<Int>
   let encoder: EncoderPlaces
   let head: Goal.Places
 
@@ -14,7 +16,9 @@ public struct ModelLayout<Goal: Objective>: Sendable {
     self.configuration = configuration
     self.objective = objective
     encoder = EncoderPlaces(configuration, in: &builder)
+    let start = builder.end
     head = objective.addParameters(configuration, words: encoder.embeddings.words, to: &builder)
     parameters = ParameterLayout(builder)
+    headRange = start..<parameters.elementCount
   }
 }

@@ -75,8 +75,8 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
     case .notPlainText(let file, let kind):
       "\(file): \(kind.remedy(file))"
     case .wholeJSON(let file):
-      "\(file): is one JSON value of many lines; JSON lines have an object in each line (jq -c '.[]' \(file) for an array, "
-        + "jq -c . \(file) for objects)"
+      "\(file): is JSON, but not with an object in each line; make it so (jq -c '.[]' \(file) for an array, jq -c . \(file) "
+        + "for objects of several lines), or take it as it stands with --format text"
     case .emptyInput(let file):
       "\(file): is empty; give a file with text"
     case .noDocuments(let file):
@@ -101,7 +101,7 @@ public enum CorpusError: Error, Equatable, CustomStringConvertible, Sendable {
     case .vocabularyTooLarge(let file):
       "\(file): its tokens have more than 16 million different beginnings; give a smaller vocabulary"
     case .invalidOption(let name, let value, let allowed):
-      "\(name) \(value): not allowed; give \(allowed)"
+      "\(name)\(value.isEmpty ? " is empty" : " \(value): not allowed"); give \(allowed)"
     case .outputOccupied(let directory, let entry):
       "\(directory): holds something else than a corpus (\(entry)); choose another output folder"
     case .corpusExists(let directory):

@@ -29,6 +29,13 @@ public func createFolders(_ path: String) throws(FileError) -> [String] {
   return made
 }
 
+/// Makes one folder that is not there yet, in one that is.
+///
+/// - Throws: `FileError.system`; with EEXIST if the name is taken.
+public func createFolder(_ path: String) throws(FileError) {
+  if mkdir(path, 0o755) != 0 { throw .system(operation: "create", path: path, code: errno) }
+}
+
 /// Whether `path` names a folder, or a link to one.
 public func isFolder(_ path: String) -> Bool {
   var status = stat()

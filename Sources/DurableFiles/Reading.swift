@@ -81,6 +81,31 @@ public func readFileIfThere(_ path: String) throws(FileError) -> [UInt8]? {
   }
 }
 
+/// The bytes of an open file in `range`.
+///
+/// - Throws: `FileError`; `endsEarly` where the file is shorter, cut off by another process, say.
+public func readAll(
+  _ range: Range<Int>, of descriptor: Int32, path: String
+) throws(FileError) -> [UInt8] {
+  var (code, done) = (Int32(0), 0)
+  let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
+    while done < range.count, code == 0 {
+      let found = pread(
+        descriptor, buffer.baseAddress! + done, range.count - done, off_t(range.lowerBound + done))
+      if found < 0, errno == EINTR { continue }
+      if found < 0 { code = errno }
+      if found <= 0 { break }
+      done += found
+    }
+    count = done
+  }
+  if code != 0 { throw .system(operation: "read", path: path, code: code) }
+  if done < range.count {
+    throw .endsEarly(path: path, byte: range.lowerBound + done, expected: range.upperBound)
+  }
+  return bytes
+}
+
 /// SHA-256 of a file, 64 hexadecimal digits.
 ///
 /// - Cost: reads the file once, 1 MiB at a time.

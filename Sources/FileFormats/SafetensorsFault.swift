@@ -23,7 +23,7 @@ public enum SafetensorsFault: Error, Equatable, Sendable, CustomStringConvertibl
     case .headerLength(let length, let size):
       return "the header claims \(length) bytes, the file has \(size): not a safetensors file, or truncated"
     case .syntax(let byte, let problem):
-      return "byte \(byte) of the safetensors header: \(problem)"
+      return "byte \(byte) of the safetensors header: \(problem); not a safetensors file, or damaged"
     case .duplicateTensor(let tensor):
       return "tensor \(tensor) is there twice"
     case .unknownType(let tensor, let type):

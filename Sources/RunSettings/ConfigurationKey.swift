@@ -148,10 +148,11 @@ extension ConfigurationKey {
     _ name: String, _ place: WritableKeyPath<RunConfiguration, String> & Sendable
   ) -> ConfigurationKey {
     ConfigurationKey(
-      name: name, allowed: "a name", isRequired: false, text: { $0[keyPath: place] },
+      name: name, allowed: "a name of letters, digits, - and _", isRequired: false,
+      text: { $0[keyPath: place] },
       set: { configuration, scalar in
-        let isName = scalar.text.utf8.allSatisfy { byte in
-          UInt8(ascii: "a")...UInt8(ascii: "z") ~= byte || byte == UInt8(ascii: "_")
+        let isName = scalar.text.allSatisfy {
+          $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_")
         }
         guard isName, !scalar.text.isEmpty, !scalar.isNull else { return false }
         configuration[keyPath: place] = scalar.text

@@ -17,10 +17,9 @@ extension RunConfiguration {
       ])
     }
     let bytes: [UInt8]
-    do {
-      bytes = try [UInt8](Foundation.Data(contentsOf: URL(fileURLWithPath: file)))
-    } catch {
-      let reason = access(file, R_OK) == 0 ? "is not a file" : String(cString: strerror(errno))
+    do throws(FileError) { bytes = try readFile(file) } catch {
+      let isNoFile = error == .notAFile(path: file) || error.code == EISDIR
+      let reason = isNoFile ? "is not a file" : error.reason
       throw problem("\(reason); --config wants a YAML file such as configs/demo.yaml")
     }
     guard bytes.count <= 1 << 20 else {
@@ -157,10 +156,11 @@ private struct ConfigurationReader {
       // Yams gives the line of the first of the equal keys and its name without the section.
       let (mark, name) = (context.mark, names.first ?? "")
       let lines = text.split(omittingEmptySubsequences: false) { $0.isNewline }
+      // A mapping in braces may stand in the line of its section.
       let section =
         mark.column == 1
         ? nil
-        : lines.prefix(mark.line - 1).last { $0.first.map { $0.isLetter } ?? false }
+        : lines.prefix(mark.line).last { $0.first.map { $0.isLetter } ?? false }
       let key = (section.map { $0.prefix { $0 != ":" } + "." } ?? "") + name
       let again = lines.indices.dropFirst(mark.line).first { index in
         let line = lines[index]

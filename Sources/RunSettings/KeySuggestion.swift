@@ -7,7 +7,7 @@ extension ConfigurationKey {
     let wanted = leaf(of: name)
     let limit = min(3, (wanted.count + 1) / 2)
     var best: (name: String, distance: Int)?
-    for candidate in all.map(\.name) + sections + others {
+    for candidate in all.map(\.name) + sections + others where candidate != name {
       let isSameSection = candidate.dropLast(leaf(of: candidate).count) == name.dropLast(wanted.count)
       let distance = editDistance(wanted, leaf(of: candidate)) + (isSameSection ? 0 : 1)
       if distance <= limit, distance < best?.distance ?? Int.max { best = (candidate, distance) }

@@ -79,8 +79,10 @@ struct LinesFromTheEnd: ~Copyable {
       throw .file(.system(operation: "truncate", path: path, code: errno))
     }
     if end != size || size == 0 {
-      if fsync(descriptor) != 0 { throw .file(.system(operation: "sync", path: path, code: errno)) }
-      try files { () throws(FileError) in try syncFolder(parentFolder(of: path)) }
+      try files { [descriptor, path] () throws(FileError) in
+        try syncFile(descriptor, path: path)
+        try syncFolder(parentFolder(of: path))
+      }
     }
     let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
     if copy < 0 { throw .file(.system(operation: "open", path: path, code: errno)) }
@@ -105,18 +107,6 @@ struct LinesFromTheEnd: ~Copyable {
   private static func read(
     _ range: Range<Int>, _ descriptor: Int32, _ path: String
   ) throws(TelemetryError) -> [UInt8] {
-    var bytes = [UInt8](repeating: 0, count: range.count)
-    var done = 0
-    while done < bytes.count {
-      let count = bytes.withUnsafeMutableBytes {
-        pread(descriptor, $0.baseAddress! + done, $0.count - done, off_t(range.lowerBound + done))
-      }
-      if count < 0 && errno == EINTR { continue }
-      if count < 0 { throw .file(.system(operation: "read", path: path, code: errno)) }
-      // Cut off by another process meanwhile.
-      if count == 0 { throw .file(.system(operation: "read", path: path, code: EIO)) }
-      done += count
-    }
-    return bytes
+    try files { () throws(FileError) in try readAll(range, of: descriptor, path: path) }
   }
 }

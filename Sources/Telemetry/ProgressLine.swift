@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 /// Shows how a run gets on: on a terminal one line rewritten in place, elsewhere a plain line now and then. Evaluations
@@ -82,15 +83,7 @@ public final class ProgressLine: RunSink {
 
   /// One `write`, so that no other process gets between; the rest only where the system takes less.
   private func write(_ text: String) {
-    let bytes = Array(text.utf8)
-    bytes.withUnsafeBytes { buffer in
-      var done = 0
-      while done < buffer.count {
-        let count = Foundation.write(descriptor, buffer.baseAddress! + done, buffer.count - done)
-        if count <= 0 && errno != EINTR { return }
-        done += max(0, count)
-      }
-    }
+    try? writeAll(Array(text.utf8), to: descriptor, path: "the terminal")
   }
 
   /// The width of the terminal, or 80 if it does not say.

@@ -117,9 +117,12 @@ struct RecordFault: Error {
 }
 
 extension StepRecord {
-  private static let ownKeys = [
+  private static let ownKeys: Set = [
     "kind", "step", "loss", "learning_rate", "gradient_norm", "tokens_per_second",
   ]
+
+  /// The keys that a loss or metric of an objective must not have.
+  public static let reservedKeys = ownKeys.union(["samples", "skipped", "sample_ids"])
 
   /// Kind and step of a line as `json` writes it; nil for any other, which `init(line:)` may understand.
   ///

@@ -14,7 +14,7 @@ public enum Objectives {
 
   static let all = [
     Entry(name: "pretraining") { configuration throws(TrainingError) in
-      try RunInputs(pretraining: configuration)
+      try RunInputs(onCorpusOf: configuration, Pretraining())
     }
   ]
 
@@ -40,6 +40,8 @@ public protocol TrainableInputs: Sendable {
   var vocabularySize: Int { get }
   /// The schedule in words, see `RunInputs.schedulePlan`.
   func schedulePlan(ranks: Int, epoch: UInt32) throws(TrainingError) -> String
+  /// The batches of a step, or the held-out ones, see `RunInputs.batchText`.
+  func batchText(step: Int?, asJSON: Bool) throws(TrainingError) -> String
   /// Which of the tokens that the samples are cut from are read: none so far; nil where nothing is left out.
   func makeCoverage() -> (any SampleCoverage)?
   /// Trains, on every rank.

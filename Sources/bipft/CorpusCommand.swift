@@ -14,7 +14,7 @@ struct CorpusCommand: ParsableCommand {
       discussion: """
         Input is UTF-8 text, one paragraph a line and a blank line between documents, or JSON lines: one object a line with \
         the document in its field "text". --format auto takes files named .jsonl, .ndjson, .jsonlines or .json (in any case), \
-        and those whose first line is a JSON object, as JSON lines, and says so.
+        and those that begin as a JSON object does, as JSON lines, and says so.
 
         Text that is not UTF-8, or a line that is no JSON object with a string "text", ends the build. --on-invalid skip leaves \
         such documents out; replace puts U+FFFD for what is not UTF-8 and for halves of surrogate pairs, takes lines with NaN, \

@@ -99,22 +99,16 @@ struct ScheduleCommand: ParsableCommand {
         return
       }
       let configuration = try RunConfiguration.load(file: config ?? "", overrides: overrides)
+      let inputs = try Objectives.inputs(configuration)
       if plan {
-        print(try Objectives.inputs(configuration).schedulePlan(ranks: ranks, epoch: epoch))
+        print(try inputs.schedulePlan(ranks: ranks, epoch: epoch))
         return
       }
-      let inputs = try RunInputs(pretraining: configuration)
       guard let step else {
-        show(nil, try heldOutBatches(inputs))
+        print(try inputs.batchText(step: nil, asJSON: json))
         return
       }
-      for number in step..<step + count {
-        var lanes: [PretrainingBatch] = []
-        for lane in 0..<configuration.lanes {
-          lanes.append(try inputs.batches.batch(step: number, lane: lane))
-        }
-        show(number, lanes)
-      }
+      for number in step..<step + count { print(try inputs.batchText(step: number, asJSON: json)) }
     } catch let code as ArgumentParser.ExitCode {
       throw code
     } catch {
@@ -129,22 +123,5 @@ struct ScheduleCommand: ParsableCommand {
     for line in audit.lines { print(line) }
     for fault in audit.faults { print(fault) }
     if !audit.isExact { throw ArgumentParser.ExitCode(78) }
-  }
-
-  private func heldOutBatches(_ inputs: RunInputs<Pretraining>) throws(TrainingError) -> [PretrainingBatch] {
-    var batches: [PretrainingBatch] = []
-    for index in 0..<inputs.heldOut.count { batches.append(try inputs.heldOut.batch(index)) }
-    return batches
-  }
-
-  private func show(_ step: Int?, _ lanes: [PretrainingBatch]) {
-    if json {
-      print(BatchDescription.json(step: step, lanes: lanes))
-      return
-    }
-    if let step { print("step \(step), epoch \(lanes[0].tokens.epoch)") }
-    for (lane, batch) in lanes.enumerated() {
-      print("lane \(lane): samples \(batch.tokens.sampleIDs.map(String.init).joined(separator: " "))")
-    }
   }
 }

@@ -150,8 +150,13 @@ struct RunDirectoryTests {
     }
   }
 
-  /// A power failure or a copy that was cut off takes `state.json`: the checkpoints and the history tell of a run.
-  @Test(arguments: ["", "{\n  \"attempt\" : 2,\n  \"form", "\0\0\0\0", nil]) func aLostStateIsMadeAnew(
+  /// A power failure or a copy that was cut off takes `state.json`, a hand empties it or writes numbers that no run has: the
+  /// checkpoints and the history tell of a run.
+  @Test(arguments: [
+    "", "{\n  \"attempt\" : 2,\n  \"form", "\0\0\0\0", nil, "{}",
+    #"{"format": "bipft-run", "version": -1}"#,
+    #"{"format": "bipft-run", "version": 99999999999999999999}"#,
+  ]) func aLostStateIsMadeAnew(
     text: String?
   ) throws {
     do {
@@ -171,6 +176,20 @@ struct RunDirectoryTests {
     #expect(isLost && !wasLost)
     #expect(try run.begin().attempt == 2)
     #expect(try RunDirectory.identify(folder.path)?.status == .running)
+  }
+
+  /// A folder that looks like a run but for a state of another program keeps it.
+  @Test(arguments: [#"{"epoch": 3}"#, #"{"format": "other"}"#, "[1]", "3"]) func anotherProgramsStateIsKept(
+    text: String
+  ) throws {
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/checkpoints/step-00000030", withIntermediateDirectories: true)
+    try Data(text.utf8).write(to: URL(fileURLWithPath: folder.path + "/state.json"))
+    #expect(
+      throws: RunFolderError.foreignFolder(path: folder.path, found: "a state.json that is not of a run")
+    ) {
+      _ = try RunDirectory(path: folder.path)
+    }
   }
 
   /// Numbers that no run has, and a later format that is another one altogether.

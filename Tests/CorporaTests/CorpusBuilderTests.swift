@@ -108,7 +108,9 @@ import Testing
     let utf8 = "convert the file to UTF-8 (iconv -t UTF-8)"
     let choice =
       "; mend it, or leave such documents out with --on-invalid skip, or mend them with --on-invalid replace"
-    let whole = "is one JSON value of many lines; JSON lines have an object in each line "
+    let renamed = scratch.write("k.txt", "[\n  {\"text\": \"One.\"}\n]\n")
+    let whole = "is JSON, but not with an object in each line; make it so "
+    let asText = "for objects of several lines), or take it as it stands with --format text"
     for (input, message) in [
       (missing, "\(missing): cannot be read (No such file or directory); check the path and its permissions"),
       (scratch.path, "\(scratch.path): cannot be read (Is a directory); check the path and its permissions"),
@@ -118,15 +120,16 @@ import Testing
         "\(blank): holds no document; text has one paragraph a line and a blank line between documents"
       ),
       (latin, "\(latin), line 3: not UTF-8 (byte 13 of the file); \(utf8)\(choice)"),
-      (json, "\(json), line 3: it has no \"text\"; mend or remove the line\(choice)"),
+      (json, "\(json), line 3: it has no \"text\"\(choice)"),
       (
         broken,
         "\(broken), line 2: not JSON: the text ends inside a string, at byte 14 of the line\(choice)"
       ),
       (binary, "\(binary), line 1: not UTF-8 (byte 13 of the file); \(utf8)\(choice)"),
-      (array, "\(array): \(whole)(jq -c '.[]' \(array) for an array, jq -c . \(array) for objects)"),
-      (pretty, "\(pretty): \(whole)(jq -c '.[]' \(pretty) for an array, jq -c . \(pretty) for objects)"),
-      (number, "\(number), line 2: its \"text\" is no string; mend or remove the line\(choice)"),
+      (array, "\(array): \(whole)(jq -c '.[]' \(array) for an array, jq -c . \(array) \(asText)"),
+      (pretty, "\(pretty): \(whole)(jq -c '.[]' \(pretty) for an array, jq -c . \(pretty) \(asText)"),
+      (renamed, "\(renamed): \(whole)(jq -c '.[]' \(renamed) for an array, jq -c . \(renamed) \(asText)"),
+      (number, "\(number), line 2: its \"text\" is no string\(choice)"),
       (half, "\(half), line 2: not JSON: half of a surrogate pair, at byte 20 of the line\(choice)"),
       (nan, "\(nan), line 1: NaN at byte 27, which JSON does not have\(choice)"),
       (packed, "\(packed): is compressed with gzip; give the decompressed file (gunzip -k \(packed))"),
@@ -202,6 +205,9 @@ import Testing
       #expect(found.digest == wanted.digest && found.note == "\(scratch.path)/\(name): read as JSON lines")
     }
     #expect(try build("b.txt", json, .jsonl).digest == wanted.digest)
+    // Invalid lines, the first one too, are for --on-invalid, whatever the name.
+    let invalid = #expect(throws: CorpusError.self) { try build("e.txt", "{\"text\": NaN}\n" + json) }
+    #expect(invalid?.description.contains("e.txt, line 1: NaN at byte 10") == true)
     // Text that only looks a little like it.
     let text = try build("c.txt", "{ A brace } is here.\n\n" + Self.text(documents: 30))
     #expect(text.note == "\(scratch.path)/c.txt: read as text")
@@ -248,6 +254,10 @@ import Testing
         error?.description == "--held-out \(heldOut): not allowed; give a share between 0 and 1, such as 0.01"
       )
     }
+    var nameless = Self.builder(scratch, [input])
+    nameless.output = ""
+    let error = #expect(throws: CorpusError.self) { try nameless.build() }
+    #expect(error?.description == "--output is empty; give the name of a folder")
     #expect(throws: CorpusError.invalidOption(name: "--shard-tokens", value: "0", allowed: "at least 1")) {
       try Self.builder(scratch, [input], shardTokens: 0).build()
     }

@@ -116,6 +116,30 @@ import Testing
     }
   }
 
+  @Test func bytesOfAnOpenFile() throws {
+    let path = try folder.write("f", "0123456789")
+    let descriptor = open(path, O_RDONLY)
+    defer { close(descriptor) }
+    #expect(try readAll(3..<7, of: descriptor, path: path) == Array("3456".utf8))
+    #expect(try readAll(4..<4, of: descriptor, path: path) == [])
+    #expect(throws: FileError.endsEarly(path: path, byte: 10, expected: 11)) {
+      try readAll(8..<11, of: descriptor, path: path)
+    }
+    #expect(throws: FileError.system(operation: "read", path: path, code: EBADF)) {
+      try readAll(0..<1, of: -1, path: path)
+    }
+  }
+
+  @Test func oneFolderIsMadeOnce() throws {
+    try createFolder(folder.file("new"))
+    #expect(throws: FileError.system(operation: "create", path: folder.file("new"), code: EEXIST)) {
+      try createFolder(folder.file("new"))
+    }
+    #expect(throws: FileError.system(operation: "create", path: folder.file("a/b"), code: ENOENT)) {
+      try createFolder(folder.file("a/b"))
+    }
+  }
+
   @Test func pipesTakeAllThatIsWritten() throws {
     var ends: [Int32] = [0, 0]
     #expect(pipe(&ends) == 0)

@@ -11,8 +11,7 @@ struct ClassLabels: BatchLabels {
   var ignored: ClassLabels { ClassLabels(classes: classes.map { _ in -1 }) }
 }
 
-/// A linear classifier on the pooled output: logits = W pooled + b. It asks for no gradient of the encoder, which so stays
-/// as it is.
+/// A linear classifier on the pooled output: logits = W pooled + b. The encoder stays as it is.
 ///
 /// Legend: B sequences, H hidden, C classes.
 struct LinearProbe: Objective {
@@ -20,6 +19,7 @@ struct LinearProbe: Objective {
 
   var losses: [String] { ["probe_loss"] }
   var shares: [String] { ["probe_accuracy"] }
+  var trainsEncoder: Bool { false }
 
   func addParameters(
     _ c: ModelConfiguration, words: Range<Int>, to layout: inout LayoutBuilder
@@ -34,8 +34,7 @@ struct LinearProbe: Objective {
       MatrixView(arena.floats(shape.sequences * columns), rows: shape.sequences, columns: columns)
     }
     return LinearProbeHead(
-      places: places, logits: matrix(classes, &arena), gradient: matrix(classes, &arena),
-      unused: matrix(shape.configuration.hiddenSize, &arena))
+      places: places, logits: matrix(classes, &arena), gradient: matrix(classes, &arena))
   }
 
   /// The share of samples whose label is 1 and is predicted: made of the rows, to see them arrive.
@@ -55,8 +54,6 @@ struct LinearProbeHead: ObjectiveHead {
   /// B×C, and their gradient.
   let logits: MatrixView
   let gradient: MatrixView
-  /// B×H: the gradient to the pooled output, which nobody asks for.
-  let unused: MatrixView
 
   func losses(
     _ output: EncoderOutput, _ batch: Batch<ClassLabels>, divisors: LossDivisors, parameters: FloatView,
@@ -77,7 +74,7 @@ struct LinearProbeHead: ObjectiveHead {
     terms.add("probe_accuracy", sum: Double(right), count: count)
     guard let gradients else { return }
     places.backward(
-      gradient, x: output.pooled, parameters: parameters, gradients: gradients.parameters, addingTo: unused)
+      gradient, x: output.pooled, parameters: parameters, gradients: gradients.parameters, addingTo: nil)
   }
 
   func predictions(_ batch: Batch<ClassLabels>) -> [Prediction] {

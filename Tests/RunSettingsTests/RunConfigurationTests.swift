@@ -287,6 +287,10 @@ private func changed(_ line: String, to new: String) -> String {
         + "and the sections model, data, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "5: model.layers: given in line 4 already; keep one"),
+    (
+      "evaluation:\n  every: 100\n  sequences: 128", "evaluation: {every: 100, sequences: 128, every: 2}",
+      "21: evaluation.every: given more than once; keep one"
+    ),
     ("seed: 7", "seed: 7\nseed: 8", "2: seed: given in line 1 already; keep one"),
     ("  keep: 2", "  keep: 2\nmodel: 3", "27: model: given in line 2 already; keep one"),
     ("  layers: 2", "", "2: model.layers: missing; expected an integer from 1 to 1024"),

@@ -1,3 +1,4 @@
+import BinaryModel
 import Collectives
 import Coordinator
 import Foundation
@@ -58,8 +59,9 @@ final class FaultScene: Sendable {
 
   /// Elements of the flat vector that each of `mostRanks` ranks owns.
   func elementsOfRanks() throws -> [Int] {
-    let inputs = try RunInputs(
-      pretraining: RunConfiguration.load(file: tiny.scratch.path("tiny.yaml"), overrides: Self.settings))
+    let configuration = try RunConfiguration.load(
+      file: tiny.scratch.path("tiny.yaml"), overrides: Self.settings)
+    let inputs = try RunInputs(onCorpusOf: configuration, Pretraining())
     return SlicePartition(count: inputs.layout.parameters.elementCount, size: Self.mostRanks).slices.map {
       $0.reduce(0) { $0 + $1.count }
     }

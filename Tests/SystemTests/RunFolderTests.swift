@@ -107,6 +107,36 @@ import Testing
       try Program.pretrain(tiny.arguments("new", ["--resume", "latest"])), "has no checkpoint yet")
   }
 
+  /// Metrics or checkpoints that are gone are told of, and the audit proves nothing about steps of which it has no record.
+  @Test func whatIsLostIsTold() throws {
+    let steps = ["--set", "training.steps=16"]
+    #expect(try Program.pretrain(tiny.arguments("gone", steps)).code == 0)
+    try scratch.write("gone/metrics.jsonl", "")
+    let audit = try Program.bipft(["schedule", "--audit", scratch.path("gone")])
+    #expect(
+      audit.code == 78 && audit.output.contains("gap: steps 1 to 16 are missing in metrics.jsonl"),
+      "\(audit)")
+    let resumed = try Program.pretrain(tiny.arguments("gone", steps))
+    #expect(
+      resumed.code == 0
+        && resumed.errors.contains("warning: metrics.jsonl was lost or cut: it has no steps 1 to 16"),
+      "\(resumed.errors)")
+    try FileManager.default.removeItem(atPath: scratch.path("gone/checkpoints"))
+    let anew = try Program.pretrain(tiny.arguments("gone", steps))
+    #expect(
+      anew.code == 0
+        && anew.errors.contains(
+          "warning: the run had come to step 16 and has no checkpoint: it starts over from step 0"),
+      "\(anew.errors)")
+    // A run that goes on from another's last step has no steps of its own to miss.
+    let other = scratch.path("gone")
+    for arguments in [steps + ["--resume", other], steps] {
+      let outcome = try Program.pretrain(tiny.arguments("heir", arguments))
+      #expect(outcome.code == 0 && !outcome.errors.contains("warning: metrics"), "\(outcome.errors)")
+    }
+    #expect(try Program.bipft(["schedule", "--audit", scratch.path("heir")]).code == 0)
+  }
+
   /// A checkpoint that cannot be read is not gone behind; one of which a file is gone is, and then never comes back.
   @Test func whatARunGoesBackOverNeverComesBack() throws {
     func run(_ faults: String) throws -> Program.Outcome {
@@ -236,8 +266,10 @@ import Testing
   #endif
 
   @Test func aChangeOfAnUnknownFieldIsRefused() throws {
-    for (field, near) in [("training.stps", "training.steps"), ("vocab", "vocabulary"), ("corpsu", "corpus")]
-    {
+    for (field, near) in [
+      ("training.stps", "training.steps"), ("vocab", "vocabulary"), ("corpsu", "corpus"),
+      ("training", "training.steps"),
+    ] {
       expectRefusal(
         try Program.pretrain(tiny.arguments("change", ["--allow-change", field])),
         "--allow-change \(field): no run has such a field; did you mean \(near)?")

@@ -68,6 +68,9 @@ import Testing
       #expect(own.count == 1 && words.allSatisfy { own[0].contains($0) }, "\(outcome.errors)")
     }
     expectRefusal(
+      try Program.pretrain(tiny.arguments("nowhere", ["--set", "\(key)=nowhere.safetensors"])),
+      ["nowhere.safetensors: No such file or directory; initial_weights and teacher name safetensors"])
+    expectRefusal(
       try start(tiny, key, ranks: 2) { $0.name == dense ? nil : $0 },
       ["no tensor ", dense.replacing("bert.", with: "")])
     expectRefusal(

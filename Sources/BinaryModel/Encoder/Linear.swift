@@ -33,14 +33,14 @@ public struct LinearPlaces: Sendable {
     y.addToRows(parameters[bias])
   }
 
-  /// dx += dy W; the gradients of weight and bias are added to.
+  /// dx += dy W, unless nobody asks for it; the gradients of weight and bias are added to.
   ///
-  /// - Cost: 4·N·I·O operations.
+  /// - Cost: 4·N·I·O operations, half of them for dx.
   public func backward(
-    _ dy: MatrixView, x: MatrixView, parameters: FloatView, gradients: FloatView, addingTo dx: MatrixView
+    _ dy: MatrixView, x: MatrixView, parameters: FloatView, gradients: FloatView, addingTo dx: MatrixView?
   ) {
     dy.addColumnSums(to: gradients[bias])
     denseProduct(.transposed(dy), .plain(x), accumulate: true, into: weight(gradients))
-    denseProduct(.plain(dy), .plain(weight(parameters)), accumulate: true, into: dx)
+    if let dx { denseProduct(.plain(dy), .plain(weight(parameters)), accumulate: true, into: dx) }
   }
 }

@@ -18,6 +18,10 @@ public protocol Objective: Sendable {
   /// The keys of shares that evaluations record.
   var shares: [String] { get }
 
+  /// Whether the encoder is trained too. If not, its parameters stay as they are, weight decay included, and no backward
+  /// pass goes through it.
+  var trainsEncoder: Bool { get }
+
   /// Adds its parameters behind the encoder's.
   ///
   /// - Parameter words: V×H, the place of the word embedding, for heads that share it.
@@ -41,6 +45,7 @@ public protocol Objective: Sendable {
 extension Objective {
   public var distillationLosses: [String] { [] }
   public var shares: [String] { [] }
+  public var trainsEncoder: Bool { true }
   public func teacherHead(_ places: Places) -> LinearPlaces? { nil }
   public func metrics(_ predictions: [Prediction]) -> [(key: String, value: Double)] { [] }
 
@@ -56,7 +61,12 @@ extension Objective {
 public protocol ObjectiveHead {
   associatedtype Labels: BatchLabels
 
-  /// Adds the losses of one batch to `terms`; with `gradients` also their gradients.
+  /// Adds the losses of one batch to `terms`, by the keys of `Objective.losses` and, if there is a teacher,
+  /// `distillationLosses`, and its shares; with `gradients` (in training) also adds the gradients.
+  ///
+  /// A term gets the sum over what counts in this batch, not divided, and the number that counts: of loss number i as many as
+  /// `Objective.counts(labels)[i]`. Gradients are those of the sum divided by `divisors.count(i)`, the number over the
+  /// global batch, so that batches add up.
   ///
   /// - Parameter teacher: what a teacher makes of the same batch.
   func losses(
@@ -80,7 +90,7 @@ public struct HeadShape: Sendable {
   public let backwardPrecision: BackwardPrecision
 }
 
-/// Where a head leaves its gradients; all are added to. Legend: N = B·T tokens, H hidden.
+/// Where a head leaves its gradients; all are added to. Those to the encoder's output count only if `trainsEncoder`. Legend: N = B·T tokens, H hidden.
 public struct HeadGradients {
   /// Of all parameters.
   public let parameters: FloatView

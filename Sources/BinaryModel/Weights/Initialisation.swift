@@ -56,8 +56,8 @@ public enum Initialisation {
     }
   }
 
-  /// Overwrites those parameters that `weights` has: a full-precision BERT or a BiPFT model. Only the pooler, the heads,
-  /// residual estimators and the binarisers' own parameters may be missing.
+  /// Overwrites those parameters that `weights` has: a full-precision BERT or a BiPFT model. Only the pooler, the
+  /// objective's own parameters, residual estimators and the binarisers' own parameters may be missing.
   ///
   /// - Throws: `ModelError` where others are missing, where shapes or the number of layers differ, and for weights that
   ///   are not finite.
@@ -66,18 +66,19 @@ public enum Initialisation {
   ) throws(ModelError) -> LoadReport {
     let layout = model.parameters
     try checkLayers(weights, model.configuration.layers)
-    let missing = layout.parameters.map(\.name).filter { weights.find($0) == nil }
+    let missing = layout.parameters.filter { weights.find($0.name) == nil }
     let core = missing.filter {
-      !isOfBinariser($0) && !isOfEstimator($0) && !$0.hasPrefix("bert.pooler.") && !$0.hasPrefix("cls.")
+      !isOfBinariser($0.name) && !isOfEstimator($0.name) && !$0.name.hasPrefix("bert.pooler.")
+        && !model.headRange.contains($0.offset)
     }
-    if !core.isEmpty { throw .missing(path: weights.path, tensors: core) }
+    if !core.isEmpty { throw .missing(path: weights.path, tensors: core.map(\.name)) }
     for parameter in layout.parameters {
       guard let values = try weights.read(parameter.name, shape: parameter.shape) else { continue }
       let view = parameters[parameter.range]
       values.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: view.count) }
     }
     let hasStepSizes = layout.parameters.allSatisfy { $0.kind != .stepSize || weights.find($0.name) != nil }
-    return LoadReport(missing: missing, hasStepSizes: hasStepSizes)
+    return LoadReport(missing: missing.map(\.name), hasStepSizes: hasStepSizes)
   }
 }
 

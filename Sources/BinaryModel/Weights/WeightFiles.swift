@@ -22,6 +22,13 @@ public struct WeightFiles: Sendable {
       }
       file = path + "/" + name
     }
+    if access(file, R_OK) != 0 {
+      throw .notWeights(
+        path: file,
+        what:
+          "\(String(cString: strerror(errno))); initial_weights and teacher name safetensors, or a folder with them"
+      )
+    }
     guard file.hasSuffix(".json") else {
       self.index = nil
       self.shards = [file]

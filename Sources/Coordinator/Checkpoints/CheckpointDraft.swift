@@ -35,9 +35,9 @@ public struct CheckpointDraft: Sendable {
   /// - Cost: the room is reserved, not written; waits for no fsync, since training waits for it.
   public func create() throws(CheckpointError) {
     FaultInjection.delay(before: "create")
-    try CheckpointError.files { () throws(FileError) in try removeFolder(hiddenPath) }
-    if mkdir(hiddenPath, 0o755) != 0 {
-      throw .file(.system(operation: "create", path: hiddenPath, code: errno))
+    try CheckpointError.files { () throws(FileError) in
+      try removeFolder(hiddenPath)
+      try createFolder(hiddenPath)
     }
     try createFile(CheckpointTensors.modelFile, tensors.model)
     try createFile(CheckpointTensors.optimizerFile, tensors.optimizer)

@@ -162,10 +162,7 @@ public struct RunDirectory: ~Copyable {
       if let version = RunState.version(bytes), version > RunState.currentVersion {
         throw .newerFormat(path: file, version: version, known: RunState.currentVersion)
       }
-      // A crash of the host or a copy that was cut off leaves no JSON; another program leaves its own.
-      let isJSON =
-        (try? JSONReader.read(bytes) { reader throws(JSONProblem) in try reader.skip() }) != nil
-      guard !isJSON, let state = recovered(path) else {
+      guard !RunState.isForeign(bytes), let state = recovered(path) else {
         throw .foreignFolder(path: path, found: "a state.json that is not of a run")
       }
       return (state, true)

@@ -26,7 +26,8 @@ public enum RunFolderError: VersionedFileError, Equatable, Sendable, CustomStrin
     case .newerFormat(let path, let version, let known):
       return "\(path) has format version \(version), this release knows up to \(known); use a newer release"
     case .foreignFolder(let path, let found):
-      return "\(path) is not a run of bipft: it holds \(found); choose a new or empty folder"
+      return "\(path) is not a run of bipft: it holds \(found); "
+        + "name the folder of a run, or a new or empty one"
     case .unusableFolder(let path, let problem, _):
       return "the run folder \(path) cannot be used: \(problem); choose another --run-dir, or mend that"
     case .noRun(let path): return "\(path) holds no run of bipft; give the folder that --run-dir named"

@@ -1,3 +1,4 @@
+import DurableFiles
 import Foundation
 
 /// `RUN/state.json`: what became of a run, for people and for whatever restarts jobs.
@@ -37,8 +38,31 @@ public struct RunState: Codable, Equatable, Sendable {
       let format: String
       let version: Int
     }
-    return (try? JSONDecoder().decode(Head.self, from: Data(bytes))).flatMap {
+    return (try? decodeJSON(Head.self, bytes)).flatMap {
       $0.format == format ? $0.version : nil
+    }
+  }
+
+  /// Whether `bytes`, which are no state of a run, are another program's: JSON with something in it that does not name our
+  /// format. A crash of the host or a copy that was cut off leaves no JSON; a hand leaves `{}`, or our format with numbers that
+  /// no run has.
+  static func isForeign(_ bytes: [UInt8]) -> Bool {
+    do throws(JSONProblem) {
+      return try JSONReader.read(bytes) { reader throws(JSONProblem) in
+        var value = reader
+        try reader.skip()
+        var (isEmpty, isOurs) = (true, false)
+        // What is no object throws, and is not ours.
+        try? value.object { member, name throws(JSONProblem) in
+          isEmpty = false
+          var other = member
+          try member.skip()
+          if name == "format", (try? other.string()) == format { isOurs = true }
+        }
+        return !(isOurs || isEmpty && bytes.contains(UInt8(ascii: "{")))
+      }
+    } catch {
+      return false
     }
   }
 

@@ -69,7 +69,7 @@ final class ProgressBoard: Sendable {
   }
 
   private func keep() {
-    mkdir(folder, 0o755)
+    try? createFolder(folder)
     var looks = LooksAtOthers()
     var beat = 0
     while true {
@@ -101,7 +101,8 @@ final class ProgressBoard: Sendable {
     if descriptor < 0 { return }
     defer { close(descriptor) }
     let bytes = Array(text.utf8)
-    if pwrite(descriptor, bytes, bytes.count, 0) == bytes.count { ftruncate(descriptor, off_t(bytes.count)) }
+    guard (try? writeAll(bytes, to: descriptor, at: 0, path: file(of: rank))) != nil else { return }
+    ftruncate(descriptor, off_t(bytes.count))
   }
 
   private func look(at rank: Int, _ looks: inout LooksAtOthers) -> HangDiagnosis.Observation {

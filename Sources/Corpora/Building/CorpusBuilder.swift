@@ -70,6 +70,9 @@ public struct CorpusBuilder: Sendable {
     guard !inputs.isEmpty else {
       throw .invalidOption(name: "--input", value: "", allowed: "at least one file")
     }
+    if output.isEmpty {
+      throw .invalidOption(name: "--output", value: "", allowed: "the name of a folder")
+    }
     let vocabulary = try Vocabulary(path: vocabulary)
     var totalBytes = 0
     for input in inputs { totalBytes += try reading { () throws(FileError) in try InputFile(input).size() } }

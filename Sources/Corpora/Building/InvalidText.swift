@@ -82,9 +82,7 @@ extension RawDocument {
   private static let noText = "it has no \"text\""
 
   private static func reason(_ problem: JSONProblem, _ bytes: [UInt8]) -> String {
-    if problem.text == noString || problem.text == noText {
-      return problem.text + "; mend or remove the line"
-    }
+    if problem.text == noString || problem.text == noText { return problem.text }
     if let first = bytes.first(where: { !isSpace($0) }), first != UInt8(ascii: "{") {
       return "not a JSON object; each line has to be one, with the document in \"text\""
     }

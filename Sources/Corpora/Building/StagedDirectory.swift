@@ -42,7 +42,7 @@ final class StagedDirectory {
     parent = kind == .inEmptyFolder ? destination : above
     createdParents = try writing { () throws(FileError) in try createFolders(above) }
     path = joinPath(parent, hidden)
-    guard mkdir(path, 0o755) == 0 else { throw .cannotWrite(file: path, reason: systemReason(errno)) }
+    try writing { [path] () throws(FileError) in try createFolder(path) }
   }
 
   deinit {

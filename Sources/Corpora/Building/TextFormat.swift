@@ -14,9 +14,9 @@ public enum TextFormat: String, CaseIterable, Sendable {
 
   /// The format of a file named `path` that begins with `first`, a megabyte of it or all: `text` or `jsonl`.
   ///
-  /// With `auto` names of JSON tell, and so does a first line that is a JSON object, whatever the name.
+  /// With `auto` names of JSON tell, and so does the beginning of a JSON object, whatever the name.
   ///
-  /// - Throws: `notPlainText` for what is compressed, in another encoding, or no text; `wholeJSON` for JSON of many lines.
+  /// - Throws: `notPlainText` for what is compressed, in another encoding, or no text; `wholeJSON` for JSON not in lines.
   static func recognise(
     _ path: String, _ first: [UInt8], wanted: TextFormat
   ) throws(CorpusError) -> TextFormat {
@@ -28,26 +28,34 @@ public enum TextFormat: String, CaseIterable, Sendable {
     if content.starts(with: [0xEF, 0xBB, 0xBF]) { content = content.dropFirst(3) }
     content = content.drop { isSpace($0) }
     let line = content.prefix { $0 != UInt8(ascii: "\n") }
+    let isAlone = line.dropFirst().allSatisfy { isSpace($0) }
     if isNamedSo {
-      let isAlone = line.dropFirst().allSatisfy { isSpace($0) }
       if line.first == UInt8(ascii: "[") || line.first == UInt8(ascii: "{") && isAlone {
         throw .wholeJSON(file: path)
       }
       return .jsonl
     }
-    return isJSONObject(line) ? .jsonl : .text
+    // No text begins so; whether the rest of the line is valid is for `--on-invalid`.
+    if beginsObject(content) {
+      if isAlone { throw .wholeJSON(file: path) }
+      return .jsonl
+    }
+    if line.first == UInt8(ascii: "["), beginsObject(content.dropFirst().drop { isSpace($0) }) {
+      throw .wholeJSON(file: path)
+    }
+    return .text
   }
 
-  private static func isJSONObject(_ line: ArraySlice<UInt8>) -> Bool {
-    guard line.first == UInt8(ascii: "{") else { return false }
-    do {
-      try JSONReader.read(Array(line)) { reader throws(JSONProblem) in
-        try reader.object { reader, _ throws(JSONProblem) in try reader.skip() }
-      }
-      return true
-    } catch {
-      return false
+  /// `{ "name" :`, the beginning of a JSON object that has members.
+  private static func beginsObject(_ content: ArraySlice<UInt8>) -> Bool {
+    guard content.first == UInt8(ascii: "{") else { return false }
+    var rest = content.dropFirst().drop { isSpace($0) }
+    guard rest.popFirst() == UInt8(ascii: "\"") else { return false }
+    while let byte = rest.popFirst(), byte != UInt8(ascii: "\"") {
+      if byte == UInt8(ascii: "\n") { return false }
+      if byte == UInt8(ascii: "\\") { _ = rest.popFirst() }
     }
+    return rest.drop { isSpace($0) }.first == UInt8(ascii: ":")
   }
 }
 
@@ -102,7 +110,7 @@ public enum ForeignFile: Equatable, Sendable {
       "is compressed with \(program); give the decompressed file (\(undo) \(file))"
     case .encoded(let name): "is \(name); convert the file to UTF-8 (iconv -f \(name) -t UTF-8) and try again"
     case .archive(let kind): "is a \(kind) archive; unpack it and give the files in it"
-    case .table(let kind): "is a \(kind) file; write its text as JSON lines and give those"
+    case .table(let kind): "is a file of \(kind); write its text as JSON lines and give those"
     case .gitPointer: "is a Git LFS pointer, not the file itself; fetch that with `git lfs pull`"
     }
   }

@@ -6,6 +6,7 @@ import DurableFiles
 import Foundation
 import Kernels
 import RunSettings
+import Telemetry
 
 /// What a run of an objective is made from, checked: configuration, samples, schedule, layout. The same on every rank.
 public struct RunInputs<Goal: Objective>: Sendable {
@@ -23,11 +24,16 @@ public struct RunInputs<Goal: Objective>: Sendable {
   ///   - training, heldOut: the samples to train on and to be evaluated on.
   ///   - vocabularySize, vocabularyDigest: of the vocabulary that their tokens are from.
   ///   - corpusDigest: of all that the samples are read from; a run with another one is another run.
+  /// - Precondition: no two losses or shares have the same key, and none that of another part of a record.
   /// - Throws: `TrainingError` where there are too few samples.
   public init(
     _ configuration: RunConfiguration, _ objective: Goal, training: any Samples<Goal.Labels>,
     heldOut: any Samples<Goal.Labels>, vocabularySize: Int, vocabularyDigest: String, corpusDigest: String
   ) throws(TrainingError) {
+    let keys = objective.noLosses(isDistilled: true).terms.map(\.key)
+    precondition(
+      Set(keys).count == keys.count && StepRecord.reservedKeys.isDisjoint(with: keys),
+      "the losses and shares of \(Goal.self) are called \(keys)")
     self.configuration = configuration
     layout = ModelLayout(configuration.modelConfiguration(vocabularySize: vocabularySize), objective)
     batches = try BatchSource(configuration, training)
@@ -90,14 +96,17 @@ private func digest(ofTeacher path: String, host: String) throws(TrainingError) 
   }
 }
 
-extension RunInputs where Goal == Pretraining {
-  /// Pretraining on the corpus that the configuration names.
+extension RunInputs where Goal.Labels == PretrainingLabels {
+  /// An objective on the samples of pretraining: pairs of segments of the corpus that the configuration names, some tokens
+  /// masked.
   ///
   /// - Throws: `TrainingError` for a corpus that cannot be read or does not fit.
-  public init(pretraining configuration: RunConfiguration) throws(TrainingError) {
+  public init(
+    onCorpusOf configuration: RunConfiguration, _ objective: Goal
+  ) throws(TrainingError) {
     let corpus = try inModule { () throws(CorpusError) in try Corpus(directory: configuration.data.corpus) }
     try self.init(
-      configuration, Pretraining(),
+      configuration, objective,
       training: PretrainingSamples(corpus, split: .training, configuration: configuration),
       heldOut: PretrainingSamples(corpus, split: .heldOut, configuration: configuration),
       vocabularySize: corpus.vocabulary.count, vocabularyDigest: corpus.vocabulary.digest,

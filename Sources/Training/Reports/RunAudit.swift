@@ -34,8 +34,10 @@ public struct RunAudit: Sendable {
     let records = try inModule { () throws(TelemetryError) in
       try MetricsFile.records(path: run + "/metrics.jsonl")
     }.filter { $0.kind == .train }
-    checkStarts(events, last: records.last?.step ?? 0)
+    let course = checkStarts(events, last: records.last?.step ?? 0)
     let foreign = events.filter { $0.event == .start && $0.from != nil }
+    let told = max(records.last?.step ?? 0, foreign.last?.step ?? 0)
+    if told < course { faults.append("gap: steps \(told + 1) to \(course) are missing in metrics.jsonl") }
     let reached = events.map { max($0.step, $0.reached ?? 0) }.max() ?? 0
     let steps = checkSteps(
       records, schedule, foreign: foreign, last: max(reached, configuration.training.steps))
@@ -44,8 +46,9 @@ public struct RunAudit: Sendable {
     if isExact { lines.append("exact: every step was done once, and no sample came twice in an epoch") }
   }
 
-  /// Each job went on from a step that an earlier one had reached.
-  private mutating func checkStarts(_ events: [RunHistory.Event], last: Int) {
+  /// Each job went on from a step that an earlier one had reached. Returns the last step that the present course has done, as
+  /// far as the history tells.
+  private mutating func checkStarts(_ events: [RunHistory.Event], last: Int) -> Int {
     var (reached, redone, jobs) = (0, 0, 0)
     var worlds: [Int] = []
     for event in events {
@@ -75,6 +78,7 @@ public struct RunAudit: Sendable {
     if lost > 0 {
       lines.append("\(lost) job\(lost == 1 ? "" : "s") ended without a word (killed, or a host failed)")
     }
+    return reached
   }
 
   /// Every step once and in order, with the running hash of the schedule. Returns the steps that hold.

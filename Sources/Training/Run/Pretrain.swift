@@ -204,10 +204,12 @@ extension TrainingRun {
     let parameters = Double(inputs.layout.parameters.parameterCount) / 1e6
     let start = checkpoint.map { "going on from \($0)" } ?? "starting"
     return String(
-      format: "%@: %d rank%@ of %d thread%@ (%@), %.1f M parameters, %d lanes, %d steps an epoch", start,
+      format:
+        "%@: %d rank%@ of %d thread%@ (%@), %.1f M parameters, %d lanes, %d steps an epoch, objective %@",
+      start,
       world.size,
       world.size == 1 ? "" : "s", threadCount, threadCount == 1 ? "" : "s", InstructionSet.name, parameters,
-      inputs.configuration.lanes, inputs.batches.schedule.stepsPerEpoch)
+      inputs.configuration.lanes, inputs.batches.schedule.stepsPerEpoch, inputs.configuration.objective)
   }
 }
 

@@ -77,6 +77,14 @@ struct RunJournal: ~Copyable {
     let path = directory.path + "/metrics.jsonl"
     // Before the metrics forget the steps that are done again.
     let reached = try MetricsFile.lastStep(path: path) ?? 0
+    let before = max(reached, lastStep)
+    if !isResumed, before > 0 {
+      message("warning: the run had come to step \(before) and has no checkpoint: it starts over from step 0")
+    } else if isResumed, foreign == nil, reached < step, !comesFromAnother(step) {
+      message(
+        "warning: metrics.jsonl was lost or cut: it has no steps \(reached + 1) to \(step), which the checkpoint has done; put "
+          + "back a copy of it, or they stay missing (bipft schedule --audit names them)")
+    }
     try history.append(
       RunHistory.Event(
         .start, step: step, reached: max(step, reached), ranks: ranks, from: foreign, arithmetic: arithmetic))
@@ -85,6 +93,11 @@ struct RunJournal: ~Copyable {
       try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed),
     ]
     record(.running, step: step)
+  }
+
+  /// Whether the run's first steps, up to `step` or later, are those of another run, of which its metrics do not tell.
+  private func comesFromAnother(_ step: Int) -> Bool {
+    ((try? history.events()) ?? []).contains { $0.event == .start && $0.from != nil && $0.step >= step }
   }
 
   /// The step that the run had come to before this start, as far as its state told.

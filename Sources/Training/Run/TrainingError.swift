@@ -93,11 +93,15 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
       }
     case is ScheduleError: .doNotRestart
     case is ReplicaError: .failed
-    case let error as FileError: error.code.map(isPermanent) ?? false ? .doNotRestart : .failed
+    case let error as FileError:
+      switch error {
+      case .system(_, _, let code): isPermanent(code) ? .doNotRestart : .failed
+      case .notAFile: .doNotRestart
+      case .endsEarly: .failed
+      }
     case let error as TelemetryError:
       switch error {
-      case .file(.system(_, _, let code)): isPermanent(code) ? .doNotRestart : .failed
-      case .file: .doNotRestart
+      case .file(let inner): exitCode(of: inner)
       case .notARecord: .doNotRestart
       }
     case let error as WorldError:

@@ -57,6 +57,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
       tree: inputs.tree, lanes: lanes, count: layout.elementCount, format: configuration.gradientFormat)
     optimizer = ShardedOptimizer(
       layout: layout,
+      trained: inputs.layout.objective.trainsEncoder ? 0..<layout.elementCount : inputs.layout.headRange,
       exchange: UpdateExchange(
         layout: layout, tree: inputs.tree, size: world.size, synchronisation: configuration.synchronisation,
         format: configuration.gradientFormat),

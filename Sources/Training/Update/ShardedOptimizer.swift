@@ -27,8 +27,9 @@ struct ShardedOptimizer: ~Copyable {
   /// The parameters' parts within `updated`, where the moments of each lie, and whether weight decay applies.
   private let segments: [(range: Range<Int>, moments: Range<Int>, decays: Bool)]
 
+  /// - Parameter trained: the elements that are trained; others stay as they are.
   /// - Cost: memory of 8·E / W bytes, 8·E of replicated state.
-  init(layout: ParameterLayout, exchange: UpdateExchange, rank: Int) {
+  init(layout: ParameterLayout, trained: Range<Int>, exchange: UpdateExchange, rank: Int) {
     self.exchange = exchange
     let slice = exchange.partition.slice(of: rank)
     let updated = exchange.updated(by: rank)
@@ -39,7 +40,8 @@ struct ShardedOptimizer: ~Copyable {
     gradients = GradientExchange(exchange.reduction(of: rank), partition: exchange.partition)
     sums = FloatBuffer(
       count: exchange.packed.pieces.count * PackedLayout.PieceSums.size / MemoryLayout<Float>.size)
-    segments = layout.parameters.flatMap { parameter in
+    let parameters = layout.parameters.filter { trained.contains($0.offset) }
+    segments = parameters.flatMap { parameter in
       updated.compactMap { run in
         let range = parameter.range.clamped(to: run)
         return range.isEmpty ? nil : (range, Self.place(of: range, in: updated), parameter.decays)
