@@ -31,6 +31,8 @@ let package = Package(
   products: [
     .executable(name: "bipft-pretrain", targets: ["bipft-pretrain"]),
     .executable(name: "bipft", targets: ["bipft"]),
+    // Packed models in other programs: no MPI, no BLAS, no training.
+    .library(name: "BinaryInference", targets: ["BinaryInference"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -46,14 +48,16 @@ let package = Package(
     .target(name: "CBitKernels", cSettings: c),
     .target(name: "CMappedFiles", cSettings: c),
     // Swift, lowest first; each module imports only modules above it in this list.
-    module("DurableFiles", ["COpenSSL", "CMappedFiles"]),
+    module("FileFormats"),
+    module("BinaryInference", ["CBitKernels", "FileFormats"]),
+    module("DurableFiles", ["COpenSSL", "CMappedFiles", "FileFormats"]),
     module("Kernels", ["CBitKernels"]),
     module("DenseProducts", ["Kernels", "COpenBLAS"]),
     module("Collectives", ["CMPI", "Kernels"]),
-    module("TensorFiles", ["DurableFiles"]),
+    module("TensorFiles", ["DurableFiles", "FileFormats"]),
     module("Corpora", ["Kernels", "DurableFiles"]),
     module("Parameters"),
-    module("BinaryModel", ["Kernels", "DenseProducts", "TensorFiles", "Parameters"]),
+    module("BinaryModel", ["Kernels", "DenseProducts", "FileFormats", "TensorFiles", "Parameters"]),
     module(
       "Coordinator",
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),
@@ -69,7 +73,7 @@ let package = Package(
     module(
       "Training",
       [
-        "DurableFiles", "Kernels", "DenseProducts", "Collectives", "TensorFiles", "Corpora",
+        "FileFormats", "DurableFiles", "Kernels", "DenseProducts", "Collectives", "TensorFiles", "Corpora",
         "Parameters", "BinaryModel", "Coordinator", "Tasks", "Telemetry", "RunSettings", "Planning",
       ]),
     program("bipft-pretrain", ["Training", "Planning", "Collectives", arguments]),
@@ -77,10 +81,17 @@ let package = Package(
       "bipft",
       [
         "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "DenseProducts",
-        "Kernels", arguments,
+        "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles", arguments,
       ]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
     .target(name: "Mutations", path: "Tests/Mutations", swiftSettings: swift),
+    tests(
+      "BinaryInferenceTests",
+      [
+        "BinaryInference", "BinaryModel", "CBitKernels", "FileFormats", "Kernels", "Parameters",
+        "TensorFiles",
+        "Mutations",
+      ]),
     tests("DurableFilesTests", ["DurableFiles"]),
     tests("KernelsTests", ["Kernels", "DenseProducts"]),
     tests("TensorFilesTests", ["TensorFiles", "DurableFiles", "Mutations"]),

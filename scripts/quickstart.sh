@@ -42,3 +42,9 @@ for checkpoint in "$run"/checkpoints/step-*/; do
   if [ -f "${checkpoint}model.safetensors" ]; then newest=${checkpoint%/}; fi
 done
 if [ -n "$newest" ]; then echo "checkpoint:  $PWD/$newest (the model is model.safetensors)"; fi
+
+echo "== Use"
+"$programs/bipft" export "$run" --output "$run/model.bipft"
+text='The old man walked to the [MASK].'
+echo "$text"
+"$programs/bipft" fill-mask "$run/model.bipft" --top 3 <<<"$text"

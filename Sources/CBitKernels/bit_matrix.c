@@ -38,3 +38,13 @@ void bk_transpose(const uint64_t *bits, size_t rows, size_t columns, uint64_t *t
     }
   }
 }
+
+void bk_sum_set_elements(const uint64_t *bits, size_t rows, size_t words, const float *values, float factor, float *out) {
+  for (size_t i = 0; i < rows; i++) {
+    float sum = 0;
+    for (size_t w = 0; w < words; w++)
+      for (uint64_t left = bits[i * words + w]; left != 0; left &= left - 1)
+        sum += values[w * 64 + (size_t)__builtin_ctzll(left)];
+    out[i] = factor * sum;
+  }
+}

@@ -5,6 +5,7 @@
 #include "product_body.h"
 #include "packing_body.h"
 #include "elementwise_body.h"
+#include "dense_body.h"
 #include "gradient_sum_body.h"
 #include COUNTS
 #include "rounded_body.h"
@@ -30,6 +31,9 @@ const bk_kernels TABLE = {
     .bfloat16_signs = bfloat16_signs,
     .bfloat16_product = bfloat16_product,
     .bfloat16_linear = bfloat16_linear,
+    .linear = linear,
+    .transposed_product = transposed_product,
+    .widen_halves = widen_halves,
     .sum = sum,
     .sum_absolute = sum_absolute,
     .sum_squares = sum_squares,

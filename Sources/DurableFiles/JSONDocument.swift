@@ -1,4 +1,9 @@
+import FileFormats
 import Foundation
+
+// Reading JSON needs no files; whoever reads files of JSON finds it here.
+public typealias JSONReader = FileFormats.JSONReader
+public typealias JSONProblem = FileFormats.JSONProblem
 
 /// A value as the text of a JSON file of ours: keys in snake case and sorted, so that equal values give equal bytes, indented,
 /// with a line end.

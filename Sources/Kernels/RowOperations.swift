@@ -34,16 +34,6 @@ extension BitView {
   public func sumSetElements(of values: FloatView, factor: Float, into out: FloatView) {
     precondition(
       values.count == columns && out.count == rows, "\(rows)×\(columns) bits over \(values.count) values")
-    for row in 0..<rows {
-      var sum: Float = 0
-      for word in 0..<words {
-        var left = base[row * words + word]
-        while left != 0 {
-          sum += values.base[word * 64 + left.trailingZeroBitCount]
-          left &= left - 1
-        }
-      }
-      out.base[row] = factor * sum
-    }
+    bk_sum_set_elements(base, rows, words, values.base, factor, out.base)
   }
 }

@@ -1,4 +1,5 @@
 import DurableFiles
+import FileFormats
 
 /// Where everything lies in a safetensors file that is yet to be written, so that many writers can each write a part.
 ///
@@ -31,7 +32,7 @@ public struct SafetensorsLayout: Sendable {
     var end = 0
     for tensor in tensors {
       guard !tensor.shape.contains(where: { $0 < 0 }),
-        let size = byteCount(shape: tensor.shape, type: tensor.type)
+        let size = tensor.type.byteCount(shape: tensor.shape)
       else { preconditionFailure("tensor \(tensor.name) of shape \(tensor.shape)") }
       let shape = tensor.shape.map(String.init).joined(separator: ",")
       members.append(
@@ -62,7 +63,7 @@ public struct Tensor: Sendable {
 
   public init(name: String, type: TensorType, shape: [Int], bytes: [UInt8]) {
     precondition(
-      byteCount(shape: shape, type: type) == bytes.count,
+      type.byteCount(shape: shape) == bytes.count,
       "tensor \(name) of shape \(shape) and type \(type.rawValue) from \(bytes.count) bytes")
     self.name = name
     self.type = type

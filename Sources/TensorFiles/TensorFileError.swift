@@ -1,4 +1,5 @@
 import DurableFiles
+import FileFormats
 
 /// What can be wrong with a tensor file. Each description is one line: the file, the place, the numbers, what to do.
 public enum TensorFileError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -22,34 +23,47 @@ public enum TensorFileError: Error, Equatable, Sendable, CustomStringConvertible
   case missingTensor(path: String, tensor: String)
   case unreadableType(path: String, tensor: String, type: TensorType, wanted: String)
 
+  /// A fault of the header of the file `path`.
+  init(_ fault: SafetensorsFault, path: String) {
+    self =
+      switch fault {
+      case .tooShort(let size): .tooShort(path: path, size: size)
+      case .headerLength(let length, let size): .headerLength(path: path, length: length, size: size)
+      case .syntax(let byte, let problem): .headerSyntax(path: path, byte: byte, problem: problem)
+      case .duplicateTensor(let tensor): .duplicateTensor(path: path, tensor: tensor)
+      case .unknownType(let tensor, let type): .unknownType(path: path, tensor: tensor, type: type)
+      case .sizeMismatch(let tensor, let shape, let type, let expected, let actual):
+        .sizeMismatch(
+          path: path, tensor: tensor, shape: shape, type: type, expected: expected, actual: actual)
+      case .offsetsOutside(let tensor, let begin, let end, let dataSize):
+        .offsetsOutside(path: path, tensor: tensor, begin: begin, end: end, dataSize: dataSize)
+      case .overlap(let tensor, let begin, let previousEnd):
+        .overlap(path: path, tensor: tensor, begin: begin, previousEnd: previousEnd)
+      case .hole(let tensor, let begin, let end): .hole(path: path, tensor: tensor, begin: begin, end: end)
+      }
+  }
+
   public var description: String {
+    func text(_ path: String, _ fault: SafetensorsFault) -> String { "\(path): \(fault)" }
     switch self {
     case .file(let error): return error.description
-    case .tooShort(let path, let size):
-      return "\(path): \(size) bytes are too few for a safetensors file (at least 8); copy the file again"
-    case .headerLength(let path, let length, let size):
-      return
-        "\(path): the header claims \(length) bytes, the file has \(size): not a safetensors file, or truncated"
+    case .tooShort(let path, let size): return text(path, .tooShort(size: size))
+    case .headerLength(let path, let length, let size): return text(path, .headerLength(length, size: size))
     case .headerSyntax(let path, let byte, let problem):
-      return "\(path): byte \(byte) of the safetensors header: \(problem); not a safetensors file, or damaged"
-    case .duplicateTensor(let path, let tensor):
-      return "\(path): tensor \(tensor) is there twice"
+      return text(path, .syntax(byte: byte, problem: problem))
+    case .duplicateTensor(let path, let tensor): return text(path, .duplicateTensor(tensor: tensor))
     case .unknownType(let path, let tensor, let type):
-      let known = TensorType.allCases.map(\.rawValue).joined(separator: ", ")
-      return "\(path): tensor \(tensor) has the unknown type \(type); known: \(known)"
+      return text(path, .unknownType(tensor: tensor, type: type))
     case .sizeMismatch(let path, let tensor, let shape, let type, let expected, let actual):
-      let wanted = expected.map { "\($0)" } ?? "more than 2^63"
-      return "\(path): tensor \(tensor) of shape \(shape) and type \(type.rawValue) takes \(wanted) bytes, "
-        + "its offsets span \(actual)"
+      return text(
+        path,
+        .sizeMismatch(tensor: tensor, shape: shape, type: type, expected: expected, actual: actual))
     case .offsetsOutside(let path, let tensor, let begin, let end, let dataSize):
-      return "\(path): tensor \(tensor) lies at bytes \(begin) to \(end) of \(dataSize) bytes of data; "
-        + "the file is truncated or damaged"
+      return text(path, .offsetsOutside(tensor: tensor, begin: begin, end: end, dataSize: dataSize))
     case .overlap(let path, let tensor, let begin, let previousEnd):
-      return
-        "\(path): tensor \(tensor) begins at byte \(begin) of the data, inside the one before (to \(previousEnd))"
+      return text(path, .overlap(tensor: tensor, begin: begin, previousEnd: previousEnd))
     case .hole(let path, let tensor, let begin, let end):
-      let place = tensor.map { "before tensor \($0)" } ?? "at the end"
-      return "\(path): bytes \(begin) to \(end) of the data, \(place), belong to no tensor"
+      return text(path, .hole(tensor: tensor, begin: begin, end: end))
     case .missingTensor(let path, let tensor):
       return "\(path): there is no tensor \(tensor)"
     case .unreadableType(let path, let tensor, let type, let wanted):
@@ -57,6 +71,10 @@ public enum TensorFileError: Error, Equatable, Sendable, CustomStringConvertible
     }
   }
 }
+
+// What the header knows; whoever reads files finds them here.
+public typealias TensorType = FileFormats.TensorType
+public typealias TensorEntry = FileFormats.TensorEntry
 
 /// Runs `body`, whose errors are about files.
 func files<Result>(_ body: () throws(FileError) -> Result) throws(TensorFileError) -> Result {

@@ -5,9 +5,10 @@ import ArgumentParser
 struct BipftCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bipft",
-    abstract: "Prepare corpora for 1-bit transformers, fine-tune them, and look into their runs.",
+    abstract:
+      "Prepare corpora for 1-bit transformers, fine-tune them, look into their runs, and use what they trained.",
     subcommands: [
       CorpusCommand.self, FinetuneCommand.self, ScheduleCommand.self, CheckpointCommand.self,
-      BenchCommand.self,
+      ExportCommand.self, FillMaskCommand.self, EmbedCommand.self, InspectCommand.self, BenchCommand.self,
     ])
 }

@@ -157,6 +157,8 @@ public enum ModelError: Error, CustomStringConvertible, Sendable {
   /// Tensors without which there is no BERT, at least one.
   case missing(path: String, tensors: [String])
   case layers(path: String, found: Int, wanted: Int)
+  /// An element that has no float16.
+  case beyondFloat16(path: String, tensor: String, value: Float)
 
   public var description: String {
     switch self {
@@ -181,6 +183,8 @@ public enum ModelError: Error, CustomStringConvertible, Sendable {
         + "model.safetensors.index.json)"
     case .layers(let path, let found, let wanted):
       "\(path): has \(found) layers, the configured model \(wanted); change model.layers in the configuration"
+    case .beyondFloat16(let path, let tensor, let value):
+      "\(path): \(tensor) has the value \(value), which is beyond float16; export with --reals float32"
     }
   }
 

@@ -95,6 +95,17 @@ typedef struct {
   void (*bfloat16_linear)(const float *x, size_t rows, size_t depth, size_t ld, const uint32_t *packed, size_t outputs,
                           const float *bias, float *out, size_t ld_out);
 
+  // ---- float32 products of a model in use, with sums in a fixed order ----
+
+  // out[i*ld_out + j] = sum over k of x[i*ld + k] w[j*depth + k] + bias[j]; bias may be NULL. Lane k % 16 sums its
+  // products in order, fused, then the lanes are added as a tree: the same for any number of rows and outputs.
+  void (*linear)(const float *x, size_t rows, size_t depth, size_t ld, const float *w, size_t outputs,
+                 const float *bias, float *out, size_t ld_out);
+  // out[i*ld_out + j] = sum over k of a[k*ld_a + i] b[k*ld_b + j], in the order of k, fused; added to out or written.
+  void (*transposed_product)(const float *a, size_t ld_a, const float *b, size_t ld_b, size_t depth, size_t rows,
+                             size_t columns, bool add, float *out, size_t ld_out);
+  void (*widen_halves)(const uint16_t *halves, size_t count, float *x);  // from IEEE binary16, exactly
+
   // ---- sums, in fixed order ----
 
   double (*sum)(const float *x, size_t count);
@@ -187,6 +198,8 @@ double bk_thread_seconds(void);
 
 // Interleaves packed rows (see the legend); the last group is filled with zero rows.
 void bk_interleave(const uint64_t *rows, size_t row_count, size_t words, uint64_t *interleaved);
+// out[i] = factor * the sum of the values (one a column) whose bit is set in row i, in the order of the columns.
+void bk_sum_set_elements(const uint64_t *bits, size_t rows, size_t words, const float *values, float factor, float *out);
 // Transposes a rows x columns bit matrix.
 void bk_transpose(const uint64_t *bits, size_t rows, size_t columns, uint64_t *transposed);
 

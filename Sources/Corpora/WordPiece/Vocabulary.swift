@@ -26,7 +26,11 @@ public struct Vocabulary: Sendable {
   /// - Throws: `cannotRead`, `notPlainText`, `tokenizerFile`, `invalidUTF8`, `emptyVocabulary`, `duplicateToken`,
   ///   `missingToken`, `vocabularyTooLarge`.
   public init(path: String) throws(CorpusError) {
-    let bytes = try reading { () throws(FileError) in try readFile(path) }
+    try self.init(reading { () throws(FileError) in try readFile(path) }, file: path)
+  }
+
+  /// The same of bytes in memory; `path` is their name in errors.
+  public init(_ bytes: [UInt8], file path: String) throws(CorpusError) {
     if let kind = ForeignFile(bytes) { throw .notPlainText(file: path, kind: kind) }
     if let byte = firstInvalidUTF8(bytes) { throw .invalidUTF8(file: path, byte: byte) }
     if Self.isJSON(bytes) { throw .tokenizerFile(file: path) }
@@ -76,6 +80,9 @@ public struct Vocabulary: Sendable {
     precondition(id >= 0 && id < count, "token \(id) of a vocabulary of \(count)")
     return tokens[Int(id)]
   }
+
+  /// All tokens in the order of their ids, each with a line feed.
+  public var lines: [UInt8] { tokens.flatMap { Array($0.utf8) + [UInt8(ascii: "\n")] } }
 
   /// The id of a token, nil where the vocabulary lacks it.
   public func id(of token: String) -> Int32? { ids[Array(token.utf8)] }

@@ -35,14 +35,14 @@ struct ChosenCheckpoint {
   ) throws -> String? {
     let own = CheckpointStore(path: options.runDirectory + "/checkpoints")
     switch options.resume {
-    case .automatic: return try newest(of: own, run: options.runDirectory, progress, report)
+    case .automatic: return try newest(of: own, run: options.runDirectory, progress.touch, report)
     case .never:
       if let last = try own.list().last {
         throw TrainingError.wouldOverwrite(run: options.runDirectory, step: last.step)
       }
       return nil
     case .latest:
-      guard let path = try newest(of: own, run: options.runDirectory, progress, report) else {
+      guard let path = try newest(of: own, run: options.runDirectory, progress.touch, report) else {
         throw CheckpointError.noCheckpoint(
           path: "latest", problem: "\(options.runDirectory) has no checkpoint yet")
       }
@@ -53,7 +53,7 @@ struct ChosenCheckpoint {
         try CheckpointStore.verify(path, touch: progress.touch)
         return path
       case .store(let store):
-        guard let path = try newest(of: store, run: store.path + "/..", progress, report) else {
+        guard let path = try newest(of: store, run: store.path + "/..", progress.touch, report) else {
           throw CheckpointError.noCheckpoint(path: name, problem: "\(store.path) holds none yet")
         }
         return path
@@ -62,8 +62,8 @@ struct ChosenCheckpoint {
   }
 
   /// The newest valid checkpoint of the run in the folder `run` on its present course.
-  private static func newest(
-    of store: CheckpointStore, run: String, _ progress: RankProgress, _ report: (String) -> Void
+  static func newest(
+    of store: CheckpointStore, run: String, _ touch: () -> Void, _ report: (String) -> Void
   ) throws -> String? {
     // What cannot be read of the history says nothing; the audit tells of it.
     let events = (try? RunHistory(run: run).events()) ?? []
@@ -71,7 +71,7 @@ struct ChosenCheckpoint {
     return try store.newestValid(
       isLeft: { step in
         reached.map { RunHistory.hasLeft(step: step, events: events, reached: $0) } ?? false
-      }, touch: progress.touch, report: report)?.path
+      }, touch: touch, report: report)?.path
   }
 
   /// Whether the folder `path` is among the checkpoints of the run in the folder `run`, however they are written.

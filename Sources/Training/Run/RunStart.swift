@@ -95,6 +95,18 @@ extension TrainingRun {
 }
 
 extension ModelConfiguration {
+  /// The shape with these sizes, as `sizes` gives them; nil where one is missing or cannot be.
+  init?(sizes: [String: Int]) {
+    func size(_ key: String) -> Int { sizes[key] ?? -1 }
+    self.init(
+      vocabularySize: size("vocabulary size"), hiddenSize: size("model.hidden_size"),
+      layers: size("model.layers"), heads: size("model.heads"),
+      intermediateSize: size("model.intermediate_size"), maximumLength: size("model.maximum_length"),
+      estimatorRank: size("model.estimator_rank"), dropout: 0)
+    let others = [vocabularySize, hiddenSize, layers, heads, intermediateSize, maximumLength]
+    guard others.allSatisfy({ $0 > 0 }), estimatorRank >= 0, hiddenSize % heads == 0 else { return nil }
+  }
+
   /// The sizes of a model by their configuration key, as a checkpoint keeps them.
   var sizes: [String: Int] {
     [

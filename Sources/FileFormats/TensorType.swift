@@ -45,15 +45,17 @@ public struct TensorEntry: Sendable, Equatable {
   public var count: Int { range.count / type.size }
 }
 
-/// The bytes of a tensor of this shape, or nil if the number does not fit 63 bits.
-func byteCount(shape: [Int], type: TensorType) -> Int? {
-  var product = type.size
-  // A zero anywhere makes the tensor empty, however large the other extents are.
-  if shape.contains(0) { return 0 }
-  for extent in shape {
-    let (next, overflow) = product.multipliedReportingOverflow(by: extent)
-    if overflow || next < 0 { return nil }
-    product = next
+extension TensorType {
+  /// The bytes of a tensor of this type and shape, or nil if the number does not fit 63 bits.
+  public func byteCount(shape: [Int]) -> Int? {
+    var product = size
+    // A zero anywhere makes the tensor empty, however large the other extents are.
+    if shape.contains(0) { return 0 }
+    for extent in shape {
+      let (next, overflow) = product.multipliedReportingOverflow(by: extent)
+      if overflow || next < 0 { return nil }
+      product = next
+    }
+    return product
   }
-  return product
 }

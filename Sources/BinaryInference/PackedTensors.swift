@@ -1,0 +1,142 @@
+import CBitKernels
+import FileFormats
+
+/// The tensors of a packed model file, each checked against the shape that is asked for. What it hands out are pointers
+/// into the file's bytes, or into memory that lives as long as they.
+struct PackedTensors {
+  let header: SafetensorsHeader
+  private let entries: [String: TensorEntry]
+  private let memory: ModelMemory
+  private let kernels: UnsafePointer<bk_kernels>
+
+  init(_ memory: ModelMemory, _ kernels: UnsafePointer<bk_kernels>) throws(BinaryModelError) {
+    do throws(SafetensorsFault) { header = try SafetensorsHeader(memory.bytes) } catch {
+      throw .header(error)
+    }
+    entries = Dictionary(uniqueKeysWithValues: header.entries.map { ($0.name, $0) })
+    self.memory = memory
+    self.kernels = kernels
+    guard header.metadata[PackedModelFormat.formatKey] == PackedModelFormat.name else {
+      throw .notAPackedModel
+    }
+    let version = header.metadata[PackedModelFormat.versionKey]
+    guard version == "\(PackedModelFormat.version)" else {
+      throw .otherVersion(found: version ?? "(none)", known: PackedModelFormat.version)
+    }
+  }
+
+  /// The bytes of the tensor `name`, of one of `types` and of `shape`, which begin at a multiple of `alignment`, or of the
+  /// size of their elements.
+  private func find(
+    _ name: String, _ types: [TensorType], _ shape: [Int], alignment: Int? = nil
+  ) throws(BinaryModelError) -> (bytes: UnsafeRawBufferPointer, type: TensorType) {
+    guard let entry = entries[name] else { throw .missingTensor(name) }
+    guard types.contains(entry.type), entry.shape == shape else {
+      throw .tensor(
+        name, found: "\(entry.type.rawValue) of \(entry.shape)",
+        wanted: "\(types.map(\.rawValue).joined(separator: " or ")) of \(shape)")
+    }
+    let alignment = alignment ?? entry.type.size
+    guard entry.range.lowerBound % alignment == 0 else {
+      throw .misaligned(name, byte: entry.range.lowerBound, wanted: alignment)
+    }
+    return (UnsafeRawBufferPointer(rebasing: memory.bytes[entry.range]), entry.type)
+  }
+
+  private func words(
+    _ name: String, rows: Int, columns: Int, shape: [Int]
+  ) throws(BinaryModelError) -> UnsafePointer<UInt64> {
+    let key = PackedModelFormat.shapeKey(name)
+    guard header.metadata[key] == "\(rows),\(columns)" else {
+      throw .metadata(key: key, value: header.metadata[key], wanted: "\"\(rows),\(columns)\"")
+    }
+    let bytes = try find(PackedModelFormat.bits(name), [.uint8], shape, alignment: 8).bytes
+    return bytes.baseAddress!.assumingMemoryBound(to: UInt64.self)
+  }
+
+  /// A binary matrix of O outputs and I inputs, m·sign, as the products read it.
+  func matrix(_ name: String, outputs: Int, inputs: Int) throws(BinaryModelError) -> BinaryMatrix {
+    BinaryMatrix(
+      outputs: outputs, inputs: inputs,
+      words: try words(
+        name, rows: outputs, columns: inputs,
+        shape: PackedModelFormat.matrixShape(rows: outputs, columns: inputs)),
+      scale: try scalar(PackedModelFormat.scale(name)))
+  }
+
+  /// A binary table with a scale for each row.
+  func binaryTable(_ name: String, rows: Int, columns: Int) throws(BinaryModelError) -> BinaryTable {
+    BinaryTable(
+      words: try words(
+        name, rows: rows, columns: columns, shape: PackedModelFormat.tableShape(rows: rows, columns: columns)),
+      scales: try reals(PackedModelFormat.scale(name), [rows]), columns: columns)
+  }
+
+  /// One float32 number.
+  func scalar(_ name: String) throws(BinaryModelError) -> Float {
+    let bytes = try find(name, [.float32], []).bytes
+    return Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(as: UInt32.self)))
+  }
+
+  /// A small tensor as float32: float32 in place, float16 widened.
+  func reals(_ name: String, _ shape: [Int]) throws(BinaryModelError) -> UnsafePointer<Float> {
+    let (bytes, type) = try find(name, [.float32, .float16], shape)
+    let count = bytes.count / type.size
+    if type == .float32 { return bytes.baseAddress!.assumingMemoryBound(to: Float.self) }
+    let floats = memory.floats(count)
+    kernels.pointee.widen_halves(bytes.baseAddress!.assumingMemoryBound(to: UInt16.self), count, floats)
+    return UnsafePointer(floats)
+  }
+
+  /// A large table that stays as it is in the file.
+  func table(_ name: String, rows: Int, columns: Int) throws(BinaryModelError) -> RealTable {
+    let (bytes, type) = try find(name, [.float32, .float16], [rows, columns])
+    return RealTable(base: bytes.baseAddress!, isHalf: type == .float16, rows: rows, columns: columns)
+  }
+
+  /// The bytes of the tensor `name`, of whatever length.
+  func text(_ name: String) throws(BinaryModelError) -> UnsafeRawBufferPointer {
+    guard let entry = entries[name] else { throw .missingTensor(name) }
+    return try find(name, [.uint8], [entry.range.count]).bytes
+  }
+}
+
+/// O×I signs in groups of 8 rows (bit_kernels.h), and what a product with them is multiplied by.
+struct BinaryMatrix {
+  let outputs: Int
+  let inputs: Int
+  let words: UnsafePointer<UInt64>
+  let scale: Float
+}
+
+/// Rows of signs, each with a scale of its own.
+struct BinaryTable {
+  let words: UnsafePointer<UInt64>
+  let scales: UnsafePointer<Float>
+  let columns: Int
+
+  /// Writes row `index` as ±scale.
+  func write(_ index: Int, _ kernels: UnsafePointer<bk_kernels>, to out: UnsafeMutablePointer<Float>) {
+    let scale = scales[index]
+    kernels.pointee.unpack(words + index * ((columns + 63) / 64), 1, columns, scale, -scale, out, columns)
+  }
+}
+
+/// A table of float32 or float16 numbers in the file.
+struct RealTable {
+  let base: UnsafeRawPointer
+  let isHalf: Bool
+  let rows: Int
+  let columns: Int
+
+  /// The rows from `first` on: in place, or `count` of them widened into `room`.
+  func floats(
+    _ first: Int, count: Int, _ kernels: UnsafePointer<bk_kernels>, room: UnsafeMutablePointer<Float>
+  ) -> UnsafePointer<Float> {
+    let start = first * columns
+    if !isHalf { return base.assumingMemoryBound(to: Float.self) + start }
+    kernels.pointee.widen_halves(
+      base.assumingMemoryBound(to: UInt16.self) + start, count * columns, room)
+    return UnsafePointer(room)
+  }
+}

@@ -1,0 +1,195 @@
+import FileFormats
+import Kernels
+import Parameters
+import TensorFiles
+
+/// Writes a trained model as a packed file (docs/inference.md): binary tensors as the bits that training multiplies with,
+/// the rest as float16 or float32.
+///
+/// Legend: V vocabulary, H hidden, O outputs, I inputs.
+public struct PackedModelWriter: ~Copyable {
+  private let path: String
+  private let configuration: ModelConfiguration
+  private let head: PackedModelFormat.Head
+  private let reals: PackedModelFormat.Reals
+  private let layout: ParameterLayout
+  private let words: Range<Int>
+  private let parameters: FloatBuffer
+  private var packed: PackedWeights
+  private var binary: [Tensor] = []
+  private var real: [Tensor] = []
+  private var metadata: [String: String] = [:]
+  private var sizes = Sizes()
+
+  /// Bytes of a packed file by what they are.
+  public struct Sizes: Equatable, Sendable {
+    public fileprivate(set) var bits = 0
+    /// Of the encoder: scales, biases, positions and the like.
+    public fileprivate(set) var reals = 0
+    /// The word embedding of the head, and its transform.
+    public fileprivate(set) var head = 0
+    public fileprivate(set) var vocabulary = 0
+    public fileprivate(set) var file = 0
+    /// The same parameters in float32.
+    public fileprivate(set) var float32 = 0
+
+    public var header: Int { file - bits - reals - head - vocabulary }
+  }
+
+  /// Writes the file `path`, whole or not at all.
+  ///
+  /// - Parameter vocabulary: V tokens, each with a line feed.
+  /// - Returns: what takes how many bytes.
+  /// - Throws: `ModelError` for weights that do not fit `configuration`, lack a tensor, or have no float16.
+  /// - Cost: memory for all parameters in float32, and for the file.
+  public static func write(
+    _ weights: PretrainedWeights, _ configuration: ModelConfiguration, head: PackedModelFormat.Head,
+    reals: PackedModelFormat.Reals, vocabulary: [UInt8], to path: String
+  ) throws(ModelError) -> Sizes {
+    try checkLayers(weights, configuration.layers)
+    var writer = try PackedModelWriter(weights, configuration, head: head, reals: reals)
+    return try writer.write(vocabulary: vocabulary, to: path)
+  }
+
+  /// Reads and binarises the weights.
+  private init(
+    _ weights: PretrainedWeights, _ c: ModelConfiguration, head: PackedModelFormat.Head,
+    reals: PackedModelFormat.Reals
+  ) throws(ModelError) {
+    var builder = LayoutBuilder()
+    let words = EncoderPlaces(c, in: &builder).embeddings.words
+    if head == .words { _ = PredictionPlaces("cls.predictions.", c, words: words, in: &builder) }
+    let layout = ParameterLayout(builder)
+    let missing = layout.parameters.map(\.name).filter { weights.find($0) == nil }
+    if !missing.isEmpty { throw .missing(path: weights.path, tensors: missing) }
+    let parameters = FloatBuffer(count: layout.elementCount)
+    for parameter in layout.parameters {
+      guard let values = try weights.read(parameter.name, shape: parameter.shape) else { continue }
+      let view = parameters.view[parameter.range]
+      values.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: view.count) }
+    }
+    path = weights.path
+    configuration = c
+    self.head = head
+    self.reals = reals
+    self.layout = layout
+    self.words = words
+    packed = PackedWeights(layout)
+    packed.binarise(parameters.view)
+    self.parameters = parameters
+  }
+
+  private mutating func write(vocabulary: [UInt8], to file: String) throws(ModelError) -> Sizes {
+    sizes.float32 = layout.parameterCount * MemoryLayout<Float>.size
+    var matrix = 0
+    for parameter in layout.parameters {
+      switch parameter.kind {
+      case .binaryTable: try addTable(parameter)
+      case .binaryMatrix:
+        addMatrix(parameter, packed.matrices[matrix])
+        matrix += 1
+      case .stepSize:
+        add(
+          Tensor(
+            name: parameter.name, shape: [],
+            floats: [max(parameters.view[parameter.offset], StepSize.smallest)]))
+      case .real: try addReals(parameter.name, parameter.shape, parameters.view[parameter.range])
+      }
+    }
+    addMetadata()
+    sizes.vocabulary = vocabulary.count
+    let text = Tensor(
+      name: PackedModelFormat.vocabulary, type: .uint8, shape: [vocabulary.count], bytes: vocabulary)
+    // Each begins at a multiple of what it is read by: words of bits, floats, halves, bytes.
+    let tensors = binary + real.filter { $0.type == .float32 } + real.filter { $0.type != .float32 } + [text]
+    do throws(TensorFileError) {
+      try writeSafetensors(path: file, tensors: tensors, metadata: metadata)
+    } catch { throw .file(error) }
+    sizes.file =
+      SafetensorsLayout(
+        tensors: tensors.map { ($0.name, $0.type, $0.shape) }, metadata: metadata
+      ).fileSize
+    return sizes
+  }
+
+  private mutating func addMetadata() {
+    metadata[PackedModelFormat.formatKey] = PackedModelFormat.name
+    metadata[PackedModelFormat.versionKey] = "\(PackedModelFormat.version)"
+    metadata[PackedModelFormat.headKey] = head.rawValue
+    let c = configuration
+    for size in PackedModelFormat.Size.allCases {
+      let value =
+        switch size {
+        case .vocabulary: c.vocabularySize
+        case .hidden: c.hiddenSize
+        case .layers: c.layers
+        case .heads: c.heads
+        case .intermediate: c.intermediateSize
+        case .maximumLength: c.maximumLength
+        case .estimatorRank: c.estimatorRank
+        }
+      metadata[size.rawValue] = "\(value)"
+    }
+  }
+
+  // MARK: Tensors
+
+  private mutating func add(_ tensor: Tensor) {
+    real.append(tensor)
+    if isOfHead(tensor.name) { sizes.head += tensor.bytes.count } else { sizes.reals += tensor.bytes.count }
+  }
+
+  /// The latent word embedding serves the head alone.
+  private func isOfHead(_ name: String) -> Bool {
+    name.hasPrefix("cls.") || layout.find(name)?.range == words
+  }
+
+  private mutating func addReals(_ name: String, _ shape: [Int], _ values: FloatView) throws(ModelError) {
+    switch reals {
+    case .float32: add(Tensor(name: name, type: .float32, shape: shape, bytes: Array(values.bytes)))
+    case .float16:
+      let halves = values.array.map { Float16($0) }
+      if let place = halves.firstIndex(where: { !$0.isFinite }) {
+        throw .beyondFloat16(path: path, tensor: name, value: values[place])
+      }
+      add(Tensor(name: name, type: .float16, shape: shape, bytes: halves.withUnsafeBytes { Array($0) }))
+    }
+  }
+
+  private mutating func addBits(_ name: String, _ rows: Int, _ columns: Int, shape: [Int], _ bytes: [UInt8]) {
+    binary.append(Tensor(name: PackedModelFormat.bits(name), type: .uint8, shape: shape, bytes: bytes))
+    metadata[PackedModelFormat.shapeKey(name)] = "\(rows),\(columns)"
+    sizes.bits += bytes.count
+  }
+
+  private mutating func addMatrix(_ parameter: Parameter, _ matrix: PackedMatrix) {
+    let (rows, columns) = (parameter.shape[0], parameter.shape[1])
+    let shape = PackedModelFormat.matrixShape(rows: rows, columns: columns)
+    let bytes = UnsafeRawBufferPointer(start: matrix.interleaved.base, count: shape.reduce(1, *))
+    addBits(parameter.name, rows, columns, shape: shape, Array(bytes))
+    add(Tensor(name: PackedModelFormat.scale(parameter.name), shape: [], floats: [matrix.scale]))
+  }
+
+  /// The word embedding, binarised as `Embeddings.forward` does; for a head also as it is.
+  private mutating func addTable(_ parameter: Parameter) throws(ModelError) {
+    let (rows, columns) = (parameter.shape[0], parameter.shape[1])
+    let values = parameters.view[parameter.range]
+    var arena = Arena()
+    let (signs, shift, scales) = (
+      arena.bits(rows: rows, columns: columns), arena.floats(columns), arena.floats(rows)
+    )
+    shift.fill(-packed.tableMean)
+    pack(MatrixView(values, rows: rows, columns: columns), shift: shift, step: 0, signs: signs, within: nil)
+    for row in 0..<rows {
+      let own = values[row * columns..<(row + 1) * columns]
+      scales[row] = Float(own.sumOfAbsolutes() / Double(columns))
+    }
+    let bytes = Array(UnsafeRawBufferPointer(start: signs.base, count: rows * signs.words * 8))
+    addBits(
+      parameter.name, rows, columns,
+      shape: PackedModelFormat.tableShape(rows: rows, columns: columns), bytes)
+    try addReals(PackedModelFormat.scale(parameter.name), [rows], scales)
+    if head == .words { try addReals(parameter.name, parameter.shape, values) }
+    withExtendedLifetime(arena) {}
+  }
+}

@@ -1,0 +1,56 @@
+/// The names in a packed model file (docs/inference.md): a safetensors file whose binary tensors are U8, with the shapes
+/// that they stand for in the metadata. Writer and reader share them.
+public enum PackedModelFormat {
+  /// The value of the metadata's `format`.
+  public static let name = "bipft"
+  /// The value of `version`; a reader refuses others.
+  public static let version = 1
+
+  public static let formatKey = "format"
+  public static let versionKey = "version"
+  public static let headKey = "head"
+
+  /// A size of the model, by its key in the metadata.
+  public enum Size: String, CaseIterable, Sendable {
+    case vocabulary = "vocabulary_size"
+    case hidden = "hidden_size"
+    case layers
+    case heads
+    case intermediate = "intermediate_size"
+    case maximumLength = "maximum_length"
+    case estimatorRank = "estimator_rank"
+  }
+
+  /// What a model has on top of its encoder.
+  public enum Head: String, CaseIterable, Sendable {
+    case none
+    /// Logits of the words at masked positions.
+    case words = "mlm"
+  }
+
+  /// How tensors that are not binary are kept. Single numbers are always float32.
+  public enum Reals: String, CaseIterable, Sendable {
+    case float16, float32
+
+    public var type: TensorType { self == .float16 ? .float16 : .float32 }
+  }
+
+  /// The metadata's key for the shape that the binary tensor `name` stands for: `"768,3072"`.
+  public static func shapeKey(_ name: String) -> String { "shape." + name }
+
+  /// The tensor with the tokens of the vocabulary, each followed by a line feed.
+  public static let vocabulary = "vocabulary"
+
+  /// The tensor with the bits of `name`, and the one with what they are multiplied by.
+  public static func bits(_ name: String) -> String { name + ".bits" }
+  public static func scale(_ name: String) -> String { name + ".scale" }
+
+  /// The U8 tensor of a binary matrix with these rows (outputs) and columns (inputs): groups of 8 rows, words of 64
+  /// columns, row within the group, byte of the word.
+  public static func matrixShape(rows: Int, columns: Int) -> [Int] {
+    [(rows + 7) / 8, (columns + 63) / 64, 8, 8]
+  }
+
+  /// The U8 tensor of a binary table, whose rows are read one by one.
+  public static func tableShape(rows: Int, columns: Int) -> [Int] { [rows, (columns + 63) / 64 * 8] }
+}

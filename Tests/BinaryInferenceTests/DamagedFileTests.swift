@@ -1,0 +1,151 @@
+import BinaryInference
+import BinaryModel
+import FileFormats
+import Foundation
+import Mutations
+import TensorFiles
+import Testing
+
+/// A file that is not whole is a typed error, never a crash or a read outside of it.
+struct DamagedFileTests {
+  let fixture: PackedFixture
+  init() throws { fixture = try PackedFixture(PackedFixture.small(rank: 1)) }
+
+  /// The error of a file with other tensors or metadata.
+  private func error(
+    _ change: (inout [Tensor], inout [String: String]) -> Void
+  ) throws -> BinaryModelError? {
+    var (tensors, metadata) = try fixture.tensors(fixture.packed())
+    change(&tensors, &metadata)
+    let path = fixture.path("changed.bipft")
+    try writeSafetensors(path: path, tensors: tensors, metadata: metadata)
+    do throws(BinaryModelError) {
+      _ = try BinaryModel(path: path)
+      return nil
+    } catch {
+      #expect(!error.description.contains("\n"))
+      return error
+    }
+  }
+
+  @Test func everyMetadataKey() throws {
+    let keys = try fixture.tensors(fixture.packed()).metadata.keys.sorted()
+    #expect(keys.count > 20)
+    for key in keys {
+      for value in [nil, "", "-1", "0x3", "+2", "99999999999999999999", "1e3", "25", "none "] {
+        let found = try error { _, metadata in metadata[key] = value }
+        #expect(found != nil, "\(key) = \(value ?? "nil")")
+        switch key {
+        case "format": #expect(found == .notAPackedModel)
+        case "version": #expect(found == .otherVersion(found: value ?? "(none)", known: 1))
+        case _ where found?.isOfMetadata(key) == true: break
+        default: #expect(value == "25", "\(key) = \(value ?? "nil"): \(String(describing: found))")
+        }
+      }
+    }
+  }
+
+  @Test func everyTensor() throws {
+    let names = try fixture.tensors(fixture.packed()).tensors.map(\.name)
+    #expect(names.count > 80)
+    for name in names {
+      let missing = try error { tensors, _ in tensors.removeAll { $0.name == name } }
+      #expect(missing == .missingTensor(name))
+      let longer = try error { tensors, _ in
+        let index = tensors.firstIndex { $0.name == name }!
+        let old = tensors[index]
+        tensors[index] = Tensor(
+          name: name, type: .int8, shape: [old.bytes.count], bytes: old.bytes)
+      }
+      guard case .tensor(name, _, _) = longer else {
+        Issue.record("\(name) of another type: \(String(describing: longer))")
+        continue
+      }
+    }
+  }
+
+  @Test func wordsThatCannotBeReadInPlace() throws {
+    let found = try error { tensors, _ in
+      tensors.insert(Tensor(name: "a", type: .uint8, shape: [3], bytes: [1, 2, 3]), at: 0)
+    }
+    guard case .misaligned(_, _, 8) = found else {
+      Issue.record("\(String(describing: found))")
+      return
+    }
+  }
+
+  @Test func vocabularies() throws {
+    func problem(_ change: (inout [UInt8]) -> Void) throws -> BinaryModelError? {
+      try error { tensors, _ in
+        let index = tensors.firstIndex { $0.name == "vocabulary" }!
+        var bytes = tensors[index].bytes
+        change(&bytes)
+        tensors[index] = Tensor(name: "vocabulary", type: .uint8, shape: [bytes.count], bytes: bytes)
+      }
+    }
+    #expect(try problem { $0 = [] } == .vocabulary("it does not end with a line feed"))
+    #expect(try problem { $0.removeLast() } == .vocabulary("it does not end with a line feed"))
+    #expect(try problem { $0 += Array("more\n".utf8) } == .vocabulary("it has 41 tokens, the model 40"))
+    #expect(try problem { $0[1] = UInt8(ascii: "p") } == .vocabulary("it has no token [PAD]"))
+    #expect(try problem { $0[1] = 0xFF } == .vocabulary("byte 1 is not UTF-8"))
+  }
+
+  @Test func filesThatAreNone() throws {
+    #expect(throws: BinaryModelError.cannotRead(reason: "No such file or directory")) {
+      try BinaryModel(path: fixture.path("none"))
+    }
+    #expect(throws: BinaryModelError.cannotRead(reason: "not a regular file")) {
+      try BinaryModel(path: "/")
+    }
+    #expect(throws: BinaryModelError.header(.tooShort(size: 0))) { try BinaryModel(bytes: []) }
+    #expect(throws: BinaryModelError.notAPackedModel) {
+      try BinaryModel(path: fixture.path("model.safetensors"))
+    }
+  }
+
+  @Test func truncated() throws {
+    let bytes = try fixture.bytes()
+    for count in Array(0..<200) + Array(stride(from: 200, to: bytes.count, by: 97)) + [bytes.count - 1] {
+      #expect(throws: BinaryModelError.self, "\(count) bytes") {
+        try BinaryModel(bytes: Array(bytes[..<count]))
+      }
+    }
+  }
+
+  /// Damaged headers and whole files: refused, or a model that answers whatever it answers.
+  @Test func mutants() throws {
+    let bytes = try fixture.bytes(reals: .float16)
+    let length = Int(UInt64(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }))
+    var (refused, taken) = (0, 0)
+    func look(_ mutant: [UInt8]) {
+      guard let model = try? BinaryModel(bytes: mutant) else {
+        refused += 1
+        return
+      }
+      taken += 1
+      let tokens: [Int32] = [2, 5, 4, 3].map { min($0, Int32(model.shape.vocabularySize - 1)) }
+      _ = try? model.encode(tokens)
+      _ = try? model.fillMask(tokens, top: 3)
+    }
+    Mutations.of(bytes, count: 400, name: "packed model") { mutant, _ in look(mutant) }
+    let header = Array(bytes[8..<8 + length])
+    Mutations.of(header, count: 1600, name: "packed header") { mutant, _ in
+      let size = withUnsafeBytes(of: UInt64(mutant.count).littleEndian) { Array($0) }
+      look(size + mutant + bytes[(8 + length)...])
+    }
+    // One bit of the header at a time.
+    var mutations = Mutations("header bits")
+    for _ in 0..<800 * Mutations.rounds {
+      var mutant = bytes
+      mutant[mutations.below(8 + length)] ^= 1 << UInt8(mutations.below(8))
+      look(mutant)
+    }
+    #expect(refused > 1000 && taken > 10, "\(refused) refused, \(taken) taken")
+  }
+}
+
+extension BinaryModelError {
+  fileprivate func isOfMetadata(_ key: String) -> Bool {
+    if case .metadata(key, _, _) = self { true } else { false }
+  }
+}

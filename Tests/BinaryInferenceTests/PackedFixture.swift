@@ -1,0 +1,123 @@
+import BinaryInference
+import BinaryModel
+import FileFormats
+import Foundation
+import Kernels
+import Parameters
+import TensorFiles
+
+/// A small trained-like model: random parameters away from their defaults, fitted step sizes, in a safetensors file; and
+/// the packed files made of it.
+final class PackedFixture {
+  let configuration: ModelConfiguration
+  let layout: ModelLayout<Pretraining>
+  let parameters: FloatBuffer
+  let batch: TokenBatch
+  private let folder: String
+
+  /// Odd sizes, three heads, one word of bits a row.
+  static func small(rank: Int) -> ModelConfiguration {
+    ModelConfiguration(
+      vocabularySize: 40, hiddenSize: 24, layers: 2, heads: 3, intermediateSize: 40, maximumLength: 12,
+      estimatorRank: rank, dropout: 0)
+  }
+
+  /// Whole words, more than a word of tokens.
+  static func wide(rank: Int) -> ModelConfiguration {
+    ModelConfiguration(
+      vocabularySize: 203, hiddenSize: 128, layers: 3, heads: 2, intermediateSize: 192, maximumLength: 80,
+      estimatorRank: rank, dropout: 0)
+  }
+
+  init(_ c: ModelConfiguration, sequences: Int = 3, seed: UInt64 = 5) throws {
+    configuration = c
+    layout = ModelLayout(c, Pretraining())
+    parameters = FloatBuffer(count: layout.parameters.elementCount)
+    var stream = CounterRandom(seed: seed, purpose: .heldOut).stream(0)
+    func draw(_ low: Float, _ high: Float) -> Float { low + (high - low) * stream.unit() }
+    for parameter in layout.parameters.parameters {
+      for index in parameter.range {
+        parameters.view[index] =
+          switch parameter.kind {
+          case .stepSize: 1
+          case .binaryMatrix, .binaryTable: draw(-0.4, 0.5)
+          case .real: parameter.name.hasSuffix("LayerNorm.weight") ? draw(0.6, 1.4) : draw(-0.3, 0.3)
+          }
+      }
+    }
+    // The first sequence is full, the others are padded.
+    let length = c.maximumLength
+    var (ids, types, lengths): ([Int32], [Int32], [Int32]) = ([], [], [])
+    for sequence in 0..<sequences {
+      let real = sequence == 0 ? length : 3 + Int(stream.next(below: UInt32(length - 3)))
+      lengths.append(Int32(real))
+      for token in 0..<length {
+        ids.append(token < real ? Int32(stream.next(below: UInt32(c.vocabularySize))) : 0)
+        types.append(token < real && token > real / 2 ? 1 : 0)
+      }
+    }
+    batch = TokenBatch(
+      sequences: sequences, length: length, inputIDs: ids, tokenTypeIDs: types, lengths: lengths,
+      sampleIDs: (0..<UInt64(sequences)).map { $0 }, epoch: 0)
+    PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batch, rule: .published)
+    folder = FileManager.default.temporaryDirectory.path + "/bipft-inference-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    try writeSafetensors(
+      path: path("model.safetensors"),
+      tensors: layout.parameters.parameters.map {
+        Tensor(name: $0.name, shape: $0.shape, floats: parameters.view[$0.range].array)
+      })
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+  func path(_ name: String) -> String { folder + "/" + name }
+
+  /// The real tokens of a sequence, and their segments.
+  func sequence(_ index: Int) -> (tokens: [Int32], segments: [Int32]) {
+    let own = index * batch.length..<index * batch.length + Int(batch.lengths[index])
+    return (Array(batch.inputIDs[own]), Array(batch.tokenTypeIDs[own]))
+  }
+
+  var vocabulary: [UInt8] {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    let words = (special.count..<configuration.vocabularySize).map { "word\($0)" }
+    return Array((special + words).map { $0 + "\n" }.joined().utf8)
+  }
+
+  /// Writes a packed file and gives its path.
+  func packed(head: ModelHead = .words, reals: PackedModelFormat.Reals = .float32) throws -> String {
+    let target = path("\(head.rawValue)-\(reals.rawValue).bipft")
+    _ = try PackedModelWriter.write(
+      PretrainedWeights(path: path("model.safetensors")), configuration, head: head, reals: reals,
+      vocabulary: vocabulary, to: target)
+    return target
+  }
+
+  /// The bytes of a packed file.
+  func bytes(head: ModelHead = .words, reals: PackedModelFormat.Reals = .float32) throws -> [UInt8] {
+    Array(try Data(contentsOf: URL(fileURLWithPath: packed(head: head, reals: reals))))
+  }
+
+  /// A packed file's tensors in memory, to be changed and written again.
+  func tensors(_ path: String) throws -> (tensors: [Tensor], metadata: [String: String]) {
+    let file = try SafetensorsFile(path: path)
+    return (
+      file.entries.map { entry in
+        Tensor(
+          name: entry.name, type: entry.type, shape: entry.shape,
+          bytes: file.withBytes(of: entry) { Array($0) })
+      }, file.metadata
+    )
+  }
+}
+
+extension [Float] {
+  var bits: [UInt32] { map(\.bitPattern) }
+
+  /// The largest difference to another array of as many.
+  func distance(_ other: [Float]) -> Float {
+    precondition(count == other.count, "\(count) numbers beside \(other.count)")
+    return zip(self, other).reduce(0) { Swift.max($0, abs($1.0 - $1.1)) }
+  }
+}

@@ -1,0 +1,116 @@
+import BinaryInference
+import BinaryModel
+import FileFormats
+import Foundation
+import Kernels
+import TensorFiles
+import Testing
+
+/// A packed model against the model that training evaluates. Serialized: they choose the instruction set of all kernels.
+@Suite(.serialized) struct TrainedNumbersTests {
+  /// Without estimators nothing but bits and the same kernels: hidden states and the pooled output are the same bits.
+  @Test(arguments: [PackedFixture.small(rank: 0), PackedFixture.wide(rank: 0)])
+  func hiddenStatesBitForBit(configuration: ModelConfiguration) throws {
+    try compare(configuration) { packed, trained in packed.bits == trained.bits }
+  }
+
+  /// The estimators' products are summed in another order than OpenBLAS sums them.
+  @Test(arguments: [PackedFixture.small(rank: 1), PackedFixture.small(rank: 3), PackedFixture.wide(rank: 1)])
+  func hiddenStatesWithEstimators(configuration: ModelConfiguration) throws {
+    try compare(configuration) { packed, trained in packed.distance(trained) < 1e-5 }
+  }
+
+  private func compare(_ configuration: ModelConfiguration, _ agree: ([Float], [Float]) -> Bool) throws {
+    let fixture = try PackedFixture(configuration)
+    let path = try fixture.packed()
+    let (width, length) = (configuration.hiddenSize, fixture.batch.length)
+    let before = InstructionSet.name
+    defer { try? InstructionSet.select(before) }
+    for name in InstructionSet.available {
+      try InstructionSet.select(name)
+      var trained = PretrainingModel(
+        fixture.layout, sequences: fixture.batch.sequences, length: fixture.batch.length)
+      trained.binarise(fixture.parameters.view)
+      let model = try BinaryModel(path: path, instructionSet: name)
+      #expect(model.instructionSet == name)
+      for index in 0..<fixture.batch.sequences {
+        let (tokens, segments) = fixture.sequence(index)
+        let packed = try model.encode(tokens, segments: segments)
+        let output = trained.encode(fixture.parameters.view, fixture.batch)
+        try #require(packed.hiddenStates.count == output.hidden.count)
+        for (state, expected) in zip(packed.hiddenStates, output.hidden) {
+          let start = index * length * width
+          #expect(
+            agree(state, expected[start..<start + tokens.count * width].array),
+            "\(name), sequence \(index) of \(tokens.count) tokens")
+        }
+        #expect(agree(packed.pooled, output.pooled[rows: index..<index + 1].dense.array))
+        let positions = [0, tokens.count / 2, tokens.count - 1]
+        let logits = try model.wordLogits(tokens, segments: segments, at: positions)
+        for (own, position) in zip(logits, positions) {
+          let expected = trained.wordLogits(
+            fixture.parameters.view, output, token: index * length + position)
+          #expect(own.distance(expected) < 1e-5, "\(name): off by \(own.distance(expected))")
+        }
+      }
+    }
+  }
+
+  /// Every instruction set and both ways to open a file give the same bits, heads included.
+  @Test func sameBitsEverywhere() throws {
+    let fixture = try PackedFixture(PackedFixture.wide(rank: 2))
+    for reals in PackedModelFormat.Reals.allCases {
+      let path = try fixture.packed(reals: reals)
+      let (tokens, segments) = fixture.sequence(1)
+      let reference = try BinaryModel(path: path, instructionSet: "portable")
+      let expected = try (
+        reference.encode(tokens, segments: segments), reference.embed(tokens),
+        reference.wordLogits(tokens, at: [1, 2])
+      )
+      for name in BinaryModel.instructionSets {
+        let model = try BinaryModel(bytes: fixture.bytes(reals: reals), instructionSet: name)
+        #expect(try model.encode(tokens, segments: segments) == expected.0, "\(name)")
+        #expect(try model.embed(tokens).bits == expected.1.bits, "\(name)")
+        #expect(try model.wordLogits(tokens, at: [1, 2]).map(\.bits) == expected.2.map(\.bits), "\(name)")
+      }
+    }
+  }
+
+  /// A float16 file is the float32 file with each number rounded, and nothing else.
+  @Test(arguments: [PackedFixture.small(rank: 1), PackedFixture.wide(rank: 0)])
+  func float16IsRoundedFloat32(configuration: ModelConfiguration) throws {
+    let fixture = try PackedFixture(configuration)
+    var (tensors, metadata) = try fixture.tensors(fixture.packed(reals: .float32))
+    tensors = tensors.map { tensor in
+      guard tensor.type == .float32, !tensor.shape.isEmpty else { return tensor }
+      let floats = tensor.bytes.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+      return Tensor(name: tensor.name, shape: tensor.shape, floats: floats.map { Float(Float16($0)) })
+    }
+    let rounded = fixture.path("rounded.bipft")
+    try writeSafetensors(path: rounded, tensors: tensors, metadata: metadata)
+    let (single, half) = try (
+      BinaryModel(path: rounded), BinaryModel(path: fixture.packed(reals: .float16))
+    )
+    for index in 0..<fixture.batch.sequences {
+      let (tokens, segments) = fixture.sequence(index)
+      #expect(try half.encode(tokens, segments: segments) == single.encode(tokens, segments: segments))
+      #expect(
+        try half.wordLogits(tokens, at: [0]).map(\.bits) == single.wordLogits(tokens, at: [0]).map(\.bits))
+    }
+  }
+
+  /// Step sizes below the smallest act as that.
+  @Test func smallestStepSize() throws {
+    let fixture = try PackedFixture(PackedFixture.small(rank: 0))
+    let place = fixture.layout.parameters["bert.encoder.layer.1.attention.self.clip_attn"].offset
+    fixture.parameters.view[place] = -3
+    try writeSafetensors(
+      path: fixture.path("model.safetensors"),
+      tensors: fixture.layout.parameters.parameters.map {
+        Tensor(name: $0.name, shape: $0.shape, floats: fixture.parameters.view[$0.range].array)
+      })
+    let tensors = try fixture.tensors(fixture.packed()).tensors
+    let step = try #require(tensors.first { $0.name.hasSuffix("layer.1.attention.self.clip_attn") })
+    #expect(step.bytes == withUnsafeBytes(of: Float(1e-5)) { Array($0) })
+  }
+}
