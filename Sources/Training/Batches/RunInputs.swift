@@ -98,6 +98,11 @@ public struct StartNotes: Sendable {
 ///
 /// - Cost: reads all of the files.
 private func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
+  let unreadable = TrainingError.unreadable(
+    path: path,
+    reason: "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
+  // A host may lack what the others have.
+  if access(path, R_OK) != 0 { throw unreadable }
   let files = try inModule { () throws(ModelError) in try WeightFiles(path: path).all }
   do {
     let digests = try files.map { file throws(FileError) in try fileDigest(file) }
@@ -105,10 +110,7 @@ private func digest(ofTeacher path: String, host: String) throws(TrainingError) 
     let lines = zip(digests, files).map { "\($0)  \(lastName(of: $1))\n" }
     return SHA256.digest(Array(lines.joined().utf8))
   } catch {
-    throw .unreadable(
-      path: path,
-      reason:
-        "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
+    throw unreadable
   }
 }
 
