@@ -69,7 +69,9 @@ import Testing
     }
     expectRefusal(
       try Program.pretrain(tiny.arguments("nowhere", ["--set", "\(key)=nowhere.safetensors"])),
-      ["nowhere.safetensors: No such file or directory; initial_weights and teacher name safetensors"])
+      key == "teacher"
+        ? ["nowhere.safetensors: cannot be read on ", " (key teacher); give a safetensors file"]
+        : ["nowhere.safetensors: No such file or directory; initial_weights and teacher name safetensors"])
     expectRefusal(
       try start(tiny, key, ranks: 2) { $0.name == dense ? nil : $0 },
       ["no tensor ", dense.replacing("bert.", with: "")])
