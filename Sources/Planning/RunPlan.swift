@@ -75,18 +75,6 @@ public struct RunPlan: Equatable, Sendable {
   /// What an all-reduce of the gradient in float32 around a ring sends, all ranks together.
   public let allReduceBytes: Int
 
-  /// Plans the pretraining that `configuration` defines, over a corpus with `vocabularySize` tokens and `trainingSamples`
-  /// samples an epoch.
-  ///
-  /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
-  public init(
-    _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, ranks: Int
-  ) throws(PlanningError) {
-    let model = configuration.modelConfiguration(vocabularySize: vocabularySize)
-    try self.init(
-      configuration, ModelLayout(model, Pretraining()), trainingSamples: trainingSamples, ranks: ranks)
-  }
-
   /// Plans a run of the model `model`.
   ///
   /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.

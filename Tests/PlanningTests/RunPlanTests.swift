@@ -157,3 +157,14 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
     #expect(!text.contains("teacher"))
   }
 }
+
+extension RunPlan {
+  /// The plan of the pretraining that `configuration` defines, over a corpus with `vocabularySize` tokens.
+  init(
+    _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, ranks: Int
+  ) throws(PlanningError) {
+    let model = configuration.modelConfiguration(vocabularySize: vocabularySize)
+    try self.init(
+      configuration, ModelLayout(model, Pretraining()), trainingSamples: trainingSamples, ranks: ranks)
+  }
+}

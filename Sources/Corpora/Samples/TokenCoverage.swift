@@ -15,9 +15,6 @@ public struct TokenCoverage: Sendable {
     shards = counts.map { [UInt64](repeating: 0, count: ($0 + 63) / 64) }
   }
 
-  /// Whether every token has been seen.
-  public var isComplete: Bool { seenCount == tokenCount }
-
   /// The share that has been seen, as "81.3 %".
   public var percentage: String { percent(seenCount, of: tokenCount) }
 
