@@ -57,7 +57,9 @@ let package = Package(
     module("TensorFiles", ["DurableFiles", "FileFormats"]),
     module("Corpora", ["Kernels", "DurableFiles"]),
     module("Parameters"),
-    module("BinaryModel", ["Kernels", "DenseProducts", "FileFormats", "TensorFiles", "Parameters"]),
+    module(
+      "BinaryModel",
+      ["BinaryInference", "Kernels", "DenseProducts", "FileFormats", "TensorFiles", "Parameters"]),
     module(
       "Coordinator",
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),

@@ -9,7 +9,7 @@ import FileFormats
 ///
 /// Its numbers are those of the trained model (docs/inference.md says how near), the same with every instruction set. A
 /// value is a few pointers to bytes that never change, so copies share them, and any thread may call. Each call works on
-/// the calling thread in memory of its own (`workSpaceBytes`), on one sequence after the other: nothing is padded.
+/// the calling thread, unless it is given more, in memory of its own (`workSpaceBytes`); nothing is padded.
 public struct BinaryModel: Sendable {
   public let shape: ModelShape
   public let head: ModelHead
@@ -97,9 +97,40 @@ public struct BinaryModel: Sendable {
   /// - Throws: as `encode`.
   public func embed(_ tokens: [Int32], segments: [Int32] = []) throws(BinaryModelError) -> [Float] {
     try check(tokens, segments)
-    let space = WorkSpace(shape, tokens: tokens.count)
-    var vector = [Float](repeating: 0, count: shape.hiddenSize)
+    return meanState(tokens, segments, WorkSpace(shape, tokens: tokens.count))
+  }
+
+  /// `embed` of each of several sequences, of any lengths.
+  ///
+  /// - Parameter threads: how many work at most, the calling one included. They share the sequences, the longest first; each
+  ///   takes `workSpaceBytes` of the longest. The vectors do not depend on it.
+  public func embed(_ sequences: [[Int32]], threads: Int = 1) throws(BinaryModelError) -> [[Float]] {
+    for tokens in sequences { try check(tokens, []) }
+    let order = sequences.indices.sorted { (sequences[$1].count, $0) < (sequences[$0].count, $1) }
+    guard let longest = order.first else { return [] }
+    return [[Float]](unsafeUninitializedCapacity: sequences.count) { room, count in
+      let vectors = Vectors(base: room.baseAddress!)
+      sharePieces(sequences.count, threads: threads) { next in
+        let space = WorkSpace(shape, tokens: sequences[longest].count)
+        while let piece = next() {
+          let index = order[piece]
+          (vectors.base + index).initialize(to: meanState(sequences[index], [], space))
+        }
+      }
+      count = sequences.count
+    }
+  }
+
+  /// Places of results, each written by one thread.
+  private struct Vectors: @unchecked Sendable {
+    let base: UnsafeMutablePointer<[Float]>
+  }
+
+  private func meanState(
+    _ tokens: [Int32], _ segments: [Int32], _ space: borrowing WorkSpace
+  ) -> [Float] {
     let width = shape.hiddenSize
+    var vector = [Float](repeating: 0, count: width)
     withExtendedLifetime(memory) {
       network.run(tokens, segments: segments, space)
       vector.withUnsafeMutableBufferPointer { vector in
@@ -111,14 +142,6 @@ public struct BinaryModel: Sendable {
       }
     }
     return vector
-  }
-
-  /// `embed` of each of several sequences, of any lengths.
-  public func embed(_ sequences: [[Int32]]) throws(BinaryModelError) -> [[Float]] {
-    var vectors: [[Float]] = []
-    vectors.reserveCapacity(sequences.count)
-    for tokens in sequences { vectors.append(try embed(tokens)) }
-    return vectors
   }
 
   func check(_ tokens: [Int32], _ segments: [Int32]) throws(BinaryModelError) {

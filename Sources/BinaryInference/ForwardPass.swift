@@ -1,10 +1,10 @@
 import CBitKernels
 
-// The encoder on one sequence, without padding: the arithmetic of training's evaluation, with the same kernels in the same
-// order, so that the numbers are the same bits. Only the products of the estimators are summed in another order than
-// OpenBLAS does.
+// The encoder on one sequence, without padding: the arithmetic of training's evaluation in its order, so that the numbers are
+// the same bits. Queries, keys, values, what gelu gives and the context leave their products as bits. Only the products of the
+// estimators are summed in another order than OpenBLAS does.
 //
-// Legend: T tokens, P of them at a time (`WorkSpace.panel`), H hidden, F intermediate, h heads, D = H/h, r rank.
+// Legend: T tokens, P of them at a time (`WorkSpace.panel`), H hidden, F intermediate, h heads, D = H/h, r rank, R = 4r + 1.
 extension Network {
   private static let epsilon: Float = 1e-12
 
@@ -13,28 +13,20 @@ extension Network {
   /// - Parameters:
   ///   - tokens: T ids, each in the vocabulary.
   ///   - segments: T of 0 and 1, or none for all 0.
-  ///   - space: made for T tokens.
+  ///   - wanted: the positions, ascending, whose last hidden states alone are computed: row i of the state is then that of
+  ///     wanted[i]; nil for all.
+  ///   - space: made for T tokens or more.
   ///   - reached: called with the number of each hidden state (0 are the embeddings) while it is in `space.state`.
-  /// - Cost: 12·H² + 2·H·F bit operations a token and layer, and 4·T·H for attention.
+  /// - Cost: 8·H² + 4·H·F bit operations a token and layer, and 4·T·H for attention; the last layer's less 4·H² a token that
+  ///   is not wanted.
   func run(
-    _ tokens: [Int32], segments: [Int32], _ space: borrowing WorkSpace, reached: (Int) -> Void = { _ in }
+    _ tokens: [Int32], segments: [Int32], wanted: [Int]? = nil, _ space: borrowing WorkSpace,
+    reached: (Int) -> Void = { _ in }
   ) {
     embed(tokens, segments, space)
     reached(0)
     for (index, layer) in layers.enumerated() {
-      attend(layer, tokens: tokens.count, space)
-      let (count, rows) = (tokens.count * shape.hiddenSize, tokens.count)
-      apply(layer.attentionOutput, space.query, rows: rows, into: space.middle, space)
-      kernels.pointee.add(space.state, count, space.middle)
-      normalise(space.middle, rows: rows, layer.attentionNormalisation, space)
-      eachPanel(of: rows) { panel in
-        let start = panel.lowerBound * shape.hiddenSize
-        apply(layer.intermediate, space.middle + start, rows: panel.count, into: space.activated, space)
-        kernels.pointee.gelu(space.activated, panel.count * shape.intermediateSize, space.activated)
-        apply(layer.output, space.activated, rows: panel.count, into: space.state + start, space)
-      }
-      kernels.pointee.add(space.middle, count, space.state)
-      normalise(space.state, rows: rows, layer.outputNormalisation, space)
+      advance(layer, tokens: tokens.count, wanted: index + 1 == layers.count ? wanted : nil, space)
       reached(index + 1)
     }
   }
@@ -45,12 +37,16 @@ extension Network {
     }
   }
 
-  /// tanh(LN(binary dense(x₀)) + x₀) of the state that `run` left: H elements.
+  /// tanh(LN(binary dense(x₀)) + x₀) of the first row of the state that `run` left: H elements.
   func pool(_ space: borrowing WorkSpace, into pooled: UnsafeMutablePointer<Float>) {
-    apply(pooler, space.state, rows: 1, into: pooled, space)
-    normalise(pooled, rows: 1, poolerNormalisation, space)
-    kernels.pointee.add(space.state, shape.hiddenSize, pooled)
-    kernels.pointee.tanh(shape.hiddenSize, pooled)
+    let (matrix, table) = (pooler.matrix, kernels.pointee)
+    table.pack(space.state, 1, matrix.inputs, matrix.inputs, poolerShift, 0, space.inputBits, nil)
+    table.xnor_product(
+      space.inputBits, 1, matrix.words, matrix.outputs, matrix.inputWords, Int32(matrix.inputs),
+      pooler.step * matrix.scale, pooler.bias, pooled, matrix.outputs)
+    normalise(pooled, rows: 1, poolerNormalisation, into: pooled, space)
+    table.add(space.state, shape.hiddenSize, pooled)
+    table.tanh(shape.hiddenSize, pooled)
   }
 
   private func embed(_ tokens: [Int32], _ segments: [Int32], _ space: borrowing WorkSpace) {
@@ -58,117 +54,167 @@ extension Network {
     for (index, token) in tokens.enumerated() {
       let out = space.state + index * hidden
       words.write(Int(token), kernels, to: out)
-      let position = positions.floats(index, count: 1, kernels, room: space.row)
+      let position = positions.floats(index, count: 1, kernels, room: space.middle)
       kernels.pointee.add(position, hidden, out)
       let segment = segments.isEmpty ? 0 : Int(segments[index])
       kernels.pointee.add(types + segment * hidden, hidden, out)
+      normalise(out, rows: 1, embeddingNormalisation, into: out, space)
     }
-    normalise(space.state, rows: tokens.count, embeddingNormalisation, space)
   }
 
-  /// x: rows×I → out: rows×O.
-  private func apply(
-    _ layer: BinaryLinear, _ x: UnsafeMutablePointer<Float>, rows: Int,
-    into out: UnsafeMutablePointer<Float>, _ space: borrowing WorkSpace
+  /// One block, from and to `space.state`.
+  private func advance(_ layer: Layer, tokens: Int, wanted: [Int]?, _ space: borrowing WorkSpace) {
+    let hidden = shape.hiddenSize
+    packKeysAndValues(layer, tokens: tokens, space)
+    if let estimators = layer.estimators { estimate(estimators, tokens: tokens, space) }
+    if let wanted { gather(wanted, tokens: tokens, space) }
+    eachPanel(of: wanted?.count ?? tokens) { panel in
+      let state = space.state + panel.lowerBound * hidden
+      attend(layer, panel, tokens: tokens, space)
+      add(layer.attentionOutput, space.contextBits, rows: panel.count, to: state)
+      normalise(state, rows: panel.count, layer.attentionNormalisation, into: space.middle, space)
+      bits(layer.intermediate, space.middle, rows: panel.count, into: space.innerBits, space)
+      add(layer.output, space.innerBits, rows: panel.count, to: space.middle)
+      normalise(space.middle, rows: panel.count, layer.outputNormalisation, into: state, space)
+    }
+  }
+
+  // MARK: Linear layers
+
+  /// x: rows×I → packed rows of O bits.
+  private func bits(
+    _ layer: BitLinear, _ x: UnsafePointer<Float>, rows: Int, into out: UnsafeMutablePointer<UInt64>,
+    _ space: borrowing WorkSpace
   ) {
-    let (matrix, words) = (layer.matrix, (layer.matrix.inputs + 63) / 64)
-    kernels.pointee.pack(
-      x, rows, matrix.inputs, matrix.inputs, layer.shift, layer.step, space.inputBits, nil)
-    kernels.pointee.xnor_product(
-      space.inputBits, rows, matrix.words, matrix.outputs, words, Int32(matrix.inputs),
-      layer.step * matrix.scale, layer.bias, out, matrix.outputs)
+    let (matrix, thresholds) = (layer.matrix, layer.thresholds)
+    kernels.pointee.pack(x, rows, matrix.inputs, matrix.inputs, layer.shift, 0, space.inputBits, nil)
+    kernels.pointee.xnor_bits(
+      space.inputBits, rows, matrix.words, matrix.outputs, matrix.inputWords, thresholds.low,
+      thresholds.high, out)
+    for exception in thresholds.exceptions {
+      let (output, outWords) = (Int(exception.output), (matrix.outputs + 63) / 64)
+      for row in 0..<rows where matrix.count(space.inputBits, row: row, output: output) == exception.count {
+        out[row * outWords + output / 64] ^= 1 << UInt64(output % 64)
+      }
+    }
   }
 
-  /// Layer normalisation of rows×H in place.
+  /// y += the layer's output for packed rows of I bits; y: rows×O.
+  private func add(
+    _ layer: BinaryLinear, _ input: UnsafePointer<UInt64>, rows: Int, to y: UnsafeMutablePointer<Float>
+  ) {
+    let matrix = layer.matrix
+    kernels.pointee.xnor_add_product(
+      input, rows, matrix.words, matrix.outputs, matrix.inputWords, Int32(matrix.inputs),
+      layer.step * matrix.scale, layer.bias, y, matrix.outputs)
+  }
+
+  /// Layer normalisation of rows×H; y may be x.
   func normalise(
-    _ x: UnsafeMutablePointer<Float>, rows: Int, _ places: Normalisation, _ space: borrowing WorkSpace
+    _ x: UnsafePointer<Float>, rows: Int, _ places: Normalisation, into y: UnsafeMutablePointer<Float>,
+    _ space: borrowing WorkSpace
   ) {
     kernels.pointee.normalise(
-      x, rows, shape.hiddenSize, Self.epsilon, places.weight, places.bias, x, space.deviations, x)
+      x, rows, shape.hiddenSize, Self.epsilon, places.weight, places.bias, y, space.deviations, y)
   }
 
-  /// Self-attention of the state, its context into `space.query`.
-  private func attend(_ layer: Layer, tokens: Int, _ space: borrowing WorkSpace) {
-    apply(layer.query, space.state, rows: tokens, into: space.query, space)
-    apply(layer.key, space.state, rows: tokens, into: space.key, space)
-    apply(layer.value, space.state, rows: tokens, into: space.value, space)
-    for head in 0..<shape.heads { packKeysAndValues(layer, head: head, tokens: tokens, space) }
-    if let estimators = layer.estimators { estimate(estimators, tokens: tokens, space) }
-    eachPanel(of: tokens) { panel in
-      if layer.estimators != nil { estimateScores(of: panel, tokens: tokens, space) }
-      for head in 0..<shape.heads { attend(layer, head: head, panel, tokens: tokens, space) }
+  // MARK: Attention
+
+  /// The bits of all heads' keys and transposed values, as the products read them.
+  private func packKeysAndValues(_ layer: Layer, tokens: Int, _ space: borrowing WorkSpace) {
+    let width = shape.headSize
+    let (words, tokenWords) = ((width + 63) / 64, (tokens + 63) / 64)
+    project(layer.key, tokens: tokens, space)
+    for head in 0..<shape.heads {
+      cut(space.rowBits, rows: tokens, head: head, space)
+      bk_interleave(space.headBits, tokens, words, space.keys(shape, head: head, tokens: tokens))
+    }
+    project(layer.value, tokens: tokens, space)
+    for head in 0..<shape.heads {
+      cut(space.rowBits, rows: tokens, head: head, space)
+      bk_transpose(space.headBits, tokens, width, space.transposedValues)
+      bk_interleave(
+        space.transposedValues, width, tokenWords, space.values(shape, head: head, tokens: tokens))
     }
   }
 
-  /// The bits of one head's keys and transposed values, as the products read them.
-  private func packKeysAndValues(_ layer: Layer, head: Int, tokens: Int, _ space: borrowing WorkSpace) {
-    let (hidden, width) = (shape.hiddenSize, shape.headSize)
-    let (words, tokenWords, start) = ((width + 63) / 64, (tokens + 63) / 64, head * width)
-    let keys = space.keyGroups + head * WorkSpace.keyGroupWords(shape, tokens: tokens)
-    let values = space.valueGroups + head * WorkSpace.valueGroupWords(shape, tokens: tokens)
-    kernels.pointee.pack(
-      space.key + start, tokens, width, hidden, nil, layer.keyStep, space.headBits, nil)
-    bk_interleave(space.headBits, tokens, words, keys)
-    kernels.pointee.pack(
-      space.value + start, tokens, width, hidden, nil, layer.valueStep, space.headBits, nil)
-    bk_transpose(space.headBits, tokens, width, space.transposedValues)
-    bk_interleave(space.transposedValues, width, tokenWords, values)
+  /// The bits of a projection of the state, T×H.
+  private func project(_ layer: BitLinear, tokens: Int, _ space: borrowing WorkSpace) {
+    eachPanel(of: tokens) { panel in
+      bits(
+        layer, space.state + panel.lowerBound * shape.hiddenSize, rows: panel.count,
+        into: space.rowBits + panel.lowerBound * layer.matrix.inputWords, space)
+    }
   }
 
-  /// The five estimates of all tokens, one row each: q_m + q_p, q_p, k_m, k_p (r rows each) and v_p.
+  /// One head's part of packed rows of H bits, into `space.headBits`.
+  private func cut(_ bits: UnsafePointer<UInt64>, rows: Int, head: Int, _ space: borrowing WorkSpace) {
+    let width = shape.headSize
+    bk_cut_columns(bits, rows, (shape.hiddenSize + 63) / 64, head * width, width, space.headBits)
+  }
+
+  /// The five estimates of all tokens, R×T: q_m + q_p, q_p, k_m, k_p (r rows each) and v_p.
   private func estimate(_ estimators: Estimators, tokens: Int, _ space: borrowing WorkSpace) {
     let (rank, hidden) = (shape.estimatorRank, shape.hiddenSize)
-    for (map, weight) in estimators.weights.enumerated() {
-      let outputs = map < 4 ? rank : 1
-      let rows = space.estimates + map * rank * tokens
-      kernels.pointee.linear(weight, outputs, hidden, hidden, space.state, tokens, nil, rows, tokens)
-      for output in 0..<outputs {
-        let bias = estimators.biases[map][output]
-        for token in 0..<tokens { rows[output * tokens + token] += bias }
-      }
+    let outputs = 4 * rank + 1
+    kernels.pointee.linear(
+      estimators.weight, outputs, hidden, hidden, space.state, tokens, nil, space.estimates, tokens)
+    for output in 0..<outputs {
+      let (row, bias) = (space.estimates + output * tokens, estimators.bias[output])
+      for token in 0..<tokens { row[token] += bias }
     }
     kernels.pointee.add(space.estimates + rank * tokens, rank * tokens, space.estimates)
   }
 
-  /// S_est = (q_m + q_p) k_pᵀ + q_p k_mᵀ of some tokens: P×T.
-  private func estimateScores(of panel: Range<Int>, tokens: Int, _ space: borrowing WorkSpace) {
-    let (rank, first) = (shape.estimatorRank, panel.lowerBound)
-    let part = rank * tokens
-    kernels.pointee.transposed_product(
-      space.estimates + first, tokens, space.estimates + 3 * part, tokens, rank, panel.count, tokens, false,
-      space.estimatedScores, tokens)
-    kernels.pointee.transposed_product(
-      space.estimates + part + first, tokens, space.estimates + 2 * part, tokens, rank, panel.count, tokens,
-      true, space.estimatedScores, tokens)
+  /// The rows of `wanted` become the first ones of the state, and of what the queries' estimates are.
+  private func gather(_ wanted: [Int], tokens: Int, _ space: borrowing WorkSpace) {
+    let hidden = shape.hiddenSize
+    for (row, token) in wanted.enumerated() where row != token {
+      (space.state + row * hidden).update(from: space.state + token * hidden, count: hidden)
+      for estimate in 0..<2 * shape.estimatorRank {
+        space.estimates[estimate * tokens + row] = space.estimates[estimate * tokens + token]
+      }
+    }
   }
 
-  /// One head of some tokens: their context takes the place of their queries.
-  private func attend(
-    _ layer: Layer, head: Int, _ panel: Range<Int>, tokens: Int, _ space: borrowing WorkSpace
-  ) {
-    let (hidden, width, rows) = (shape.hiddenSize, shape.headSize, panel.count)
-    let (words, tokenWords) = ((width + 63) / 64, (tokens + 63) / 64)
-    let own = space.query + panel.lowerBound * hidden + head * width
-    let keys = space.keyGroups + head * WorkSpace.keyGroupWords(shape, tokens: tokens)
-    let values = space.valueGroups + head * WorkSpace.valueGroupWords(shape, tokens: tokens)
-    kernels.pointee.pack(own, rows, width, hidden, nil, layer.queryStep, space.headBits, nil)
-    kernels.pointee.xnor_product(
-      space.headBits, rows, keys, tokens, words, Int32(width), layer.queryStep * layer.keyStep, nil,
-      space.scores, tokens)
-    kernels.pointee.softmax(
-      space.scores, layer.estimators == nil ? nil : space.estimatedScores, rows, tokens, tokens,
-      1 / Float(width).squareRoot())
-    kernels.pointee.binarise_probabilities(
-      space.scores, nil, 1, rows, tokens, layer.probabilityStep, space.probabilityBits)
-    var rowBias: UnsafePointer<Float>?
-    if layer.estimators != nil {
-      bk_sum_set_elements(
-        space.probabilityBits, rows, tokenWords, space.estimates + 4 * shape.estimatorRank * tokens,
-        layer.probabilityStep, space.rowBias)
-      rowBias = UnsafePointer(space.rowBias)
+  /// The context of some rows of the state, as bits, into `space.contextBits`.
+  private func attend(_ layer: Layer, _ panel: Range<Int>, tokens: Int, _ space: borrowing WorkSpace) {
+    let (hidden, width) = (shape.hiddenSize, shape.headSize)
+    let words = (hidden + 63) / 64
+    bits(
+      layer.query, space.state + panel.lowerBound * hidden, rows: panel.count, into: space.queryBits, space)
+    space.contextBits.update(repeating: 0, count: panel.count * words)
+    for first in stride(from: 0, to: panel.count, by: WorkSpace.attentionRows) {
+      let rows = min(WorkSpace.attentionRows, panel.count - first)
+      if layer.estimators != nil {
+        estimateScores(from: panel.lowerBound + first, rows: rows, tokens: tokens, space)
+      }
+      for head in 0..<shape.heads {
+        cut(space.queryBits + first * words, rows: rows, head: head, space)
+        var own = bk_head(
+          tokens: tokens, width: width, keys: space.keys(shape, head: head, tokens: tokens),
+          values: space.values(shape, head: head, tokens: tokens),
+          score_scale: layer.queryStep * layer.keyStep, score_factor: 1 / Float(width).squareRoot(),
+          step: layer.probabilityStep, value_scale: layer.probabilityStep * layer.valueStep,
+          value_estimates: layer.estimators == nil
+            ? nil : space.estimates + 4 * shape.estimatorRank * tokens,
+          shift: layer.contextShift + head * width, first: head * width)
+        kernels.pointee.attend(
+          &own, space.headBits, rows, layer.estimators == nil ? nil : space.estimatedScores, tokens,
+          space.attention, space.contextBits + first * words, words)
+      }
     }
-    kernels.pointee.and_product(
-      space.probabilityBits, rows, values, width, tokenWords, layer.probabilityStep * layer.valueStep,
-      rowBias, own, hidden)
+  }
+
+  /// S_est = (q_m + q_p) k_pᵀ + q_p k_mᵀ of some rows: rows×T.
+  private func estimateScores(from first: Int, rows: Int, tokens: Int, _ space: borrowing WorkSpace) {
+    let rank = shape.estimatorRank
+    let part = rank * tokens
+    kernels.pointee.transposed_product(
+      space.estimates + first, tokens, space.estimates + 3 * part, tokens, rank, rows, tokens, false,
+      space.estimatedScores, tokens)
+    kernels.pointee.transposed_product(
+      space.estimates + part + first, tokens, space.estimates + 2 * part, tokens, rank, rows, tokens, true,
+      space.estimatedScores, tokens)
   }
 }

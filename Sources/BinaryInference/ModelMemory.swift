@@ -1,11 +1,10 @@
 import FileFormats
 
-/// Keeps the bytes of a model's file, and the small tensors that were widened from them, for as long as a model needs
-/// them. Nothing changes after the model is made.
+/// Keeps the bytes of a model's file, and the small tensors that were made of them, for as long as a model needs them. Nothing changes after the model is made.
 final class ModelMemory: @unchecked Sendable {
   let bytes: UnsafeRawBufferPointer
   private let release: @Sendable (UnsafeRawBufferPointer) -> Void
-  private var widened: [UnsafeMutablePointer<Float>] = []
+  private var made: [UnsafeMutableRawPointer] = []
 
   /// - Parameter bytes: aligned to 64 bytes, and constant until `release` is called with them.
   init(_ bytes: UnsafeRawBufferPointer, release: @escaping @Sendable (UnsafeRawBufferPointer) -> Void) {
@@ -22,12 +21,20 @@ final class ModelMemory: @unchecked Sendable {
   /// Room for floats that lives as long as this; only while the model is made.
   func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
     let block = UnsafeMutablePointer<Float>.allocate(capacity: max(1, count))
-    widened.append(block)
+    made.append(block)
     return block
   }
 
+  /// A copy of `values` that lives as long as this; only while the model is made.
+  func keep(_ values: [Int16]) -> UnsafePointer<Int16> {
+    let block = UnsafeMutablePointer<Int16>.allocate(capacity: max(1, values.count))
+    made.append(block)
+    for (index, value) in values.enumerated() { block[index] = value }
+    return UnsafePointer(block)
+  }
+
   deinit {
-    for block in widened { block.deallocate() }
+    for block in made { block.deallocate() }
     release(bytes)
   }
 }

@@ -3,20 +3,34 @@ import FileFormats
 
 // The parts of a model as pointers into its file (`ModelMemory` keeps them). Legend: H hidden, F intermediate, r rank.
 
-/// y = (α·sign(x + b)) (m·sign W)ᵀ + bias.
+/// y = α·m·(sign(x + b) sign Wᵀ) + bias.
 struct BinaryLinear {
   let matrix: BinaryMatrix
   let bias: UnsafePointer<Float>
-  /// b, one for each input.
-  let shift: UnsafePointer<Float>
   /// α
   let step: Float
 
   init(_ name: String, outputs: Int, inputs: Int, _ tensors: PackedTensors) throws(BinaryModelError) {
     matrix = try tensors.matrix(name + ".weight", outputs: outputs, inputs: inputs)
     bias = try tensors.reals(name + ".bias", [outputs])
-    shift = try tensors.reals(name + ".move.bias", [inputs])
     step = try tensors.scalar(name + ".input_clip_val")
+  }
+}
+
+/// A layer of which only the signs of y, or of gelu(y) as the next layer shifts it, are wanted: bits.
+struct BitLinear {
+  let matrix: BinaryMatrix
+  /// b, one for each input.
+  let shift: UnsafePointer<Float>
+  let thresholds: BitThresholds
+
+  init(
+    _ layer: (name: String, reader: String?), outputs: Int, inputs: Int, _ tensors: PackedTensors
+  ) throws(BinaryModelError) {
+    matrix = try tensors.matrix(layer.name + ".weight", outputs: outputs, inputs: inputs)
+    shift = try tensors.reals(layer.name + ".move.bias", [inputs])
+    thresholds = try tensors.thresholds(
+      layer.name, outputs: outputs, inputs: inputs, reader: layer.reader)
   }
 }
 
@@ -31,43 +45,43 @@ struct Normalisation {
   }
 }
 
-/// The residual estimators of one layer: maps q_m, q_p, k_m, k_p (r×H) and v_p (1×H), with their biases.
+/// The residual estimators of one layer: maps q_m, q_p, k_m, k_p (r×H) and v_p (1×H) as one of R = 4r + 1 outputs.
 struct Estimators {
-  let weights: [UnsafePointer<Float>]
-  let biases: [UnsafePointer<Float>]
+  let weight: UnsafePointer<Float>  // R×H
+  let bias: UnsafePointer<Float>  // R
 
   init(_ prefix: String, rank: Int, hidden: Int, _ tensors: PackedTensors) throws(BinaryModelError) {
-    var (weights, biases): ([UnsafePointer<Float>], [UnsafePointer<Float>]) = ([], [])
-    for (name, outputs) in [("q_m", rank), ("q_p", rank), ("k_m", rank), ("k_p", rank), ("v_p", 1)] {
-      weights.append(try tensors.reals(prefix + name + ".weight", [outputs, hidden]))
-      biases.append(try tensors.reals(prefix + name + ".bias", [outputs]))
-    }
-    self.weights = weights
-    self.biases = biases
+    let names = ["q_m", "q_p", "k_m", "k_p", "v_p"].map { prefix + $0 }
+    let outputs = [rank, rank, rank, rank, 1]
+    weight = try tensors.joined(names.map { $0 + ".weight" }, outputs.map { [$0, hidden] })
+    bias = try tensors.joined(names.map { $0 + ".bias" }, outputs.map { [$0] })
   }
 }
 
 struct Layer {
-  let query: BinaryLinear
-  let key: BinaryLinear
-  let value: BinaryLinear
+  let query: BitLinear
+  let key: BitLinear
+  let value: BitLinear
   let queryStep: Float
   let keyStep: Float
   let valueStep: Float
   let probabilityStep: Float
   /// nil at rank 0.
   let estimators: Estimators?
+  /// b of the attention's output layer, one for each element of the context.
+  let contextShift: UnsafePointer<Float>
   let attentionOutput: BinaryLinear
   let attentionNormalisation: Normalisation
-  let intermediate: BinaryLinear
+  let intermediate: BitLinear
   let output: BinaryLinear
   let outputNormalisation: Normalisation
 
   init(_ prefix: String, _ shape: ModelShape, _ tensors: PackedTensors) throws(BinaryModelError) {
     let (hidden, inner, own) = (shape.hiddenSize, shape.intermediateSize, prefix + "attention.self.")
-    query = try BinaryLinear(own + "query", outputs: hidden, inputs: hidden, tensors)
-    key = try BinaryLinear(own + "key", outputs: hidden, inputs: hidden, tensors)
-    value = try BinaryLinear(own + "value", outputs: hidden, inputs: hidden, tensors)
+    let bitLayers = PackedModelFormat.bitLayers(prefix)
+    query = try BitLinear(bitLayers[0], outputs: hidden, inputs: hidden, tensors)
+    key = try BitLinear(bitLayers[1], outputs: hidden, inputs: hidden, tensors)
+    value = try BitLinear(bitLayers[2], outputs: hidden, inputs: hidden, tensors)
     queryStep = try tensors.scalar(own + "clip_query")
     keyStep = try tensors.scalar(own + "clip_key")
     valueStep = try tensors.scalar(own + "clip_value")
@@ -75,11 +89,11 @@ struct Layer {
     estimators =
       shape.estimatorRank == 0
       ? nil : try Estimators(own, rank: shape.estimatorRank, hidden: hidden, tensors)
-    attentionOutput = try BinaryLinear(
-      prefix + "attention.output.dense", outputs: hidden, inputs: hidden, tensors)
-    attentionNormalisation = try Normalisation(
-      prefix + "attention.output.LayerNorm", width: hidden, tensors)
-    intermediate = try BinaryLinear(prefix + "intermediate.dense", outputs: inner, inputs: hidden, tensors)
+    let attention = prefix + "attention.output."
+    contextShift = try tensors.reals(attention + "dense.move.bias", [hidden])
+    attentionOutput = try BinaryLinear(attention + "dense", outputs: hidden, inputs: hidden, tensors)
+    attentionNormalisation = try Normalisation(attention + "LayerNorm", width: hidden, tensors)
+    intermediate = try BitLinear(bitLayers[3], outputs: inner, inputs: hidden, tensors)
     output = try BinaryLinear(prefix + "output.dense", outputs: hidden, inputs: inner, tensors)
     outputNormalisation = try Normalisation(prefix + "output.LayerNorm", width: hidden, tensors)
   }
@@ -113,6 +127,7 @@ struct Network: @unchecked Sendable {
   let types: UnsafePointer<Float>  // 2×H
   let embeddingNormalisation: Normalisation
   let layers: [Layer]
+  let poolerShift: UnsafePointer<Float>
   let pooler: BinaryLinear
   let poolerNormalisation: Normalisation
   /// nil without that head.
@@ -133,6 +148,7 @@ struct Network: @unchecked Sendable {
     var layers: [Layer] = []
     for index in 0..<shape.layers { layers.append(try Layer("bert.encoder.layer.\(index).", shape, tensors)) }
     self.layers = layers
+    poolerShift = try tensors.reals("bert.pooler.dense.move.bias", [hidden])
     pooler = try BinaryLinear("bert.pooler.dense", outputs: hidden, inputs: hidden, tensors)
     poolerNormalisation = try Normalisation("bert.pooler.LayerNorm", width: hidden, tensors)
     wordHead = head == .words ? try WordHead(shape, tensors) : nil

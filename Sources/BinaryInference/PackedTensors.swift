@@ -6,6 +6,8 @@ import FileFormats
 struct PackedTensors {
   let header: SafetensorsHeader
   private let entries: [String: TensorEntry]
+  /// Of the format.
+  let version: Int
   private let memory: ModelMemory
   private let kernels: UnsafePointer<bk_kernels>
 
@@ -20,9 +22,10 @@ struct PackedTensors {
       throw .notAPackedModel
     }
     let version = header.metadata[PackedModelFormat.versionKey]
-    guard version == "\(PackedModelFormat.version)" else {
+    guard let known = PackedModelFormat.readableVersions.first(where: { version == "\($0)" }) else {
       throw .otherVersion(found: version ?? "(none)", known: PackedModelFormat.version)
     }
+    self.version = known
   }
 
   /// The bytes of the tensor `name`, of one of `types` and of `shape`, which begin at a multiple of `alignment`, or of the
@@ -88,10 +91,65 @@ struct PackedTensors {
     return UnsafePointer(floats)
   }
 
+  /// Several small tensors one behind the other, as float32.
+  func joined(_ names: [String], _ shapes: [[Int]]) throws(BinaryModelError) -> UnsafePointer<Float> {
+    let counts = shapes.map { $0.reduce(1, *) }
+    let all = memory.floats(counts.reduce(0, +))
+    var next = all
+    for (index, name) in names.enumerated() {
+      next.update(from: try reals(name, shapes[index]), count: counts[index])
+      next += counts[index]
+    }
+    return UnsafePointer(all)
+  }
+
   /// A large table that stays as it is in the file.
   func table(_ name: String, rows: Int, columns: Int) throws(BinaryModelError) -> RealTable {
     let (bytes, type) = try find(name, [.float32, .float16], [rows, columns])
     return RealTable(base: bytes.baseAddress!, isHalf: type == .float16, rows: rows, columns: columns)
+  }
+
+  /// The thresholds of a layer with O outputs and I inputs, two each if another layer, `reader`, shifts its gelu.
+  func thresholds(
+    _ layer: String, outputs: Int, inputs: Int, reader: String?
+  ) throws(BinaryModelError) -> BitThresholds {
+    if version == 1 {
+      return try evaluatedThresholds(layer, outputs: outputs, inputs: inputs, reader: reader)
+    }
+    let shape = reader == nil ? [outputs] : [2, outputs]
+    let bytes = try find(PackedModelFormat.thresholds(layer), [.int16], shape).bytes
+    let low = bytes.baseAddress!.assumingMemoryBound(to: Int16.self)
+    var exceptions: [CountThresholds.Exception] = []
+    let name = PackedModelFormat.thresholdExceptions(layer)
+    if let count = entries[name]?.shape.first {
+      let values = try find(name, [.int32], [count, 2]).bytes.bindMemory(to: Int32.self)
+      for index in 0..<count {
+        let output = values[2 * index]
+        guard output >= 0, output < outputs else {
+          throw .tensor(name, found: "output \(output)", wanted: "0 to \(outputs - 1)")
+        }
+        exceptions.append(CountThresholds.Exception(output: output, count: values[2 * index + 1]))
+      }
+    }
+    return BitThresholds(low: low, high: reader == nil ? nil : low + outputs, exceptions: exceptions)
+  }
+
+  /// The same from the biases and shifts of a file of version 1.
+  private func evaluatedThresholds(
+    _ layer: String, outputs: Int, inputs: Int, reader: String?
+  ) throws(BinaryModelError) -> BitThresholds {
+    guard inputs <= CountThresholds.inputLimit else {
+      throw .tensor(
+        layer + ".weight", found: "\(inputs) inputs", wanted: "at most \(CountThresholds.inputLimit)")
+    }
+    let scale = try scalar(layer + ".input_clip_val") * scalar(PackedModelFormat.scale(layer + ".weight"))
+    var shift: UnsafePointer<Float>?
+    if let reader { shift = try reals(reader + ".move.bias", [outputs]) }
+    let found = CountThresholds(
+      scale: scale, bias: try reals(layer + ".bias", [outputs]), shift: shift, outputs: outputs,
+      inputs: inputs)
+    return BitThresholds(
+      low: memory.keep(found.low), high: found.high.map { memory.keep($0) }, exceptions: found.exceptions)
   }
 
   /// The bytes of the tensor `name`, of whatever length.
@@ -107,6 +165,22 @@ struct BinaryMatrix {
   let inputs: Int
   let words: UnsafePointer<UInt64>
   let scale: Float
+
+  /// Words of a row.
+  var inputWords: Int { (inputs + 63) / 64 }
+
+  /// popcount(a ⊕ b) of packed row `row` of a and output `output`.
+  func count(_ a: UnsafePointer<UInt64>, row: Int, output: Int) -> Int {
+    let b = words + output / 8 * 8 * inputWords + output % 8
+    return (0..<inputWords).reduce(0) { $0 + (a[row * inputWords + $1] ^ b[$1 * 8]).nonzeroBitCount }
+  }
+}
+
+/// `CountThresholds` as they lie in memory.
+struct BitThresholds {
+  let low: UnsafePointer<Int16>
+  let high: UnsafePointer<Int16>?
+  let exceptions: [CountThresholds.Exception]
 }
 
 /// Rows of signs, each with a scale of its own.

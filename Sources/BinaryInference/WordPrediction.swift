@@ -78,12 +78,15 @@ extension BinaryModel {
     if positions.isEmpty { return }
     let space = WorkSpace(shape, tokens: tokens.count)
     withExtendedLifetime(memory) {
-      network.run(tokens, segments: segments, space)
+      // The last layer computes these alone.
+      let wanted = Set(positions).sorted()
+      let rows = Dictionary(uniqueKeysWithValues: zip(wanted, wanted.indices))
+      network.run(tokens, segments: segments, wanted: wanted, space)
       let count = wordHeadBytes / 4
       withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { room in
         for start in stride(from: 0, to: positions.count, by: Self.block) {
           let own = positions[start..<min(positions.count, start + Self.block)]
-          let logits = computeLogits(head, own, space, room: room.baseAddress!)
+          let logits = computeLogits(head, own.map { rows[$0]! }, space, room: room.baseAddress!)
           for (row, position) in own.enumerated() {
             body(
               position,
@@ -95,19 +98,19 @@ extension BinaryModel {
     }
   }
 
-  /// M×V logits, in `room`.
+  /// M×V logits of some rows of the state, in `room`.
   private func computeLogits(
-    _ head: WordHead, _ positions: ArraySlice<Int>, _ space: borrowing WorkSpace,
+    _ head: WordHead, _ stateRows: [Int], _ space: borrowing WorkSpace,
     room: UnsafeMutablePointer<Float>
   ) -> UnsafeMutablePointer<Float> {
-    let (table, rows) = (network.kernels.pointee, positions.count)
+    let (table, rows) = (network.kernels.pointee, stateRows.count)
     let (hidden, words) = (shape.hiddenSize, shape.vocabularySize)
     let gathered = room
     let transformed = gathered + Self.block * hidden
     let panel = transformed + Self.block * hidden
     let logits = panel + Self.panel * hidden
-    for (row, position) in positions.enumerated() {
-      (gathered + row * hidden).update(from: space.state + position * hidden, count: hidden)
+    for (row, stateRow) in stateRows.enumerated() {
+      (gathered + row * hidden).update(from: space.state + stateRow * hidden, count: hidden)
     }
     table.linear(
       gathered, rows, hidden, hidden, head.transform, hidden, head.transformBias, transformed, hidden)

@@ -1,108 +1,115 @@
-/// The memory of one forward pass: one block, a function of the model's shape and the number of tokens.
+import CBitKernels
+
+/// The memory of one forward pass: one block, a function of the model's shape and the number of tokens. A pass over fewer tokens
+/// may use it too.
 ///
-/// Legend: T tokens, P of them at a time, H hidden, F intermediate, h heads, D = H/h, R = 4r + 1 estimates.
+/// Legend: T tokens, P of them at a time, A of these in attention, H hidden, F intermediate, h heads, D = H/h, R = 4r + 1
+/// estimates.
 struct WorkSpace: ~Copyable {
-  /// P: tokens whose feed-forward activations and scores are held at once. They stay in a core's cache, and memory grows
-  /// with T alone. A multiple of the products' tiles.
+  /// P: tokens that go from attention to the layer's output at once. Their activations stay in a core's cache, and beside the
+  /// state memory grows with T in bits alone. A multiple of the products' tiles.
   static let panel = 48
+  /// A
+  static let attentionRows = BK_ATTENTION_ROWS
 
   /// T×H
   let state: UnsafeMutablePointer<Float>
+  /// P×H
   let middle: UnsafeMutablePointer<Float>
-  /// T×H; the context takes the place of the queries, head by head.
-  let query: UnsafeMutablePointer<Float>
-  let key: UnsafeMutablePointer<Float>
-  let value: UnsafeMutablePointer<Float>
-  /// P×F
-  let activated: UnsafeMutablePointer<Float>
-  /// P×T
-  let scores: UnsafeMutablePointer<Float>
-  let estimatedScores: UnsafeMutablePointer<Float>
   /// R×T
   let estimates: UnsafeMutablePointer<Float>
-  /// T, P, H
+  /// A×T
+  let estimatedScores: UnsafeMutablePointer<Float>
+  /// P
   let deviations: UnsafeMutablePointer<Float>
-  let rowBias: UnsafeMutablePointer<Float>
-  let row: UnsafeMutablePointer<Float>
-  /// T×H or P×F bits of a layer's input.
+  /// What `attend` works in.
+  let attention: UnsafeMutableRawPointer
+  /// P×H bits of a layer's input, of queries and of the context; P×F of gelu's output.
   let inputBits: UnsafeMutablePointer<UInt64>
-  /// T×D bits of one head, and D×T of its values.
+  let queryBits: UnsafeMutablePointer<UInt64>
+  let contextBits: UnsafeMutablePointer<UInt64>
+  let innerBits: UnsafeMutablePointer<UInt64>
+  /// T×H bits of keys or values; T×D of one head, D×T of its values.
+  let rowBits: UnsafeMutablePointer<UInt64>
   let headBits: UnsafeMutablePointer<UInt64>
   let transposedValues: UnsafeMutablePointer<UInt64>
   /// Of each head: T×D keys and D×T values in groups of 8 rows.
-  let keyGroups: UnsafeMutablePointer<UInt64>
-  let valueGroups: UnsafeMutablePointer<UInt64>
-  /// P×T bits.
-  let probabilityBits: UnsafeMutablePointer<UInt64>
+  private let keyGroups: UnsafeMutablePointer<UInt64>
+  private let valueGroups: UnsafeMutablePointer<UInt64>
 
   private let base: UnsafeMutableRawPointer
 
   /// - Cost: one allocation of `byteCount(shape, tokens:)` bytes.
   init(_ shape: ModelShape, tokens: Int) {
-    let base = UnsafeMutableRawPointer.allocate(
-      byteCount: Self.byteCount(shape, tokens: tokens), alignment: 64)
-    var offset = 0
     let sizes = Self.sizes(shape, tokens: tokens)
-    func floats(_ count: Int) -> UnsafeMutablePointer<Float> {
-      defer { offset += rounded(count * 4) }
-      return (base + offset).bindMemory(to: Float.self, capacity: count)
-    }
-    func words(_ count: Int) -> UnsafeMutablePointer<UInt64> {
-      defer { offset += rounded(count * 8) }
-      return (base + offset).bindMemory(to: UInt64.self, capacity: count)
-    }
+    let base = UnsafeMutableRawPointer.allocate(
+      byteCount: sizes.reduce(0) { $0 + rounded($1) }, alignment: 64)
     self.base = base
-    state = floats(sizes.floats[0])
-    middle = floats(sizes.floats[1])
-    query = floats(sizes.floats[2])
-    key = floats(sizes.floats[3])
-    value = floats(sizes.floats[4])
-    activated = floats(sizes.floats[5])
-    scores = floats(sizes.floats[6])
-    estimatedScores = floats(sizes.floats[7])
-    estimates = floats(sizes.floats[8])
-    deviations = floats(sizes.floats[9])
-    rowBias = floats(sizes.floats[10])
-    row = floats(sizes.floats[11])
-    inputBits = words(sizes.words[0])
-    headBits = words(sizes.words[1])
-    transposedValues = words(sizes.words[2])
-    keyGroups = words(sizes.words[3])
-    valueGroups = words(sizes.words[4])
-    probabilityBits = words(sizes.words[5])
+    var (offset, part) = (0, 0)
+    func next() -> UnsafeMutableRawPointer {
+      defer { (offset, part) = (offset + rounded(sizes[part]), part + 1) }
+      return base + offset
+    }
+    func floats() -> UnsafeMutablePointer<Float> {
+      let count = sizes[part] / 4
+      return next().bindMemory(to: Float.self, capacity: count)
+    }
+    func words() -> UnsafeMutablePointer<UInt64> {
+      let count = sizes[part] / 8
+      return next().bindMemory(to: UInt64.self, capacity: count)
+    }
+    state = floats()
+    middle = floats()
+    estimates = floats()
+    estimatedScores = floats()
+    deviations = floats()
+    attention = next()
+    inputBits = words()
+    queryBits = words()
+    contextBits = words()
+    innerBits = words()
+    rowBits = words()
+    headBits = words()
+    transposedValues = words()
+    keyGroups = words()
+    valueGroups = words()
   }
 
   deinit { base.deallocate() }
 
   /// Bytes of a pass over `tokens` tokens.
   static func byteCount(_ shape: ModelShape, tokens: Int) -> Int {
-    let sizes = sizes(shape, tokens: tokens)
-    return sizes.floats.reduce(0) { $0 + rounded($1 * 4) } + sizes.words.reduce(0) { $0 + rounded($1 * 8) }
+    sizes(shape, tokens: tokens).reduce(0) { $0 + rounded($1) }
   }
 
-  /// Elements of the parts, in their order.
-  private static func sizes(_ shape: ModelShape, tokens t: Int) -> (floats: [Int], words: [Int]) {
-    let (hidden, inner, width) = (shape.hiddenSize, shape.intermediateSize, shape.headSize)
-    let (p, hasEstimators) = (min(t, panel), shape.estimatorRank > 0)
-    let (tokenWords, headWords) = (words(t), words(width))
-    return (
-      [
-        t * hidden, t * hidden, t * hidden, t * hidden, t * hidden, p * inner, p * t,
-        hasEstimators ? p * t : 0, hasEstimators ? t * (4 * shape.estimatorRank + 1) : 0, t, p, hidden,
-      ],
-      [
-        max(t * words(hidden), p * words(inner)), t * headWords, width * tokenWords,
-        shape.heads * keyGroupWords(shape, tokens: t), shape.heads * valueGroupWords(shape, tokens: t),
-        p * tokenWords,
-      ]
-    )
+  /// Bytes of the parts, in their order.
+  private static func sizes(_ shape: ModelShape, tokens t: Int) -> [Int] {
+    let (hidden, width, r) = (shape.hiddenSize, shape.headSize, shape.estimatorRank)
+    let p = min(t, panel)
+    let floats = [
+      t * hidden, p * hidden, r > 0 ? t * (4 * r + 1) : 0, r > 0 ? min(t, attentionRows) * t : 0, p,
+    ]
+    let panelWords = p * words(hidden)
+    let packed = [
+      panelWords, panelWords, panelWords, p * words(shape.intermediateSize), t * words(hidden),
+      t * words(width), width * words(t), shape.heads * keyGroupWords(shape, tokens: t),
+      shape.heads * valueGroupWords(shape, tokens: t),
+    ]
+    return floats.map { $0 * 4 } + [bk_attention_room(t)] + packed.map { $0 * 8 }
   }
 
-  /// Words of one head's keys, and of its values.
-  static func keyGroupWords(_ shape: ModelShape, tokens: Int) -> Int {
+  /// One head's keys, and its values.
+  func keys(_ shape: ModelShape, head: Int, tokens: Int) -> UnsafeMutablePointer<UInt64> {
+    keyGroups + head * Self.keyGroupWords(shape, tokens: tokens)
+  }
+  func values(_ shape: ModelShape, head: Int, tokens: Int) -> UnsafeMutablePointer<UInt64> {
+    valueGroups + head * Self.valueGroupWords(shape, tokens: tokens)
+  }
+
+  private static func keyGroupWords(_ shape: ModelShape, tokens: Int) -> Int {
     (tokens + 7) / 8 * 8 * words(shape.headSize)
   }
-  static func valueGroupWords(_ shape: ModelShape, tokens: Int) -> Int {
+  private static func valueGroupWords(_ shape: ModelShape, tokens: Int) -> Int {
     (shape.headSize + 7) / 8 * 8 * words(tokens)
   }
 }

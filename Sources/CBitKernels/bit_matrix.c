@@ -39,12 +39,19 @@ void bk_transpose(const uint64_t *bits, size_t rows, size_t columns, uint64_t *t
   }
 }
 
-void bk_sum_set_elements(const uint64_t *bits, size_t rows, size_t words, const float *values, float factor, float *out) {
-  for (size_t i = 0; i < rows; i++) {
-    float sum = 0;
-    for (size_t w = 0; w < words; w++)
-      for (uint64_t left = bits[i * words + w]; left != 0; left &= left - 1)
-        sum += values[w * 64 + (size_t)__builtin_ctzll(left)];
-    out[i] = factor * sum;
+void bk_cut_columns(const uint64_t *rows, size_t row_count, size_t ld, size_t first, size_t count, uint64_t *cut) {
+  size_t words = (count + 63) / 64, start = first / 64, shift = first % 64, last = (first + count - 1) / 64;
+  uint64_t unused = (64 - count % 64) % 64;
+  for (size_t i = 0; i < row_count; i++) {
+    const uint64_t *row = rows + i * ld;
+    for (size_t w = 0; w < words; w++) {
+      uint64_t bits = row[start + w] >> shift;
+      if (shift != 0 && start + w < last) bits |= row[start + w + 1] << (64 - shift);
+      cut[i * words + w] = w + 1 < words ? bits : bits << unused >> unused;
+    }
   }
+}
+
+size_t bk_attention_room(size_t tokens) {
+  return BK_ATTENTION_ROWS * ((tokens + 63) / 64 * (sizeof(uint64_t) + 64 * sizeof(float)));
 }

@@ -6,7 +6,7 @@
 
 extern const bk_kernels bk_portable;
 #if defined(__x86_64__)
-extern const bk_kernels bk_avx2, bk_avx512;
+extern const bk_kernels bk_avx2, bk_avx512bw, bk_avx512;
 #elif defined(__aarch64__)
 extern const bk_kernels bk_neon;
 #endif
@@ -18,10 +18,11 @@ size_t bk_available(const bk_kernels *tables[4]) {
   __builtin_cpu_init();
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") &&
               __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-      __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni"))
+  bool avx512bw = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  if (avx512bw && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni"))
     tables[count++] = &bk_avx512;
+  if (avx512bw) tables[count++] = &bk_avx512bw;
   if (avx2) tables[count++] = &bk_avx2;
 #elif defined(__aarch64__)
   tables[count++] = &bk_neon;

@@ -1,7 +1,5 @@
 // Float32 products of a model in use, which has no BLAS, and the 16-bit numbers that its file may hold.
 
-enum { DENSE_TILE = TILE_ROWS > 2 ? 4 : 2 };
-
 INLINE void linear_tile(const float *x, size_t ld, const float *w, size_t depth, const float *bias, float *out,
                         size_t ld_out, const int rows, const int outputs) {
   vf sums[DENSE_TILE][DENSE_TILE];

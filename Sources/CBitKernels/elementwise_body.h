@@ -205,27 +205,61 @@ static void dropout_apply(const uint64_t *keep, size_t rows, size_t columns, flo
 
 // ---- layer normalisation ----
 
+// Several rows at once, so that their sums do not wait for each other.
+INLINE void normalise_rows(const float *x, size_t columns, float epsilon, const float *weight, const float *bias,
+                           float *normalised, float *inverse_deviation, float *y, const int rows) {
+  enum { MOST = 4 };
+  vf sums[MOST];
+  float means[MOST], inverses[MOST];
+  size_t whole = columns / LANES * LANES, rest = columns - whole;
+#pragma clang loop unroll(full)
+  for (int i = 0; i < rows; i++) sums[i] = splat(0);
+  for (size_t j = 0; j < columns; j += LANES)
+#pragma clang loop unroll(full)
+    for (int i = 0; i < rows; i++) sums[i] += load_part(x + (size_t)i * columns + j, lanes_at(j, columns));
+#pragma clang loop unroll(full)
+  for (int i = 0; i < rows; i++) {
+    means[i] = sum_lanes(sums[i]) / (float)columns;
+    sums[i] = splat(0);
+  }
+  for (size_t j = 0; j < whole; j += LANES)
+#pragma clang loop unroll(full)
+    for (int i = 0; i < rows; i++) {
+      vf d = load(x + (size_t)i * columns + j) - means[i];
+      sums[i] = fma_(d, d, sums[i]);
+    }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < rows; i++) {
+    if (rest > 0) {
+      vf d = load_part(x + (size_t)i * columns + whole, rest) - means[i];
+      d = pick(mask_lanes(low_bits(rest)), d, splat(0));
+      sums[i] = fma_(d, d, sums[i]);
+    }
+    inverses[i] = 1.0f / __builtin_sqrtf(sum_lanes(sums[i]) / (float)columns + epsilon);
+    inverse_deviation[i] = inverses[i];
+  }
+  for (size_t j = 0; j < columns; j += LANES) {
+    size_t n = lanes_at(j, columns);
+    vf w = load_part(weight + j, n), b = load_part(bias + j, n);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < rows; i++) {
+      vf v = (load_part(x + (size_t)i * columns + j, n) - means[i]) * inverses[i];
+      store_part(normalised + (size_t)i * columns + j, v, n);
+      store_part(y + (size_t)i * columns + j, fma_(v, w, b), n);
+    }
+  }
+}
+
 static void normalise(const float *x, size_t rows, size_t columns, float epsilon, const float *weight,
                       const float *bias, float *normalised, float *inverse_deviation, float *y) {
-  for (size_t i = 0; i < rows; i++) {
-    const float *row = x + i * columns;
-    vf s = splat(0);
-    for (size_t j = 0; j < columns; j += LANES) s += load_part(row + j, lanes_at(j, columns));
-    float mean = sum_lanes(s) / (float)columns;
-    s = splat(0);
-    for (size_t j = 0; j < columns; j += LANES) {
-      size_t n = lanes_at(j, columns);
-      vf d = load_part(row + j, n) - mean;
-      d = pick(mask_lanes(n == LANES ? 0xFFFF : low_bits(n)), d, splat(0));
-      s = fma_(d, d, s);
-    }
-    float inverse = 1.0f / __builtin_sqrtf(sum_lanes(s) / (float)columns + epsilon);
-    inverse_deviation[i] = inverse;
-    for (size_t j = 0; j < columns; j += LANES) {
-      size_t n = lanes_at(j, columns);
-      vf v = (load_part(row + j, n) - mean) * inverse;
-      store_part(normalised + i * columns + j, v, n);
-      store_part(y + i * columns + j, fma_(v, load_part(weight + j, n), load_part(bias + j, n)), n);
+  for (size_t i = 0; i < rows;) {
+    size_t start = i * columns;
+    if (rows - i >= 4) {
+      normalise_rows(x + start, columns, epsilon, weight, bias, normalised + start, inverse_deviation + i, y + start, 4);
+      i += 4;
+    } else {
+      normalise_rows(x + start, columns, epsilon, weight, bias, normalised + start, inverse_deviation + i, y + start, 1);
+      i += 1;
     }
   }
 }

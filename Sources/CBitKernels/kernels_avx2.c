@@ -1,10 +1,13 @@
 // AVX2 with FMA.
 #if defined(__x86_64__)
 #define NAME "avx2"
+#define COUNT_TILES "counts_by_table.h"
 #define COUNTS "rounded_counts_avx2.h"
 #define TABLE bk_avx2
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
-enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
+enum { TILE_ROWS = 4, TILE_VECTORS = 4, DENSE_TILE = 2, TABLE_BYTES = 32 };
+#define SHUFFLE(table, index) ((vbytes)_mm256_shuffle_epi8((__m256i)(table), (__m256i)(index)))
+#define REPEAT(p) ((vbytes)_mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(p))))
 #include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>

@@ -1,10 +1,11 @@
 // AVX-512 with vpopcntdq and VNNI (Ice Lake, Zen 4 and later).
 #if defined(__x86_64__)
 #define NAME "avx512"
+#define COUNT_TILES "counts_by_popcount.h"
 #define COUNTS "rounded_counts_avx512.h"
 #define TABLE bk_avx512
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
-enum { TILE_ROWS = 6, TILE_GROUPS = 4 };
+enum { TILE_ROWS = 6, TILE_VECTORS = 2, DENSE_TILE = 4 };
 #define NATIVE_BFLOAT16
 #include <immintrin.h>
 #include <math.h>

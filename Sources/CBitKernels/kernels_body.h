@@ -1,4 +1,4 @@
-// All kernels for one instruction set. The including file sets the target attributes, NAME, TABLE, the tile, and how an
+// All kernels for one instruction set. The including file sets the target attributes, NAME, TABLE, COUNT_TILES and the tile, COUNTS, and how an
 // exact product is added: fused where that is one instruction, else apart, with the same result.
 #include "bit_kernels.h"
 #include "vector_types.h"
@@ -10,10 +10,13 @@
 #include COUNTS
 #include "rounded_body.h"
 #include "bfloat16_body.h"
+#include "attention_body.h"
 
 const bk_kernels TABLE = {
     .name = NAME,
     .xnor_product = xnor_product,
+    .xnor_add_product = xnor_add_product,
+    .xnor_bits = xnor_bits,
     .and_product = and_product,
     .pack = pack,
     .unpack = unpack,
@@ -60,6 +63,8 @@ const bk_kernels TABLE = {
     .softmax = softmax,
     .binarise_probabilities = binarise_probabilities,
     .probabilities_backward = probabilities_backward,
+    .attend = attend,
+    .sum_set_elements = sum_set_elements,
     .cross_entropy = cross_entropy,
     .adamw = adamw,
 };

@@ -1,9 +1,10 @@
 // NEON, which every arm64 processor has.
 #if defined(__aarch64__)
 #define NAME "neon"
+#define COUNT_TILES "counts_by_popcount.h"
 #define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_neon
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
-enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
+enum { TILE_ROWS = 2, TILE_VECTORS = 1, DENSE_TILE = 2 };
 #include "kernels_body.h"
 #endif

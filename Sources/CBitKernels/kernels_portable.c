@@ -1,7 +1,8 @@
 // Whatever the compiler makes of the vectors with the processor family's minimum.
 #define NAME "portable"
+#define COUNT_TILES "counts_by_popcount.h"
 #define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_portable
 #define ADD_EXACT_PRODUCT(a, b, sum) ((a) * (b) + (sum))
-enum { TILE_ROWS = 2, TILE_GROUPS = 2 };
+enum { TILE_ROWS = 2, TILE_VECTORS = 1, DENSE_TILE = 2 };
 #include "kernels_body.h"

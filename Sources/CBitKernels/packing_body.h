@@ -1,22 +1,33 @@
 // Between float rows and packed bits, and the straight-through backward of an elastic sign.
 
+// One word of up to 64 columns; `whole` where there are 64.
+INLINE void pack_word(const float *x, const float *shift, float step, const bool whole, size_t columns,
+                      uint64_t *signs, uint64_t *within) {
+  uint64_t sign_word = 0, within_word = 0;
+  for (size_t j = 0; j < (whole ? 64 : columns); j += LANES) {
+    size_t n = whole ? LANES : lanes_at(j, columns);
+    vf v = load_part(x + j, n);
+    if (shift != NULL) v += load_part(shift + j, n);
+    sign_word |= (uint64_t)(mask_bits(v >= 0.0f) & low_bits(n)) << j;
+    if (within != NULL) within_word |= (uint64_t)(mask_bits(absolute(v) <= step) & low_bits(n)) << j;
+  }
+  *signs = sign_word;
+  if (within != NULL) *within = within_word;
+}
+
 static void pack(const float *x, size_t rows, size_t columns, size_t ld, const float *shift, float step,
                  uint64_t *signs, uint64_t *within) {
   size_t words = (columns + 63) / 64;
-  for (size_t i = 0; i < rows; i++) {
+  for (size_t i = 0; i < rows; i++)
     for (size_t w = 0; w < words; w++) {
-      uint64_t sign_word = 0, within_word = 0;
-      for (size_t block = 0; block < 4 && w * 64 + block * LANES < columns; block++) {
-        size_t j = w * 64 + block * LANES, n = lanes_at(j, columns);
-        vf v = load_part(x + i * ld + j, n);
-        if (shift != NULL) v += load_part(shift + j, n);
-        sign_word |= (uint64_t)(mask_bits(v >= 0.0f) & low_bits(n)) << (block * LANES);
-        if (within != NULL) within_word |= (uint64_t)(mask_bits(absolute(v) <= step) & low_bits(n)) << (block * LANES);
+      const float *own = x + i * ld + w * 64, *own_shift = shift == NULL ? NULL : shift + w * 64;
+      uint64_t *own_within = within == NULL ? NULL : within + i * words + w;
+      if (columns - w * 64 >= 64) {
+        pack_word(own, own_shift, step, true, 64, signs + i * words + w, own_within);
+      } else {
+        pack_word(own, own_shift, step, false, columns - w * 64, signs + i * words + w, own_within);
       }
-      signs[i * words + w] = sign_word;
-      if (within != NULL) within[i * words + w] = within_word;
     }
-  }
 }
 
 static void unpack(const uint64_t *bits, size_t rows, size_t columns, float high, float low, float *out, size_t ld) {

@@ -59,27 +59,37 @@ __attribute__((target("avx512f,avx512bf16"))) static void bfloat16_loop(void) {
   for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
 }
 
-// AVX2 has no popcount of vectors: bits are counted four at a time in a table, and bytes summed.
-__attribute__((target("avx2"))) static void popcount_loop_avx2(void) {
-  enum { SUMS = 6 };
-  const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2,
-                                         2, 3, 2, 3, 3, 4);
-  const __m256i four = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
-  __m256i sums[SUMS], a = _mm256_set1_epi32(5), b = _mm256_set1_epi32(9);
+// Without a popcount of vectors (counts_by_table.h) a shuffle looks four bits of 32 or 64 outputs up, and bytes are added.
+__attribute__((target("avx2"))) static void table_loop_avx2(void) {
+  __m256i sums[CHAINS / 2], table = _mm256_set1_epi8(1), index = _mm256_set1_epi8(2);
 #pragma clang loop unroll(full)
-  for (int i = 0; i < SUMS; i++) sums[i] = zero;
-  for (int k = 0; k < ROUNDS * CHAINS / SUMS; k++) {
+  for (int i = 0; i < CHAINS / 2; i++) sums[i] = _mm256_setzero_si256();
+  for (int k = 0; k < 2 * ROUNDS; k++) {
 #pragma clang loop unroll(full)
-    for (int i = 0; i < SUMS; i++) {
+    for (int i = 0; i < CHAINS / 2; i++) {
       __m256i x;
-      __asm__ volatile("vpxor %1, %2, %0" : "=x"(x) : "x"(a), "x"(b));
-      __m256i low = _mm256_shuffle_epi8(table, _mm256_and_si256(x, four));
-      __m256i high = _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(x, 4), four));
-      sums[i] = _mm256_add_epi64(sums[i], _mm256_sad_epu8(_mm256_add_epi8(low, high), zero));
+      __asm__ volatile("vpshufb %1, %2, %0" : "=x"(x) : "x"(index), "x"(table));
+      sums[i] = _mm256_add_epi8(sums[i], x);
     }
   }
 #pragma clang loop unroll(full)
-  for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "x"(sums[i]));
+  for (int i = 0; i < CHAINS / 2; i++) __asm__ volatile("" : : "x"(sums[i]));
+}
+
+__attribute__((target("avx512bw"))) static void table_loop_avx512(void) {
+  __m512i sums[CHAINS], table = _mm512_set1_epi8(1), index = _mm512_set1_epi8(2);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_si512();
+  for (int k = 0; k < ROUNDS; k++) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS; i++) {
+      __m512i x;
+      __asm__ volatile("vpshufb %1, %2, %0" : "=v"(x) : "v"(index), "v"(table));
+      sums[i] = _mm512_add_epi8(sums[i], x);
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
 }
 
 __attribute__((target("avx2"))) static void byte_loop_avx2(void) {
@@ -116,12 +126,13 @@ static bool is(const bk_kernels *table, const char *name) { return strcmp(table-
 
 double bk_peak_popcount(const bk_kernels *table) {
   if (is(table, "avx512")) return best_rate(popcount_loop, 2 * 512);
-  return is(table, "avx2") ? best_rate(popcount_loop_avx2, 2 * 256) : 0;
+  if (is(table, "avx512bw")) return best_rate(table_loop_avx512, 2 * 4 * 64);
+  return is(table, "avx2") ? best_rate(table_loop_avx2, 2 * 4 * 32) : 0;
 }
 
 double bk_peak_bytes(const bk_kernels *table) {
   if (is(table, "avx512")) return best_rate(byte_loop, 2 * 64);
-  return is(table, "avx2") ? best_rate(byte_loop_avx2, 2 * 32) : 0;
+  return is(table, "avx2") || is(table, "avx512bw") ? best_rate(byte_loop_avx2, 2 * 32) : 0;
 }
 
 double bk_peak_bfloat16(const bk_kernels *table) {

@@ -91,12 +91,10 @@ INLINE double total(vdd sum) {
   return a[0];
 }
 
-// e^x: x = n ln 2 + r, |r| <= ln 2 / 2, e^r = 1 + r + r^2 q(r) with q fitted to 5e-11; about 1 ulp. Zero below -87.3.
-INLINE vf exponential(vf x) {
-  vf clamped = pick(x > 88.0f, splat(88.0f), x);
-  clamped = pick(clamped < -87.3f, splat(-87.3f), clamped);
-  vf n = __builtin_elementwise_roundeven(clamped * 0x1.715476p+0f);
-  vf r = fma_(n, splat(-0x1.62e400p-1f), clamped);
+// e^x for x within -87.3 ... 88: x = n ln 2 + r, |r| <= ln 2 / 2, e^r = 1 + r + r^2 q(r) with q fitted to 5e-11; about 1 ulp.
+INLINE vf exponential_within(vf x) {
+  vf n = __builtin_elementwise_roundeven(x * 0x1.715476p+0f);
+  vf r = fma_(n, splat(-0x1.62e400p-1f), x);
   r = fma_(n, splat(-0x1.7f7d1cp-20f), r);
   vf q = splat(0x1.a1a926p-13f);
   q = fma_(q, r, splat(0x1.6d96f8p-10f));
@@ -104,10 +102,16 @@ INLINE vf exponential(vf x) {
   q = fma_(q, r, splat(0x1.555480p-5f));
   q = fma_(q, r, splat(0x1.555556p-3f));
   q = fma_(q, r, splat(0.5f));
+  // The product with 2^n is a normal number: n goes to the exponent.
   vf e = fma_(r * r, q, r) + 1.0f;
-  vi exponent = __builtin_convertvector(n, vi) + 127;
-  vf power = (vf)(exponent << 23);
-  return pick(x < -87.3f, splat(0), e * power);
+  return (vf)((vi)e + (__builtin_convertvector(n, vi) << 23));
+}
+
+// e^x: zero below -87.3, e^88 above 88.
+INLINE vf exponential(vf x) {
+  vf clamped = pick(x > 88.0f, splat(88.0f), x);
+  clamped = pick(clamped < -87.3f, splat(-87.3f), clamped);
+  return pick(x < -87.3f, splat(0), exponential_within(clamped));
 }
 
 // erf(x): x + x p(x^2) below 1, 1 - exp(|x| q(|x|)) above; both fitted here, absolute error below 1e-7.

@@ -3,8 +3,10 @@
 public enum PackedModelFormat {
   /// The value of the metadata's `format`.
   public static let name = "bipft"
-  /// The value of `version`; a reader refuses others.
-  public static let version = 1
+  /// The value of `version` that is written.
+  public static let version = 2
+  /// The values that are read. Version 1 has biases and shifts in place of thresholds.
+  public static let readableVersions = 1...version
 
   public static let formatKey = "format"
   public static let versionKey = "version"
@@ -44,6 +46,17 @@ public enum PackedModelFormat {
   /// The tensor with the bits of `name`, and the one with what they are multiplied by.
   public static func bits(_ name: String) -> String { name + ".bits" }
   public static func scale(_ name: String) -> String { name + ".scale" }
+
+  /// The tensor of a layer's thresholds, I16: [outputs], or [2, outputs] where there are two for each; and the one of the
+  /// bits that they do not tell, I32 [n, 2], which is there unless n is 0.
+  public static func thresholds(_ layer: String) -> String { layer + ".thresholds" }
+  public static func thresholdExceptions(_ layer: String) -> String { layer + ".threshold_exceptions" }
+
+  /// The layers of the transformer block `prefix` whose outputs are bits, and for each the layer that shifts its gelu.
+  public static func bitLayers(_ prefix: String) -> [(name: String, reader: String?)] {
+    ["query", "key", "value"].map { (prefix + "attention.self." + $0, nil) }
+      + [(prefix + "intermediate.dense", prefix + "output.dense")]
+  }
 
   /// The U8 tensor of a binary matrix with these rows (outputs) and columns (inputs): groups of 8 rows, words of 64
   /// columns, row within the group, byte of the word.

@@ -15,6 +15,9 @@ public struct KernelPeaks: Sendable {
   }
 }
 
+/// Processor time of the calling thread so far: what other work on the machine takes does not count.
+public func threadSeconds() -> Double { bk_thread_seconds() }
+
 /// One product of a benchmark, on the calling thread alone.
 public struct KernelTiming: Sendable {
   public let kernel: String

@@ -30,10 +30,10 @@ extension MatrixView {
 }
 
 extension BitView {
-  /// out[row] = factor · Σ of the elements of `values` (one a column) whose bit is set in that row.
+  /// out[row] = factor · Σ of the elements of `values` (one a column) whose bit is set in that row, in 16 lanes.
   public func sumSetElements(of values: FloatView, factor: Float, into out: FloatView) {
     precondition(
       values.count == columns && out.count == rows, "\(rows)×\(columns) bits over \(values.count) values")
-    bk_sum_set_elements(base, rows, words, values.base, factor, out.base)
+    InstructionSet.table.pointee.sum_set_elements(base, rows, columns, values.base, factor, out.base)
   }
 }

@@ -8,8 +8,8 @@ import Planning
 /// `bipft bench …`
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measure what training reaches on this machine.",
-    subcommands: [Kernels.self, Step.self])
+    commandName: "bench", abstract: "Measure what training and packed models reach on this machine.",
+    subcommands: [Kernels.self, Step.self, Inference.self, UntrainedModel.self])
 
   struct Kernels: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -115,7 +115,8 @@ struct BenchCommand: ParsableCommand {
           String(
             format:
               #"{"kernels":"%@","threads":%d,"precision":"%@",%@,"step_s":%.4f,"tokens_per_s":%.1f,"peak_rss_mib":%d}"#,
-            InstructionSet.name, threadCount, precision, parts, t.total, result.tokensPerSecond, peakMemory))
+            InstructionSet.name, threadCount, precision, parts, t.total, result.tokensPerSecond,
+            peakResidentBytes() >> 20))
       } else {
         print("kernels \(InstructionSet.name), \(threadCount) threads, backward \(precision)")
         for (name, seconds) in phases {
@@ -127,15 +128,8 @@ struct BenchCommand: ParsableCommand {
         print(
           String(
             format: "step      %8.3f s  %.0f tokens/s  peak memory %d MiB  loss %.4f", t.total,
-            result.tokensPerSecond, peakMemory, result.loss))
+            result.tokensPerSecond, peakResidentBytes() >> 20, result.loss))
       }
-    }
-
-    /// The largest resident size of this process so far, in MiB.
-    private var peakMemory: Int {
-      var usage = rusage()
-      getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-      return usage.ru_maxrss / 1024
     }
   }
 }

@@ -37,7 +37,7 @@ struct DamagedFileTests {
         #expect(found != nil, "\(key) = \(value ?? "nil")")
         switch key {
         case "format": #expect(found == .notAPackedModel)
-        case "version": #expect(found == .otherVersion(found: value ?? "(none)", known: 1))
+        case "version": #expect(found == .otherVersion(found: value ?? "(none)", known: 2))
         case _ where found?.isOfMetadata(key) == true: break
         default: #expect(value == "25", "\(key) = \(value ?? "nil"): \(String(describing: found))")
         }
@@ -70,6 +70,31 @@ struct DamagedFileTests {
     }
     guard case .misaligned(_, _, 8) = found else {
       Issue.record("\(String(describing: found))")
+      return
+    }
+  }
+
+  @Test func thresholdExceptions() throws {
+    func error(_ output: Int32, shape: [Int]) throws -> BinaryModelError? {
+      try self.error { tensors, _ in
+        let values: [Int32] = [5, 7, output, 7]
+        // Before the first tensor of float32, which needs the same alignment.
+        tensors.insert(
+          Tensor(
+            name: "bert.encoder.layer.1.attention.self.key.threshold_exceptions", type: .int32, shape: shape,
+            bytes: values.withUnsafeBytes { Array($0) }),
+          at: tensors.firstIndex { $0.type == .float32 }!)
+      }
+    }
+    #expect(try error(23, shape: [2, 2]) == nil)
+    for output: Int32 in [-1, 24, .max, .min] {
+      guard case .tensor(_, "output \(output)", "0 to 23") = try error(output, shape: [2, 2]) else {
+        Issue.record("output \(output) was taken")
+        continue
+      }
+    }
+    guard case .tensor = try error(5, shape: [4]) else {
+      Issue.record("a list of another shape was taken")
       return
     }
   }

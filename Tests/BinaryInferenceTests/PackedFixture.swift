@@ -29,7 +29,11 @@ final class PackedFixture {
       estimatorRank: rank, dropout: 0)
   }
 
-  init(_ c: ModelConfiguration, sequences: Int = 3, seed: UInt64 = 5) throws {
+  /// - Parameter change: called with each parameter's name and values after the step sizes were fitted.
+  init(
+    _ c: ModelConfiguration, sequences: Int = 3, seed: UInt64 = 5,
+    change: (String, FloatView) -> Void = { _, _ in }
+  ) throws {
     configuration = c
     layout = ModelLayout(c, Pretraining())
     parameters = FloatBuffer(count: layout.parameters.elementCount)
@@ -60,6 +64,7 @@ final class PackedFixture {
       sequences: sequences, length: length, inputIDs: ids, tokenTypeIDs: types, lengths: lengths,
       sampleIDs: (0..<UInt64(sequences)).map { $0 }, epoch: 0)
     PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batch, rule: .published)
+    for parameter in layout.parameters.parameters { change(parameter.name, parameters.view[parameter.range]) }
     folder = FileManager.default.temporaryDirectory.path + "/bipft-inference-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     try writeSafetensors(
@@ -98,6 +103,33 @@ final class PackedFixture {
   func bytes(head: ModelHead = .words, reals: PackedModelFormat.Reals = .float32) throws -> [UInt8] {
     Array(try Data(contentsOf: URL(fileURLWithPath: packed(head: head, reals: reals))))
   }
+
+  /// A file of version 1 of the format: biases and shifts of the trained model in place of thresholds.
+  func packedVersion1(reals: PackedModelFormat.Reals = .float32) throws -> String {
+    var (tensors, metadata) = try tensors(packed(reals: reals))
+    tensors.removeAll { $0.name.contains(".threshold") }
+    let present = Set(tensors.map(\.name))
+    for parameter in layout.parameters.parameters
+    where parameter.kind != .binaryMatrix && parameter.kind != .binaryTable
+      && parameter.name.hasPrefix("bert.") && !present.contains(parameter.name)
+    {
+      let values = parameters.view[parameter.range].array
+      if reals == .float32 || parameter.kind == .stepSize {
+        tensors.insert(Tensor(name: parameter.name, shape: parameter.shape, floats: values), at: 0)
+      } else {
+        let halves = values.map { Float16($0) }.withUnsafeBytes { Array($0) }
+        tensors.append(Tensor(name: parameter.name, type: .float16, shape: parameter.shape, bytes: halves))
+      }
+    }
+    metadata[PackedModelFormat.versionKey] = "1"
+    // Each begins at a multiple of what it is read by.
+    tensors = [8, 4, 2, 1].flatMap { size in tensors.filter { readSize($0) == size } }
+    let target = path("version1-\(reals.rawValue).bipft")
+    try writeSafetensors(path: target, tensors: tensors, metadata: metadata)
+    return target
+  }
+
+  private func readSize(_ tensor: Tensor) -> Int { tensor.name.hasSuffix(".bits") ? 8 : tensor.type.size }
 
   /// A packed file's tensors in memory, to be changed and written again.
   func tensors(_ path: String) throws -> (tensors: [Tensor], metadata: [String: String]) {

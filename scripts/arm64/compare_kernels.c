@@ -107,6 +107,25 @@ static void bit_products(const bk_kernels *t, size_t m, size_t k, size_t n) {
   record("xnor_product", out, m * ld * 4);
   t->and_product(a, m, interleaved, n, words, 0.81f, bias, out, ld);
   record("and_product", out, m * ld * 4);
+  t->xnor_add_product(a, m, interleaved, n, words, (int32_t)k, 0.37f, bias, out, ld);
+  record("xnor_add_product", out, m * ld * 4);
+  size_t out_words = (n + 63) / 64;
+  uint64_t *found = memory(m * out_words * 8);
+  int16_t *low = memory(2 * n * sizeof(int16_t)), *high = low + n;
+  for (size_t j = 0; j < n; j++) {
+    low[j] = (int16_t)(k / 2 + draw() % 4);
+    high[j] = (int16_t)(low[j] + (int)(draw() % 6));
+  }
+  t->xnor_bits(a, m, interleaved, n, words, low, high, found);
+  for (size_t i = 0; i < m; i++)
+    for (size_t j = 0; j < out_words * 64; j++) {
+      int differing = 0;
+      for (size_t c = 0; j < n && c < k; c++) differing += bit(a, words, i, c) != bit(b, words, j, c);
+      if (bit(found, out_words, i, j) != (j < n && (differing < low[j] || differing >= high[j])))
+        fail("xnor_bits", t->name, m, k, n);
+    }
+  record("xnor_bits", found, m * out_words * 8);
+  free(found), free(low);
   t->unpack(a, m, k, 0.5f, -0.25f, out = realloc(out, m * (k + 1) * 4), k);
   record("unpack", out, m * k * 4);
   free(a), free(b), free(interleaved), free(turned), free(back), free(bias), free(out);
@@ -272,6 +291,31 @@ static void by_rows(const bk_kernels *t, size_t m, size_t n) {
   free(x), free(d), free(w), free(b), free(hat), free(inverse), free(y), free(sums), free(keep), free(chosen);
 }
 
+// One head of `width` columns on m queries and n keys, whose bits begin within a word.
+static void attention(const bk_kernels *t, size_t m, size_t width, size_t n) {
+  size_t words = (width + 63) / 64, token_words = (n + 63) / 64, first = 13, ld = (first + width + 63) / 64;
+  uint64_t *queries = bits(m, width), *keys = bits(n, width), *values = bits(width, n), *context = memory(m * ld * 8);
+  uint64_t *key_groups = memory((n + 7) / 8 * 8 * words * 8), *value_groups = memory((width + 7) / 8 * 8 * token_words * 8);
+  float *extra = floats(m * n), *estimates = floats(n), *shift = floats(width), *sums = memory(m * 4);
+  void *room = memory(bk_attention_room(n));
+  bk_interleave(keys, n, words, key_groups);
+  bk_interleave(values, width, token_words, value_groups);
+  for (int with = 0; with < 2; with++) {
+    bk_head head = {n, width, key_groups, value_groups, 0.31f, 0.25f, 1.5f / (float)n, 0.4f, with ? estimates : NULL, shift, first};
+    memset(context, 0, m * ld * 8);
+    t->attend(&head, queries, m, with ? extra : NULL, n, room, context, ld);
+    record("attend", context, m * ld * 8);
+    bk_cut_columns(context, m, ld, first, width, queries);
+    for (size_t i = 0; i < m; i++)
+      for (size_t j = 0; j < width; j++)
+        if (bit(queries, words, i, j) != bit(context, ld, i, first + j)) fail("bk_cut_columns", t->name, m, width, n);
+  }
+  t->sum_set_elements(values, 1, n, estimates, 0.5f, sums);
+  record("sum_set_elements", sums, 4);
+  free(queries), free(keys), free(values), free(context), free(key_groups), free(value_groups);
+  free(extra), free(estimates), free(shift), free(sums), free(room);
+}
+
 static void run(const bk_kernels *t) {
   static const size_t sizes[] = {1, 2, 7, 8, 15, 16, 17, 31, 33, 48, 49, 63, 64, 65, 100, 127, 130, 257};
   enum { SIZES = sizeof sizes / sizeof *sizes };
@@ -282,6 +326,7 @@ static void run(const bk_kernels *t) {
     packing(t, 3, sizes[i]);
     by_rows(t, 1 + i % 5 * 23, sizes[i]);
     for (size_t j = 0; j < SIZES; j++) bit_products(t, 1 + (i * 7 + j) % 14, sizes[i], sizes[j]);
+    for (size_t j = 0; j < SIZES; j++) attention(t, 1 + (i + j) % BK_ATTENTION_ROWS, sizes[i], sizes[j]);
     for (size_t j = 0; j < 7; j++) backward(t, sizes[(i * 3 + j) % 13], sizes[i], sizes[(i + j * 5) % SIZES]);
   }
   backward(t, 5, 1537, 50);  // several blocks of a bfloat16 product

@@ -1,3 +1,4 @@
+import BinaryInference
 import FileFormats
 import Kernels
 import Parameters
@@ -13,6 +14,7 @@ public struct PackedModelWriter: ~Copyable {
   private let head: PackedModelFormat.Head
   private let reals: PackedModelFormat.Reals
   private let layout: ParameterLayout
+  private let encoder: EncoderPlaces
   private let words: Range<Int>
   private let parameters: FloatBuffer
   private var packed: PackedWeights
@@ -24,7 +26,7 @@ public struct PackedModelWriter: ~Copyable {
   /// Bytes of a packed file by what they are.
   public struct Sizes: Equatable, Sendable {
     public fileprivate(set) var bits = 0
-    /// Of the encoder: scales, biases, positions and the like.
+    /// Of the encoder: scales, thresholds, biases, positions and the like.
     public fileprivate(set) var reals = 0
     /// The word embedding of the head, and its transform.
     public fileprivate(set) var head = 0
@@ -51,28 +53,54 @@ public struct PackedModelWriter: ~Copyable {
     return try writer.write(vocabulary: vocabulary, to: path)
   }
 
-  /// Reads and binarises the weights.
+  /// The same of a model that nothing has trained, for measurements: random weights, zero biases.
+  public static func writeUntrained(
+    _ configuration: ModelConfiguration, head: PackedModelFormat.Head, reals: PackedModelFormat.Reals,
+    seed: UInt64, vocabulary: [UInt8], to path: String
+  ) throws(ModelError) -> Sizes {
+    var writer = try PackedModelWriter(path, configuration, head: head, reals: reals) {
+      (parameters, layout) throws(ModelError) in
+      Initialisation.fill(parameters, layout: layout, seed: seed)
+    }
+    return try writer.write(vocabulary: vocabulary, to: path)
+  }
+
+  /// Reads the weights.
   private init(
     _ weights: PretrainedWeights, _ c: ModelConfiguration, head: PackedModelFormat.Head,
     reals: PackedModelFormat.Reals
   ) throws(ModelError) {
+    try self.init(weights.path, c, head: head, reals: reals) { (parameters, layout) throws(ModelError) in
+      let missing = layout.parameters.map(\.name).filter { weights.find($0) == nil }
+      if !missing.isEmpty { throw .missing(path: weights.path, tensors: missing) }
+      for parameter in layout.parameters {
+        guard let values = try weights.read(parameter.name, shape: parameter.shape) else { continue }
+        let view = parameters[parameter.range]
+        values.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: view.count) }
+      }
+    }
+  }
+
+  /// Binarises the weights that `fill` writes.
+  ///
+  /// - Parameter path: names them in errors.
+  private init(
+    _ path: String, _ c: ModelConfiguration, head: PackedModelFormat.Head, reals: PackedModelFormat.Reals,
+    fill: (FloatView, ParameterLayout) throws(ModelError) -> Void
+  ) throws(ModelError) {
     var builder = LayoutBuilder()
-    let words = EncoderPlaces(c, in: &builder).embeddings.words
+    let encoder = EncoderPlaces(c, in: &builder)
+    let words = encoder.embeddings.words
     if head == .words { _ = PredictionPlaces("cls.predictions.", c, words: words, in: &builder) }
     let layout = ParameterLayout(builder)
-    let missing = layout.parameters.map(\.name).filter { weights.find($0) == nil }
-    if !missing.isEmpty { throw .missing(path: weights.path, tensors: missing) }
     let parameters = FloatBuffer(count: layout.elementCount)
-    for parameter in layout.parameters {
-      guard let values = try weights.read(parameter.name, shape: parameter.shape) else { continue }
-      let view = parameters.view[parameter.range]
-      values.withUnsafeBufferPointer { view.base.update(from: $0.baseAddress!, count: view.count) }
-    }
-    path = weights.path
+    try fill(parameters.view, layout)
+    self.path = path
     configuration = c
     self.head = head
     self.reals = reals
     self.layout = layout
+    self.encoder = encoder
     self.words = words
     packed = PackedWeights(layout)
     packed.binarise(parameters.view)
@@ -81,8 +109,9 @@ public struct PackedModelWriter: ~Copyable {
 
   private mutating func write(vocabulary: [UInt8], to file: String) throws(ModelError) -> Sizes {
     sizes.float32 = layout.parameterCount * MemoryLayout<Float>.size
+    let replaced = try addThresholds()
     var matrix = 0
-    for parameter in layout.parameters {
+    for parameter in layout.parameters where !replaced.contains(parameter.name) {
       switch parameter.kind {
       case .binaryTable: try addTable(parameter)
       case .binaryMatrix:
@@ -101,7 +130,7 @@ public struct PackedModelWriter: ~Copyable {
     let text = Tensor(
       name: PackedModelFormat.vocabulary, type: .uint8, shape: [vocabulary.count], bytes: vocabulary)
     // Each begins at a multiple of what it is read by: words of bits, floats, halves, bytes.
-    let tensors = binary + real.filter { $0.type == .float32 } + real.filter { $0.type != .float32 } + [text]
+    let tensors = binary + real.filter { $0.type.size == 4 } + real.filter { $0.type.size == 2 } + [text]
     do throws(TensorFileError) {
       try writeSafetensors(path: file, tensors: tensors, metadata: metadata)
     } catch { throw .file(error) }
@@ -154,6 +183,57 @@ public struct PackedModelWriter: ~Copyable {
       }
       add(Tensor(name: name, type: .float16, shape: shape, bytes: halves.withUnsafeBytes { Array($0) }))
     }
+  }
+
+  /// The thresholds of the layers whose outputs are bits.
+  ///
+  /// - Returns: names of the parameters that they stand for.
+  private mutating func addThresholds() throws(ModelError) -> Set<String> {
+    var replaced: Set<String> = []
+    for layer in encoder.layers {
+      let attention = layer.attention
+      for places in [attention.query, attention.key, attention.value] {
+        try addThresholds(places, reader: nil)
+        replaced.formUnion([places.name + ".bias", places.name + ".input_clip_val"])
+      }
+      let (inner, output) = (layer.intermediate, layer.output)
+      try addThresholds(inner, reader: output)
+      replaced.formUnion([inner.name + ".bias", inner.name + ".input_clip_val", output.name + ".move.bias"])
+    }
+    return replaced
+  }
+
+  /// The thresholds of one layer, of gelu's output as `reader` shifts it or of the signs.
+  private mutating func addThresholds(
+    _ layer: BinaryLinearPlaces, reader: BinaryLinearPlaces?
+  ) throws(ModelError) {
+    guard layer.inputs <= CountThresholds.inputLimit else {
+      throw .tooManyInputs(
+        path: path, layer: layer.name, inputs: layer.inputs, limit: CountThresholds.inputLimit)
+    }
+    let step = layer.input.step.value(parameters.view)
+    add(
+      CountThresholds(
+        scale: step * packed.matrices[layer.index].scale, bias: parameters.view[layer.bias].base,
+        shift: reader.map { parameters.view[$0.input.shift!].base }, outputs: layer.outputs,
+        inputs: layer.inputs),
+      layer.name)
+  }
+
+  private mutating func add(_ thresholds: CountThresholds, _ layer: String) {
+    let outputs = thresholds.low.count
+    let values = thresholds.low + (thresholds.high ?? [])
+    add(
+      Tensor(
+        name: PackedModelFormat.thresholds(layer), type: .int16,
+        shape: thresholds.high == nil ? [outputs] : [2, outputs],
+        bytes: values.map(\.littleEndian).withUnsafeBytes { Array($0) }))
+    if thresholds.exceptions.isEmpty { return }
+    let exceptions = thresholds.exceptions.flatMap { [$0.output.littleEndian, $0.count.littleEndian] }
+    add(
+      Tensor(
+        name: PackedModelFormat.thresholdExceptions(layer), type: .int32,
+        shape: [thresholds.exceptions.count, 2], bytes: exceptions.withUnsafeBytes { Array($0) }))
   }
 
   private mutating func addBits(_ name: String, _ rows: Int, _ columns: Int, shape: [Int], _ bytes: [UInt8]) {

@@ -159,6 +159,8 @@ public enum ModelError: Error, CustomStringConvertible, Sendable {
   case layers(path: String, found: Int, wanted: Int)
   /// An element that has no float16.
   case beyondFloat16(path: String, tensor: String, value: Float)
+  /// A layer whose counts of bits do not fit a packed file.
+  case tooManyInputs(path: String, layer: String, inputs: Int, limit: Int)
 
   public var description: String {
     switch self {
@@ -185,6 +187,8 @@ public enum ModelError: Error, CustomStringConvertible, Sendable {
       "\(path): has \(found) layers, the configured model \(wanted); change model.layers in the configuration"
     case .beyondFloat16(let path, let tensor, let value):
       "\(path): \(tensor) has the value \(value), which is beyond float16; export with --reals float32"
+    case .tooManyInputs(let path, let layer, let inputs, let limit):
+      "\(path): \(layer) has \(inputs) inputs, a packed model at most \(limit)"
     }
   }
 

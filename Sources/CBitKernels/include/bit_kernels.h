@@ -19,6 +19,21 @@ enum { BK_PANEL_ROWS = 8, BK_PANEL_COLUMNS = 48 };
 // beyond the matrix. Linear layers sum so many pairs before they add to the result.
 enum { BK_BLOCK_PAIRS = 384 };
 
+// Rows of queries that `attend` takes at most.
+enum { BK_ATTENTION_ROWS = 12 };
+
+// One head of a sequence in a model in use. T tokens, D is `width`.
+typedef struct {
+  size_t tokens, width;
+  const uint64_t *keys, *values;      // T x D and D x T bits, interleaved
+  float score_scale, score_factor;    // score = (score_scale * dot + extra) * score_factor
+  float step;                         // of the probabilities
+  float value_scale;                  // context = value_scale * dot + row bias
+  const float *value_estimates;       // T; a row's bias is step * their sum over its bits; NULL for none
+  const float *shift;                 // D; the context's bit is context + shift >= 0
+  size_t first;                       // where the head's bits begin in a row of the context
+} bk_head;
+
 // Settings of one AdamW step: corrections are 1 - beta1^t and sqrt(1 - beta2^t); gradients are multiplied by
 // gradient_factor first.
 typedef struct {
@@ -33,6 +48,12 @@ typedef struct {
   // out[i*ld + j] = scale * (columns - 2 popcount(a_i ^ b_j)) + bias[j]; bias may be NULL. The sum is exact.
   void (*xnor_product)(const uint64_t *a, size_t rows_a, const uint64_t *b, size_t rows_b, size_t words,
                        int32_t columns, float scale, const float *bias, float *out, size_t ld);
+  // The same added to out: out + (scale * ... + bias).
+  void (*xnor_add_product)(const uint64_t *a, size_t rows_a, const uint64_t *b, size_t rows_b, size_t words,
+                           int32_t columns, float scale, const float *bias, float *out, size_t ld);
+  // Packed rows of bits: bit j of row i is popcount(a_i ^ b_j) < low[j] or, unless high is NULL, >= high[j].
+  void (*xnor_bits)(const uint64_t *a, size_t rows_a, const uint64_t *b, size_t rows_b, size_t words,
+                    const int16_t *low, const int16_t *high, uint64_t *bits);
   // out[i*ld + j] = scale * (2 popcount(a_i & b_j) - popcount(a_i)) + row_bias[i]: a is 0/1, b is +-1.
   void (*and_product)(const uint64_t *a, size_t rows_a, const uint64_t *b, size_t rows_b, size_t words,
                       float scale, const float *row_bias, float *out, size_t ld);
@@ -168,6 +189,15 @@ typedef struct {
   double (*probabilities_backward)(const float *p, const uint64_t *keep, float dropout_factor, float step,
                                    float score_factor, size_t rows, size_t columns, float *g);
 
+  // Bits of the context of `rows` queries (packed rows of D bits), set in rows of ld words that are zero there: softmax,
+  // probability bits (as binarise_probabilities has them) and context of one head. extra: rows x T, added to the scores, may
+  // be NULL. `room` is bk_attention_room(T) bytes.
+  void (*attend)(const bk_head *head, const uint64_t *queries, size_t rows, const float *extra, size_t ld_extra,
+                 void *room, uint64_t *context, size_t ld);
+  // out[i] = factor * the sum of the values (one a column) whose bit is set in row i, in 16 lanes.
+  void (*sum_set_elements)(const uint64_t *bits, size_t rows, size_t columns, const float *values, float factor,
+                           float *out);
+
   // ---- loss ----
 
   // logits of one row -> factor * (softmax - one_hot(label)); returns the cross entropy; *best is the first argmax.
@@ -179,7 +209,7 @@ typedef struct {
   void (*adamw)(float *p, const float *g, float *m, float *v, size_t count, const bk_adamw *settings);
 } bk_kernels;
 
-// The kernels of the fastest instruction set of this processor, or of `name` (portable, avx2, avx512, neon); NULL
+// The kernels of the fastest instruction set of this processor, or of `name` (portable, avx2, avx512bw, avx512, neon); NULL
 // when the processor lacks it or the name is unknown.
 const bk_kernels *bk_choose(const char *name);
 // All instruction sets of this processor, fastest first; returns their number.
@@ -198,8 +228,10 @@ double bk_thread_seconds(void);
 
 // Interleaves packed rows (see the legend); the last group is filled with zero rows.
 void bk_interleave(const uint64_t *rows, size_t row_count, size_t words, uint64_t *interleaved);
-// out[i] = factor * the sum of the values (one a column) whose bit is set in row i, in the order of the columns.
-void bk_sum_set_elements(const uint64_t *bits, size_t rows, size_t words, const float *values, float factor, float *out);
+// The columns first ..< first + count of packed rows that lie ld words apart, as packed rows.
+void bk_cut_columns(const uint64_t *rows, size_t row_count, size_t ld, size_t first, size_t count, uint64_t *cut);
+// Bytes of memory that `attend` works in.
+size_t bk_attention_room(size_t tokens);
 // Transposes a rows x columns bit matrix.
 void bk_transpose(const uint64_t *bits, size_t rows, size_t columns, uint64_t *transposed);
 
