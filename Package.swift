@@ -78,14 +78,12 @@ let package = Package(
         "FileFormats", "DurableFiles", "Kernels", "DenseProducts", "Collectives", "TensorFiles", "Corpora",
         "Parameters", "BinaryModel", "Coordinator", "Tasks", "Telemetry", "RunSettings", "Planning",
       ]),
-    module("RunArguments", [arguments]),
-    program("bipft-pretrain", ["RunArguments", "Training", "Planning", "Collectives", arguments]),
+    program("bipft-pretrain", ["Training", "Planning", "Collectives", arguments]),
     program(
       "bipft",
       [
-        "RunArguments", "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel",
-        "DenseProducts", "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles",
-        arguments,
+        "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "DenseProducts",
+        "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles", arguments,
       ]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
     .target(name: "Mutations", path: "Tests/Mutations", swiftSettings: swift),

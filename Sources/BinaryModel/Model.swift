@@ -90,14 +90,46 @@ public struct Model<Goal: Objective>: ~Copyable {
   }
 
   /// Losses of one batch without dropout or gradients, and what the objective predicts for its sequences.
+  ///
+  /// - Parameters:
+  ///   - teacher: what the teacher makes of the same batch, if there is one.
+  ///   - counted: how many of the sequences, from the first on, the distance from its hidden states is taken over; nil for all.
   public func evaluate(
-    _ parameters: FloatView, batch: Batch<Labels>
+    _ parameters: FloatView, batch: Batch<Labels>, teacher: TeacherOutput? = nil, counted: Int? = nil
   ) -> (losses: LossTerms, predictions: [Prediction]) {
-    var losses = layout.objective.noLosses(isDistilled: false)
+    var losses = layout.objective.noLosses(isDistilled: teacher != nil)
+    let output = encode(parameters, batch.tokens)
     head.losses(
-      encode(parameters, batch.tokens), batch, divisors: divisors(of: [batch]), parameters: parameters,
-      teacher: nil, gradients: nil, into: &losses)
+      output, batch, divisors: divisors(of: [batch]), parameters: parameters, teacher: teacher,
+      gradients: nil, into: &losses)
+    let counted = counted ?? sequences
+    if let teacher, counted > 0 {
+      let elements = counted * length * gradient.columns
+      let distance = output.hidden.indices.reduce(0.0) {
+        $0
+          + self.distance(
+            output.hidden[$1][0..<elements], teacher.hidden[$1][0..<elements],
+            batch.tokens.slice(0..<counted), elements: elements, addingTo: nil)
+      }
+      losses.add(Distillation.key, sum: distance, count: elements)
+    }
     return (losses, head.predictions(batch))
+  }
+
+  /// The distance of one hidden state from a teacher's, see `Distillation.add`.
+  private func distance(
+    _ student: FloatView, _ teacher: FloatView, _ tokens: TokenBatch, elements: Int,
+    addingTo gradient: FloatView?
+  ) -> Double {
+    let (states, weight) = (
+      layout.configuration.layers + 1, layout.objective.weight(of: Distillation.key)
+    )
+    if layout.objective.distilsPadding {
+      return Distillation.add(
+        student, teacher, states: states, elements: elements, weight: weight, addingTo: gradient)
+    }
+    return Distillation.addWithoutPadding(
+      student, teacher, tokens, states: states, elements: elements, weight: weight, addingTo: gradient)
   }
 
   /// What the losses of a step that is just these batches are divided by.
@@ -135,8 +167,8 @@ public struct Model<Goal: Objective>: ~Copyable {
       gradient, pooled: pooledGradient, BackwardPass(forward: pass, gradients: gradients)
     ) { index, d in
       guard let teacher else { return }
-      distance += Distillation.add(
-        states[index], teacher.hidden[index], states: states.count,
+      distance += self.distance(
+        states[index], teacher.hidden[index], batch.tokens,
         elements: divisors.sequences * length * gradient.columns, addingTo: d)
     } complete: {
       reached(.complete(from: $0))

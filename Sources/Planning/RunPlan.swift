@@ -96,10 +96,11 @@ public struct RunPlan: Equatable, Sendable {
 
     synchronisation = configuration.synchronisation
     gradientFormat = configuration.gradientFormat
+    let slice = configuration.sliceSequences(for: model.objective)
     // Takes no memory: pages that are never written are never there.
     let network = Model(
-      model, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
-      slices: configuration.training.microBatch / configuration.sliceSequences,
+      model, sequences: slice, length: configuration.data.sequenceLength,
+      slices: configuration.training.microBatch / slice,
       backwardPrecision: configuration.training.backwardPrecision)
     func exchange(_ synchronisation: Synchronisation) -> UpdateExchange {
       UpdateExchange(

@@ -29,6 +29,7 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var model: Model
   public internal(set) var data: Data
   public internal(set) var task: Task
+  public internal(set) var sentence: Sentence
   public internal(set) var training: Training
   public internal(set) var evaluation: Evaluation
   public internal(set) var checkpoint: Checkpoint
@@ -63,11 +64,18 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var label: String?
     /// The vocabulary of the model.
     public internal(set) var vocabulary: String?
-    /// Passes over the training rows, of which `bipft finetune` makes steps; nil in the configuration of a run, which has
-    /// them.
-    public internal(set) var epochs: Int?
-    /// Train on as many rows of the training file, chosen by a keyed permutation, the same for every seed; nil takes all.
-    public internal(set) var trainingRows: Int?
+  }
+
+  /// How embeddings are matched, where the objective is `sentence`.
+  public struct Sentence: Equatable, Sendable {
+    /// Of the losses: `cosine_loss`, `similarity_loss`, `hidden_loss`.
+    public internal(set) var cosineWeight: Float
+    public internal(set) var similarityWeight: Float
+    public internal(set) var hiddenWeight: Float
+    /// By which cosines are divided where they are compared.
+    public internal(set) var temperature: Float
+    /// A folder with pairs of texts and how similar they are, that evaluations look at; nil for none.
+    public internal(set) var evaluation: String?
   }
 
   /// Batches and the optimizer.
@@ -104,9 +112,6 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var every: Int
     /// Held-out sequences that an evaluation reads.
     public internal(set) var sequences: Int
-    /// Evaluations one after the other that are no better than the best before, after which the run ends; 0 goes on to the
-    /// last step.
-    public internal(set) var patience: Int
   }
 
   /// Saving the run.
@@ -117,8 +122,6 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var keep: Int
     /// Checkpoints whose step is a multiple of this stay as well; 0 keeps none for that.
     public internal(set) var keepEvery: Int
-    /// Whether the checkpoint of the best evaluation stays as well; a better evaluation makes one.
-    public internal(set) var keepBest: Bool
   }
 
   /// V: the micro-batches of a step.
@@ -127,6 +130,11 @@ public struct RunConfiguration: Equatable, Sendable {
   /// Sequences of a micro-batch that are computed at a time (`TokenBatch.sliceSequences`): its activations take memory.
   public var sliceSequences: Int {
     TokenBatch.sliceSequences(of: training.microBatch, length: data.sequenceLength)
+  }
+
+  /// The same, for an objective that may want a micro-batch whole.
+  public func sliceSequences(for objective: some Objective) -> Int {
+    objective.comparesSequences ? training.microBatch : sliceSequences
   }
 
   /// The model of this run over a corpus with `vocabularySize` tokens.

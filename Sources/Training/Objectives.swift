@@ -17,17 +17,19 @@ public enum Objectives {
       try RunInputs(onCorpusOf: configuration, Pretraining())
     },
     Entry(name: classification) { configuration throws(TrainingError) in
-      try RunInputs(onTaskOf: configuration) { source in
-        Classification(classes: source.data.classes.count, score: source.score)
-      }
+      try RunInputs(classification: configuration)
     },
     Entry(name: regression) { configuration throws(TrainingError) in
-      try RunInputs(onTaskOf: configuration) { source in Regression(score: source.score) }
+      try RunInputs(regression: configuration)
+    },
+    Entry(name: sentence) { configuration throws(TrainingError) in
+      try RunInputs(sentence: configuration)
     },
   ]
 
   static let classification = "classification"
   static let regression = "regression"
+  static let sentence = "sentence"
 
   /// The inputs of the run that a configuration defines.
   ///

@@ -65,8 +65,7 @@ struct HangDiagnosisTests {
     places[1].enter(.reading, step: 4)
     let dogs = places.indices.map { rank in
       Watchdog(
-        program: "bipft", run: folder.path, rank: rank, size: 2, host: "host-\(rank)", timeout: 2,
-        progress: places[rank]
+        run: folder.path, rank: rank, size: 2, host: "host-\(rank)", timeout: 2, progress: places[rank]
       ) { hang in found.withLock { $0.append(hang) } }
     }
     // While one of them works nobody barks.
@@ -107,7 +106,7 @@ extension HangDiagnosisTests {
     let place = RankProgress()
     place.enter(.computing, step: 7, detail: "lane 1")
     let dog = Watchdog(
-      program: "bipft", run: folder.path, rank: 0, size: 2, host: "host-0", timeout: 1, progress: place
+      run: folder.path, rank: 0, size: 2, host: "host-0", timeout: 1, progress: place
     ) { hang in found.withLock { $0.append(hang) } }
     let deadline = Date() + 20
     while found.withLock({ $0.isEmpty }), Date() < deadline { usleep(20_000) }

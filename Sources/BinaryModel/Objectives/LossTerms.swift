@@ -14,6 +14,8 @@ public struct LossTerms: Equatable, Sendable {
   public struct Term: Equatable, Sendable {
     public let key: String
     public let role: Role
+    /// What its mean is multiplied by in the loss.
+    public let weight: Float
     /// Over `count` tokens, sequences or elements.
     public fileprivate(set) var sum = 0.0
     public fileprivate(set) var count = 0
@@ -26,10 +28,13 @@ public struct LossTerms: Equatable, Sendable {
   public private(set) var terms: [Term]
 
   /// All sums zero.
-  public init(losses: [String], distillation: [String], shares: [String]) {
+  public init(
+    losses: [String], distillation: [String], shares: [String], weight: (_ key: String) -> Float = { _ in 1 }
+  ) {
     terms =
-      losses.map { Term(key: $0, role: .loss) } + distillation.map { Term(key: $0, role: .distillation) }
-      + shares.map { Term(key: $0, role: .share) }
+      losses.map { Term(key: $0, role: .loss, weight: weight($0)) }
+      + distillation.map { Term(key: $0, role: .distillation, weight: weight($0)) }
+      + shares.map { Term(key: $0, role: .share, weight: 0) }
   }
 
   /// Adds to the term called `key`, which there is.
@@ -64,8 +69,10 @@ public struct LossTerms: Equatable, Sendable {
   /// The term called `key`, which there is.
   public func term(_ key: String) -> Term { terms[index(of: key)] }
 
-  /// The sum of all means but the shares (METHOD, "Objective").
-  public var total: Double { terms.reduce(0) { $1.role == .share ? $0 : $0 + $1.mean } }
+  /// The weighted sum of all means but the shares (METHOD, "Objective").
+  public var total: Double {
+    terms.reduce(0) { $1.role == .share ? $0 : $0 + Double($1.weight) * $1.mean }
+  }
 
   private func index(of key: String) -> Int {
     guard let index = terms.firstIndex(where: { $0.key == key }) else {

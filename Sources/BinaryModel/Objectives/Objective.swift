@@ -18,6 +18,13 @@ public protocol Objective: Sendable {
   /// The keys of shares that evaluations record.
   var shares: [String] { get }
 
+  /// How much the mean of the loss called `key` counts in the whole.
+  func weight(of key: String) -> Float
+  /// Whether the distance from a teacher's hidden states is taken at padding too, as at all other tokens.
+  var distilsPadding: Bool { get }
+  /// Whether losses compare the sequences of a micro-batch with each other. Then it is never cut into slices.
+  var comparesSequences: Bool { get }
+
   /// Whether the encoder is trained too. If not, its parameters stay as they are, weight decay included, and no backward
   /// pass goes through it.
   var trainsEncoder: Bool { get }
@@ -45,6 +52,9 @@ public protocol Objective: Sendable {
 extension Objective {
   public var distillationLosses: [String] { [] }
   public var shares: [String] { [] }
+  public func weight(of key: String) -> Float { 1 }
+  public var distilsPadding: Bool { true }
+  public var comparesSequences: Bool { false }
   public var trainsEncoder: Bool { true }
   public func teacherHead(_ places: Places) -> LinearPlaces? { nil }
   public func metrics(_ predictions: [Prediction]) -> [(key: String, value: Double)] { [] }
@@ -52,8 +62,8 @@ extension Objective {
   /// All sums zero.
   public func noLosses(isDistilled: Bool) -> LossTerms {
     LossTerms(
-      losses: losses, distillation: isDistilled ? [Distillation.key] + distillationLosses : [], shares: shares
-    )
+      losses: losses, distillation: isDistilled ? [Distillation.key] + distillationLosses : [],
+      shares: shares, weight: weight)
   }
 }
 

@@ -20,9 +20,11 @@ struct PieceTable: Sendable {
   private var ends: [Int] = []
 
   /// A table of no sentence.
-  init(longest: Int) {
+  ///
+  /// - Parameter pieceLength: nil for ⌈longest / 4⌉.
+  init(longest: Int, pieceLength: Int? = nil) {
     self.longest = longest
-    pieceLength = (longest + 3) / 4
+    self.pieceLength = pieceLength ?? (longest + 3) / 4
   }
 
   /// Adds the next sentence, `number`, of `length` tokens. Returns the number of its pieces.
@@ -51,6 +53,18 @@ struct PieceTable: Sendable {
       if piece >= first { return (Int(cutSentences[next]), piece - first, ends[next] - first) }
     }
     return (piece - surplus(before: next), 0, 1)
+  }
+
+  /// Where the tokens of a piece stand among those of the .bin file of the shard that the table is of.
+  ///
+  /// - Throws: `changedWhileOpen` where the index no longer says what it said.
+  func tokens(of piece: Int, in dataset: IndexedDataset) throws(CorpusError) -> Range<Int> {
+    let (sentence, index, pieces) = place(of: piece)
+    let tokens = try dataset.tokenRange(of: sentence)
+    func bound(_ index: Int) -> Int {
+      tokens.lowerBound + Self.bound(index, of: pieces, length: tokens.count)
+    }
+    return bound(index)..<bound(index + 1)
   }
 
   private func firstPiece(ofCut index: Int) -> Int { Int(cutSentences[index]) + surplus(before: index) }

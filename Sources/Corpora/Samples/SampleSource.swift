@@ -169,33 +169,15 @@ public struct SampleSource: Sendable {
 
   /// Where consecutive pieces, at least one, stand: sentence follows upon sentence in a shard.
   private func tokens(of pieces: Range<Int>, in shard: Int) throws(CorpusError) -> TokenRange {
-    let lower = try bounds(of: pieces.lowerBound, in: shard).lowerBound
-    let upper = try bounds(of: pieces.upperBound - 1, in: shard).upperBound
+    let (table, dataset) = (shards[shard].chunks.pieces, shards[shard].dataset)
+    let lower = try table.tokens(of: pieces.lowerBound, in: dataset).lowerBound
+    let upper = try table.tokens(of: pieces.upperBound - 1, in: dataset).upperBound
     guard lower < upper else { throw .changedWhileOpen(file: shards[shard].dataset.idxPath) }
     return TokenRange(shard: shard, tokens: lower..<upper)
   }
 
-  private func bounds(of piece: Int, in shard: Int) throws(CorpusError) -> Range<Int> {
-    let (sentence, index, pieces) = shards[shard].chunks.pieces.place(of: piece)
-    let tokens = try shards[shard].dataset.tokenRange(of: sentence)
-    func bound(_ index: Int) -> Int {
-      tokens.lowerBound + PieceTable.bound(index, of: pieces, length: tokens.count)
-    }
-    return bound(index)..<bound(index + 1)
-  }
-
   private func tokens(_ range: TokenRange) throws(CorpusError) -> [Int32] {
-    let dataset = shards[range.shard].dataset
-    var tokens: [Int32] = []
-    tokens.reserveCapacity(range.tokens.count)
-    dataset.append(range.tokens, to: &tokens)
-    let count = UInt32(corpus.vocabulary.count)
-    for (index, token) in tokens.enumerated() where UInt32(bitPattern: token) >= count {
-      throw .tokenOutOfRange(
-        file: dataset.binPath, sequence: dataset.sequence(holding: range.tokens.lowerBound + index),
-        token: Int(token), vocabulary: corpus.vocabulary.count)
-    }
-    return tokens
+    try shards[range.shard].dataset.tokens(range.tokens, of: corpus.vocabulary)
   }
 
   // MARK: The sequence

@@ -170,6 +170,22 @@ public final class IndexedDataset: Sendable {
     }
   }
 
+  /// The tokens that stand at `range` in the .bin file.
+  ///
+  /// - Throws: `tokenOutOfRange` for the first one that the vocabulary lacks.
+  func tokens(_ range: Range<Int>, of vocabulary: Vocabulary) throws(CorpusError) -> [Int32] {
+    var tokens: [Int32] = []
+    tokens.reserveCapacity(range.count)
+    append(range, to: &tokens)
+    let count = UInt32(vocabulary.count)
+    for (index, token) in tokens.enumerated() where UInt32(bitPattern: token) >= count {
+      throw .tokenOutOfRange(
+        file: binPath, sequence: sequence(holding: range.lowerBound + index), token: Int(token),
+        vocabulary: vocabulary.count)
+    }
+    return tokens
+  }
+
   /// Throws `wrongSize` if either file was cut off or has grown since it was opened.
   /// Call it after reading: what was read is then what the files held.
   ///

@@ -47,18 +47,20 @@ public struct BatchSource<Labels: BatchLabels>: Sendable {
 public struct HeldOutBatches<Labels: BatchLabels>: Sendable {
   private let samples: any Samples<Labels>
   private let microBatch: Int
-  /// The samples read, at most `evaluation.sequences`.
+  /// The samples read, see `Samples.spread`.
   public let sampleIDs: [UInt64]
 
   public init(_ configuration: RunConfiguration, _ samples: any Samples<Labels>) {
     self.samples = samples
     microBatch = configuration.training.microBatch
-    let count = min(configuration.evaluation.sequences, samples.count)
-    sampleIDs = (0..<count).map { UInt64($0 * samples.count / count) }
+    sampleIDs = samples.spread(configuration.evaluation.sequences)
   }
 
   /// The number of micro-batches; the last may be filled up with sequences that do not count.
   public var count: Int { (sampleIDs.count + microBatch - 1) / microBatch }
+
+  /// Sequences of a micro-batch that count.
+  func count(_ index: Int) -> Int { min(microBatch, sampleIDs.count - index * microBatch) }
 
   /// - Throws: `TrainingError.module` where the samples cannot be read.
   public func batch(_ index: Int) throws(TrainingError) -> Batch<Labels> {

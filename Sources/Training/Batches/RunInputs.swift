@@ -18,8 +18,8 @@ public struct RunInputs<Goal: Objective>: Sendable {
   let corpusDigest: String
   let vocabularyDigest: String
   /// What a user is told at the beginning of a new run, and the files that its folder keeps beside the configuration (the
-  /// names of classes, say), by their names. Made by the first rank alone, which calls `touch` on the way, as a sign of life.
-  let atStart: @Sendable (_ touch: () -> Void) -> StartNotes
+  /// names of classes, say), by their names. Made by the first rank alone.
+  let atStart: @Sendable () -> StartNotes
   /// SHA-256 of the teacher's file, once `readTeacherDigest` has found it; nil without a teacher.
   private(set) var teacherDigest: String?
 
@@ -33,7 +33,7 @@ public struct RunInputs<Goal: Objective>: Sendable {
   public init(
     _ configuration: RunConfiguration, _ objective: Goal, training: any Samples<Goal.Labels>,
     heldOut: any Samples<Goal.Labels>, vocabularySize: Int, vocabularyDigest: String, corpusDigest: String,
-    atStart: @escaping @Sendable (_ touch: () -> Void) -> StartNotes = { _ in StartNotes() }
+    atStart: @escaping @Sendable () -> StartNotes = { StartNotes() }
   ) throws(TrainingError) {
     let keys = objective.noLosses(isDistilled: true).terms.map(\.key)
     precondition(
@@ -54,6 +54,9 @@ public struct RunInputs<Goal: Objective>: Sendable {
   /// The lanes of a step as a tree.
   var tree: LaneTree { LaneTree(laneCount: configuration.lanes) }
 
+  /// Sequences of a micro-batch that are computed at a time.
+  var sliceSequences: Int { configuration.sliceSequences(for: layout.objective) }
+
   /// Finds the digest of the teacher's file as this rank's host has it: the first rank of each host reads it. Collective.
   ///
   /// - Throws: `TrainingError.unreadable`, the same on all ranks.
@@ -72,13 +75,16 @@ public struct RunInputs<Goal: Objective>: Sendable {
   func identity() -> RunIdentity {
     var settings: [String: String] = [:]
     for setting in configuration.definingSettings
-    where !["data.corpus", "initial_weights", "task.vocabulary"].contains(setting.key) {
+    where !["data.corpus", "initial_weights", "task.vocabulary", "sentence.evaluation"].contains(setting.key)
+    {
       settings[setting.key] = setting.value
     }
     // Runs from before there was a choice do not name it.
     for key in settings.keys where key.hasPrefix("task.") && settings[key] == "null" { settings[key] = nil }
-    if settings["evaluation.patience"] == "0" { settings["evaluation.patience"] = nil }
     if settings["training.decay"] == LearningRateDecay.linear.rawValue { settings["training.decay"] = nil }
+    if configuration.objective != Objectives.sentence {
+      for key in settings.keys where key.hasPrefix("sentence.") { settings[key] = nil }
+    }
     if settings["objective"] == RunConfiguration.defaultObjective { settings["objective"] = nil }
     settings["teacher"] = teacherDigest ?? settings["teacher"]
     return RunIdentity(

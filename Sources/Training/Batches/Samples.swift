@@ -26,6 +26,9 @@ public protocol Samples<Labels>: Sendable {
   /// `check` throws what that finds.
   func verifyInBackground(part: Int, of parts: Int)
 
+  /// The samples that an evaluation reads where `limit` is the most it may: spread evenly.
+  func spread(_ limit: Int) -> [UInt64]
+
   /// Of no sample yet; nil where samples are wholes of which nothing is left out.
   func makeCoverage() -> (any SampleCoverage)?
 }
@@ -61,6 +64,11 @@ extension Samples {
   public func check(_ ids: [UInt64]) throws(TrainingError) {}
   public func verifyInBackground(part: Int, of parts: Int) {}
   public func makeCoverage() -> (any SampleCoverage)? { nil }
+
+  public func spread(_ limit: Int) -> [UInt64] {
+    let read = min(limit, count)
+    return (0..<read).map { UInt64($0 * count / read) }
+  }
 
   public var count: Int { shards.reduce(0) { $0 + $1.count } }
 

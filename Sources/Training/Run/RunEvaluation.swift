@@ -5,8 +5,10 @@ import Planning
 import Telemetry
 
 extension TrainingRun {
-  /// Losses, shares and metrics on the held-out batches, shared among the ranks.
+  /// Losses, shares and metrics on the held-out batches, shared among the ranks: every term of the objective, the distance
+  /// from a teacher too.
   ///
+  /// - Cost: a forward pass of each held-out batch, and one of the teacher.
   /// - Parameter notice: asked for what to tell the other ranks once this one has done its batches.
   mutating func evaluate(
     world: borrowing World, notice: () -> StepNotice
@@ -20,14 +22,19 @@ extension TrainingRun {
       progress.enter(.exchange, detail: "evaluation")
       return batches
     }
-    let zero = inputs.layout.objective.noLosses(isDistilled: false)
+    let zero = inputs.layout.objective.noLosses(isDistilled: teacher != nil)
     var losses: [(index: Int, losses: LossTerms)] = []
     var predictions: [(index: Int, predictions: [Prediction])] = []
     for (index, batch) in batches {
       progress.enter(.evaluation, detail: "batch \(index)")
       var (sums, rows) = (zero, [Prediction]())
+      // Sequences that fill the last batch up do not count.
+      var counted = heldOut.count(index)
       for slice in batch.slices(of: model.sequences) {
-        let found = model.evaluate(parameters.view, batch: slice)
+        let found = model.evaluate(
+          parameters.view, batch: slice, teacher: teacher?.forward(slice.tokens),
+          counted: max(0, min(counted, model.sequences)))
+        counted -= model.sequences
         sums += found.losses
         rows += found.predictions
       }

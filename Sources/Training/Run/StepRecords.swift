@@ -3,7 +3,8 @@ import Planning
 import Telemetry
 
 extension StepRecord {
-  /// The record of losses: their means, and in an evaluation the shares.
+  /// The record of losses: their means, and in an evaluation the shares. Distances from a teacher are losses of an evaluation,
+  /// and extras of a step.
   init(
     _ kind: Kind, step: Int, _ terms: LossTerms, learningRate: Float?, gradientNorm: Float?,
     tokensPerSecond: Double
@@ -11,10 +12,13 @@ extension StepRecord {
     func named(_ role: LossTerms.Role) -> [Named] {
       terms.terms.filter { $0.role == role }.map { Named($0.key, Float($0.mean)) }
     }
+    let isEvaluation = kind == .eval
     self.init(
-      kind: kind, step: step, loss: Float(terms.total), losses: named(.loss), learningRate: learningRate,
+      kind: kind, step: step, loss: Float(terms.total),
+      losses: named(.loss) + (isEvaluation ? named(.distillation) : []), learningRate: learningRate,
       gradientNorm: gradientNorm, tokensPerSecond: tokensPerSecond,
-      metrics: kind == .eval ? named(.share) : [])
+      metrics: isEvaluation ? named(.share) : [])
+    if isEvaluation { return }
     extras = terms.terms.filter { $0.role == .distillation }.map { Extra($0.key, .number($0.mean)) }
   }
 

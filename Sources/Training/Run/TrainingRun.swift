@@ -14,7 +14,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
   /// The flat vector of the layout. Sharded, pages of latent weights that other ranks own are never touched.
   let parameters: FloatBuffer
   var model: Model<Goal>
-  private let teacher: (any Teacher)?
+  let teacher: (any Teacher)?
   private var accumulator: TreeAccumulator
   let optimizer: ShardedOptimizer
   private let dropout: Dropout?
@@ -44,8 +44,8 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     lanes = inputs.tree.lanes(of: world.rank, size: world.size)
     overlaps = configuration.overlapExchange && world.size > 1 && GradientExchange.isPossible
     model = Model(
-      inputs.layout, sequences: configuration.sliceSequences, length: configuration.data.sequenceLength,
-      slices: configuration.training.microBatch / configuration.sliceSequences,
+      inputs.layout, sequences: inputs.sliceSequences, length: configuration.data.sequenceLength,
+      slices: configuration.training.microBatch / inputs.sliceSequences,
       backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
     batches = BatchReadAhead(lanes: lanes, lastStep: configuration.training.steps) {
       [source = inputs.batches] in
