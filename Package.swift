@@ -78,12 +78,14 @@ let package = Package(
         "FileFormats", "DurableFiles", "Kernels", "DenseProducts", "Collectives", "TensorFiles", "Corpora",
         "Parameters", "BinaryModel", "Coordinator", "Tasks", "Telemetry", "RunSettings", "Planning",
       ]),
-    program("bipft-pretrain", ["Training", "Planning", "Collectives", arguments]),
+    module("RunArguments", [arguments]),
+    program("bipft-pretrain", ["RunArguments", "Training", "Planning", "Collectives", arguments]),
     program(
       "bipft",
       [
-        "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel", "DenseProducts",
-        "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles", arguments,
+        "RunArguments", "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel",
+        "DenseProducts", "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles",
+        arguments,
       ]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
     .target(name: "Mutations", path: "Tests/Mutations", swiftSettings: swift),

@@ -10,6 +10,7 @@ public enum RandomPurpose: UInt32, CaseIterable, Sendable {
   case dropout = 7
   case heldOut = 8
   case backwardRounding = 9
+  case trainingRows = 10
 }
 
 /// Philox4x32-10, a counter-based generator: a pure function of key and counter, so nothing has to be stored.

@@ -41,7 +41,7 @@ extension ConfigurationKey {
     "threads", "synchronisation", "overlap_exchange", "stop_after", "hang_timeout",
     "training.maximum_skipped_steps",
     "training.replica_check_every",
-    "checkpoint.every", "checkpoint.keep", "checkpoint.keep_every",
+    "checkpoint.every", "checkpoint.keep", "checkpoint.keep_every", "checkpoint.keep_best",
   ]
 
   /// All keys, in the order in which they are written.
@@ -50,7 +50,7 @@ extension ConfigurationKey {
     threads,
     choice("synchronisation", \.synchronisation),
     choice("gradient_format", \.gradientFormat),
-    overlapExchange,
+    flag("overlap_exchange", \.overlapExchange),
     stopAfter,
     integer("hang_timeout", \.hangTimeout, 0...1_000_000_000, isRequired: false),
     word("objective", \.objective),
@@ -71,6 +71,8 @@ extension ConfigurationKey {
     optionalText("task.second_text", \.task.secondText, "the name of a column or null"),
     optionalText("task.label", \.task.label, "the name of a column or null"),
     optionalText("task.vocabulary", \.task.vocabulary, "a path or null"),
+    optionalInteger("task.epochs", \.task.epochs, 1...1_000_000),
+    optionalInteger("task.training_rows", \.task.trainingRows, 2...1_000_000_000),
     weight("sentence.cosine_weight", \.sentence.cosineWeight),
     weight("sentence.similarity_weight", \.sentence.similarityWeight),
     weight("sentence.hidden_weight", \.sentence.hiddenWeight),
@@ -101,9 +103,11 @@ extension ConfigurationKey {
       "training.replica_check_every", \.training.replicaCheckEvery, 0...1_000_000_000, isRequired: false),
     integer("evaluation.every", \.evaluation.every, 1...1_000_000_000),
     integer("evaluation.sequences", \.evaluation.sequences, 1...16_777_216),
+    integer("evaluation.patience", \.evaluation.patience, 0...1_000_000_000, isRequired: false),
     integer("checkpoint.every", \.checkpoint.every, 1...1_000_000_000),
     integer("checkpoint.keep", \.checkpoint.keep, 1...1_000_000_000),
     integer("checkpoint.keep_every", \.checkpoint.keepEvery, 0...1_000_000_000, isRequired: false),
+    flag("checkpoint.keep_best", \.checkpoint.keepBest),
   ]
 
   /// The sections in their order.
@@ -222,14 +226,36 @@ extension ConfigurationKey {
         return true
       })
   }
-  private static let overlapExchange = ConfigurationKey(
-    name: "overlap_exchange", allowed: "true or false", isRequired: false,
-    text: { $0.overlapExchange ? "true" : "false" },
-    set: { configuration, scalar in
-      guard scalar.isPlain, let value = Bool(scalar.text) else { return false }
-      configuration.overlapExchange = value
-      return true
-    })
+
+  /// A key that may be left out and takes true or false.
+  private static func flag(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, Bool> & Sendable
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: "true or false", isRequired: false,
+      text: { $0[keyPath: place] ? "true" : "false" },
+      set: { configuration, scalar in
+        guard scalar.isPlain, let value = Bool(scalar.text) else { return false }
+        configuration[keyPath: place] = value
+        return true
+      })
+  }
+
+  /// A key that may be left out and takes a whole number or nothing.
+  private static func optionalInteger(
+    _ name: String, _ place: WritableKeyPath<RunConfiguration, Int?> & Sendable, _ range: ClosedRange<Int>
+  ) -> ConfigurationKey {
+    ConfigurationKey(
+      name: name, allowed: "an integer from \(range.lowerBound) to \(range.upperBound) or null",
+      isRequired: false,
+      text: { $0[keyPath: place].map { "\($0)" } ?? "null" },
+      set: { configuration, scalar in
+        let value = plainInteger(scalar, in: range)
+        guard scalar.isNull || value != nil else { return false }
+        configuration[keyPath: place] = value
+        return true
+      })
+  }
 
   private static let stopAfter = ConfigurationKey(
     name: "stop_after", allowed: "null, seconds, or a time such as 23h30m", isRequired: false,
@@ -313,7 +339,8 @@ extension RunConfiguration {
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       stepSizeFit: .published),
     data: Data(corpus: "", sequenceLength: 0),
-    task: Task(name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil),
+    task: Task(
+      name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil, epochs: nil, trainingRows: nil),
     sentence: Sentence(
       cosineWeight: 1, similarityWeight: 1, hiddenWeight: 1, temperature: 0.05, evaluation: nil),
     training: Training(
@@ -321,5 +348,6 @@ extension RunConfiguration {
       weightDecay: 0,
       gradientClip: 0, backwardPrecision: .float32, maximumSkippedSteps: 10, spikeZScore: 0,
       replicaCheckEvery: 100),
-    evaluation: Evaluation(every: 0, sequences: 0), checkpoint: Checkpoint(every: 0, keep: 0, keepEvery: 0))
+    evaluation: Evaluation(every: 0, sequences: 0, patience: 0),
+    checkpoint: Checkpoint(every: 0, keep: 0, keepEvery: 0, keepBest: false))
 }

@@ -11,6 +11,13 @@ extension RunConfiguration {
   public static func load(file: String, overrides: [String] = []) throws(ConfigurationError)
     -> RunConfiguration
   {
+    try parse(text(ofFile: file), file: file, overrides: overrides)
+  }
+
+  /// The text of a configuration file.
+  ///
+  /// - Throws: `ConfigurationError` for what is no file, too large, or not UTF-8.
+  public static func text(ofFile file: String) throws(ConfigurationError) -> String {
     func problem(_ message: String) -> ConfigurationError {
       ConfigurationError(problems: [
         ConfigurationProblem(place: .file(file, line: 0), key: "", message: message)
@@ -29,29 +36,53 @@ extension RunConfiguration {
     if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) || bytes.contains(0) {
       throw problem("not UTF-8 text but UTF-16 or binary; save the file as UTF-8")
     }
-    let text: String
     do {
-      text = String(copying: try UTF8Span(validating: bytes.span))
+      return String(copying: try UTF8Span(validating: bytes.span))
     } catch {
       throw problem("not UTF-8 text at byte \(error.byteOffsets.lowerBound); save the file as UTF-8")
     }
-    return try parse(text, file: file, overrides: overrides)
   }
 
   /// Reads and checks the text of a configuration file; `file` is its name in messages.
   ///
+  /// - Parameter base: gives the keys that the text leaves out; nil where it must have all that have no default.
   /// - Throws: `ConfigurationError` with everything that is wrong.
   public static func parse(
-    _ text: String, file: String, overrides: [String] = []
+    _ text: String, file: String, over base: RunConfiguration? = nil, overrides: [String] = []
   ) throws(ConfigurationError) -> RunConfiguration {
-    var reader = ConfigurationReader(file: file)
-    // Some editors begin a file with a byte order mark.
-    reader.read(text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text)
-    for override in lastOfEachKey(overrides) { reader.apply(override) }
-    reader.checkCompleteness()
+    var reader = ConfigurationReader(file: file, base: base ?? .unset)
+    reader.read(text, overrides: overrides)
+    if base == nil { reader.checkCompleteness() }
     reader.checkConsistency()
     guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.sortedProblems) }
     return reader.configuration
+  }
+}
+
+/// Some keys of a configuration: what a file that leaves others out says, before it is known what gives those.
+public struct GivenKeys: Sendable {
+  private let values: RunConfiguration
+  private let names: Set<String>
+
+  /// Reads a text and overrides, each key by itself; `file` is the text's name in messages.
+  ///
+  /// - Throws: `ConfigurationError` with everything that is wrong.
+  public init(_ text: String, file: String, overrides: [String]) throws(ConfigurationError) {
+    var reader = ConfigurationReader(file: file, base: .unset)
+    reader.read(text, overrides: overrides)
+    guard reader.problems.isEmpty else { throw ConfigurationError(problems: reader.sortedProblems) }
+    values = reader.configuration
+    names = Set(reader.places.keys)
+  }
+
+  /// The value of the key called `name`, which `place` holds; nil where it is not given.
+  public func value<Value>(_ name: String, _ place: KeyPath<RunConfiguration, Value>) -> Value? {
+    names.contains(name) ? values[keyPath: place] : nil
+  }
+
+  /// The same of a key that may be null; nil for that too.
+  public func value<Value>(_ name: String, _ place: KeyPath<RunConfiguration, Value?>) -> Value? {
+    names.contains(name) ? values[keyPath: place] : nil
   }
 }
 
@@ -85,14 +116,18 @@ private struct DeepNesting: Error {}
 /// Collects the values of one file and its overrides, and every problem on the way.
 private struct ConfigurationReader {
   let file: String
-  var configuration = RunConfiguration.unset
+  /// What was read so far, over what gives the rest.
+  var configuration: RunConfiguration
   var problems: [ConfigurationProblem] = []
   /// Where each key, or section, was given, whether its value was good or not.
   var places: [String: ConfigurationProblem.Place] = [:]
   /// Keys and sections not to be missed, since a misspelling of them was reported or their file could not be read.
   var excused: Set<String> = []
 
-  init(file: String) { self.file = file }
+  init(file: String, base: RunConfiguration) {
+    self.file = file
+    configuration = base
+  }
 
   /// Problems of the file by line, then those of the overrides.
   var sortedProblems: [ConfigurationProblem] {
@@ -110,7 +145,14 @@ private struct ConfigurationReader {
 
   // MARK: The file
 
-  mutating func read(_ text: String) {
+  /// The text of the file, then the overrides.
+  mutating func read(_ text: String, overrides: [String]) {
+    // Some editors begin a file with a byte order mark.
+    read(text.unicodeScalars.first == "\u{FEFF}" ? String(text.unicodeScalars.dropFirst()) : text)
+    for override in lastOfEachKey(overrides) { apply(override) }
+  }
+
+  private mutating func read(_ text: String) {
     let root: Node?
     do {
       root = try composeShallow(text)
@@ -191,7 +233,7 @@ private struct ConfigurationReader {
 
   // MARK: One value
 
-  mutating func apply(_ override: String) {
+  private mutating func apply(_ override: String) {
     let place = ConfigurationProblem.Place.override(override)
     guard let equals = override.firstIndex(of: "="), equals != override.startIndex else {
       report(place, "", "expected KEY=VALUE, as in --set training.steps=100")
@@ -289,7 +331,7 @@ private struct ConfigurationReader {
     guard model.dropout > 0, model.heads * length * ((length + 7) / 8) > Dropout.blockLimit else { return }
     let most = (1...length).last { model.heads * $0 * (($0 + 7) / 8) <= Dropout.blockLimit } ?? 0
     report(
-      places["data.sequence_length"]!, "data.sequence_length",
+      place(of: "data.sequence_length"), "data.sequence_length",
       "\(length) is more than dropout can serve with model.heads \(model.heads); at most \(most), or set model.dropout to 0"
     )
   }
@@ -300,10 +342,13 @@ private struct ConfigurationReader {
     func isOverride(_ place: ConfigurationProblem.Place) -> Bool {
       if case .override = place { true } else { false }
     }
-    let (firstPlace, secondPlace) = (places[first]!, places[second]!)
+    let (firstPlace, secondPlace) = (place(of: first), place(of: second))
     let place = isOverride(secondPlace) && !isOverride(firstPlace) ? secondPlace : firstPlace
     report(place, first, "\(value(first)) \(relation) \(second) \(value(second))")
   }
+
+  /// Where a key was given; the whole file for one that it leaves out.
+  private func place(of key: String) -> ConfigurationProblem.Place { places[key] ?? .file(file, line: 0) }
 
   // MARK: Words
 

@@ -64,6 +64,11 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var label: String?
     /// The vocabulary of the model.
     public internal(set) var vocabulary: String?
+    /// Passes over the training rows, of which `bipft finetune` makes steps; nil in the configuration of a run, which has
+    /// them.
+    public internal(set) var epochs: Int?
+    /// Train on as many rows of the training file, chosen by a keyed permutation, the same for every seed; nil takes all.
+    public internal(set) var trainingRows: Int?
   }
 
   /// How embeddings are matched, where the objective is `sentence`.
@@ -112,6 +117,9 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var every: Int
     /// Held-out sequences that an evaluation reads.
     public internal(set) var sequences: Int
+    /// Evaluations one after the other that are no better than the best before, after which the run ends; 0 goes on to the
+    /// last step.
+    public internal(set) var patience: Int
   }
 
   /// Saving the run.
@@ -122,6 +130,8 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var keep: Int
     /// Checkpoints whose step is a multiple of this stay as well; 0 keeps none for that.
     public internal(set) var keepEvery: Int
+    /// Whether the checkpoint of the best evaluation stays as well; a better evaluation makes one.
+    public internal(set) var keepBest: Bool
   }
 
   /// V: the micro-batches of a step.

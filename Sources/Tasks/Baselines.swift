@@ -19,8 +19,10 @@ public struct Majority: Sendable {
 
 /// A linear model of which tokens a row has: those of each text, those that both have, and how many both have. It knows no
 /// order of words. Five passes over the rows in their order with AdaGrad (Duchi et al. 2011), from zero, so the same rows
-/// always give the same model.
+/// always give the same model. Of more than `rowLimit` rows it sees so many, evenly spread.
 public struct BagOfTokens: Sendable {
+  /// The most rows that it learns from: its cost is bounded, and more of them hardly make it better.
+  public static let rowLimit = 100_000
   private static let passes = 5
   private static let rate = 0.5
   private let outputs: Int
@@ -36,8 +38,11 @@ public struct BagOfTokens: Sendable {
   /// - Parameters:
   ///   - rows: one or two sequences of tokens each, of a vocabulary of `vocabularySize`.
   ///   - classes: 0 where targets are numbers.
-  /// - Cost: passes · tokens · classes.
-  public init(rows: [[[Int32]]], targets: [Float], classes: Int, vocabularySize: Int) {
+  ///   - touch: called on the way, as a sign of life.
+  /// - Cost: passes · tokens · classes; memory for the features of the rows.
+  public init(
+    rows: [[[Int32]]], targets: [Float], classes: Int, vocabularySize: Int, touch: () -> Void = {}
+  ) {
     precondition(rows.count == targets.count && !rows.isEmpty, "\(rows.count) rows, \(targets.count) targets")
     isNumber = classes == 0
     outputs = max(1, classes)
@@ -51,8 +56,14 @@ public struct BagOfTokens: Sendable {
       let variance = values.reduce(0) { $0 + ($1 - center) * ($1 - center) } / Double(values.count)
       scale = variance > 0 ? variance.squareRoot() : 1
     }
+    let count = min(rows.count, Self.rowLimit)
+    let chosen = (0..<count).map { $0 * rows.count / count }
+    let learned = chosen.map { (features: features(rows[$0]), target: Double(targets[$0])) }
     for _ in 0..<Self.passes {
-      for (row, target) in zip(rows, targets) { learn(row, Double(target)) }
+      for (index, row) in learned.enumerated() {
+        if index % 1000 == 0 { touch() }
+        learn(row.features, row.target)
+      }
     }
   }
 
@@ -63,34 +74,53 @@ public struct BagOfTokens: Sendable {
     return Double(found.indices.max { (found[$0], -$0) < (found[$1], -$1) }!)
   }
 
-  private func features(_ row: [[Int32]]) -> [(index: Int, value: Double)] {
-    let sets = row.map { Set($0).sorted() }
-    var features: [(index: Int, value: Double)] = []
+  /// One of those that a row has.
+  private typealias Feature = (index: Int32, value: Float)
+
+  private func features(_ row: [[Int32]]) -> [Feature] {
+    let size = Int32(vocabularySize)
+    let sets = row.map(Self.distinct)
+    var features: [Feature] = []
     for (part, tokens) in sets.enumerated() {
-      let value = 1 / Double(max(1, tokens.count)).squareRoot()
-      features += tokens.map { (part * vocabularySize + Int($0), value) }
+      let value = 1 / Float(max(1, tokens.count)).squareRoot()
+      features += tokens.map { (Int32(part) * size + $0, value) }
     }
     if sets.count == 2 {
-      let first = Set(sets[0])
-      let both = sets[1].filter(first.contains)
-      let value = 1 / Double(max(1, both.count)).squareRoot()
-      features += both.map { (2 * vocabularySize + Int($0), value) }
+      let both = Self.common(sets[0], sets[1])
+      let value = 1 / Float(max(1, both.count)).squareRoot()
+      features += both.map { (2 * size + $0, value) }
       let all = sets[0].count + sets[1].count - both.count
-      features.append((3 * vocabularySize, Double(both.count) / Double(max(1, all))))
+      features.append((3 * size, Float(both.count) / Float(max(1, all))))
     }
-    return features + [(3 * vocabularySize + 1, 1)]
+    return features + [(3 * size + 1, 1)]
   }
 
-  private func scores(_ features: [(index: Int, value: Double)]) -> [Double] {
+  /// Each token once, in ascending order.
+  private static func distinct(_ tokens: [Int32]) -> [Int32] {
+    var distinct: [Int32] = []
+    for token in tokens.sorted() where token != distinct.last { distinct.append(token) }
+    return distinct
+  }
+
+  /// What two ascending lists have in common.
+  private static func common(_ first: [Int32], _ second: [Int32]) -> [Int32] {
+    var (both, place): ([Int32], Int) = ([], 0)
+    for token in first {
+      while place < second.count, second[place] < token { place += 1 }
+      if place < second.count, second[place] == token { both.append(token) }
+    }
+    return both
+  }
+
+  private func scores(_ features: [Feature]) -> [Double] {
     var scores = [Double](repeating: 0, count: outputs)
     for (index, value) in features {
-      for output in 0..<outputs { scores[output] += value * weights[index * outputs + output] }
+      for output in 0..<outputs { scores[output] += Double(value) * weights[Int(index) * outputs + output] }
     }
     return scores
   }
 
-  private mutating func learn(_ row: [[Int32]], _ target: Double) {
-    let features = features(row)
+  private mutating func learn(_ features: [Feature], _ target: Double) {
     var gradient = scores(features)
     if isNumber {
       gradient[0] -= (target - center) / scale
@@ -103,7 +133,7 @@ public struct BagOfTokens: Sendable {
     }
     for (index, value) in features {
       for output in 0..<outputs {
-        let (place, step) = (index * outputs + output, value * gradient[output])
+        let (place, step) = (Int(index) * outputs + output, Double(value) * gradient[output])
         squares[place] += step * step
         weights[place] -= Self.rate * step / squares[place].squareRoot()
       }

@@ -21,7 +21,7 @@ public struct TaskData: Sendable {
   public static let classLimit = 1000
 
   public let task: TaskDefinition
-  public let training: Part
+  public private(set) var training: Part
   public let heldOut: [Part]
   /// The names of the classes, as they stand in the training file, in the order of their numbers: whole numbers by size, else
   /// by their bytes. Empty where labels are numbers.
@@ -29,7 +29,7 @@ public struct TaskData: Sendable {
   /// Of the files and of what is read of them.
   public let digest: String
   /// What a user should know of the rows: those left out, texts without a character.
-  public let notes: [String]
+  public private(set) var notes: [String]
 
   /// Reads the files of a task.
   ///
@@ -62,13 +62,22 @@ public struct TaskData: Sendable {
     notes = ([trainingTable] + tables).flatMap { Self.notes($0, texts: task.texts.count) }
   }
 
-  /// The texts of a file whose rows need no labels.
+  /// The same, to be trained on only the rows with these numbers, ascending; classes are still those of all.
+  public func training(on rows: [Int]) -> TaskData {
+    var data = self
+    data.training = Part(
+      path: training.path, examples: rows.map { training.examples[$0] }, suffix: training.suffix)
+    data.notes.append(
+      "\(training.path): \(rows.count) of \(training.examples.count) rows are trained on (task.training_rows)"
+    )
+    return data
+  }
+
+  /// The texts of a file whose rows need no labels. None is left out, since predictions are numbered by their rows.
   ///
   /// - Throws: `TaskError` with file and line.
   public static func texts(_ task: TaskDefinition, path: String) throws(TaskError) -> [[String]] {
-    try Table(
-      path: path, wanted: task.texts, header: task.header, leavesOutShortRows: task.leavesOutShortRows
-    ).rows.map(\.fields)
+    try Table(path: path, wanted: task.texts, header: task.header).rows.map(\.fields)
   }
 
   private static func table(_ task: TaskDefinition, _ path: String) throws(TaskError) -> Table {

@@ -109,6 +109,15 @@ public struct TaskDefinition: Equatable, Sendable {
     isBuiltIn = false
   }
 
+  /// The name of the predictions for a file called `stem`: that which GLUE wants for its test files (and for its diagnostic
+  /// set, which has the classes of MNLI), else `stem`.
+  public func predictionName(of stem: String) -> String {
+    guard isBuiltIn else { return stem }
+    if name == "mnli", stem.hasPrefix("diagnostic") { return "AX" }
+    guard stem.hasPrefix("test") || stem.hasSuffix("_test") else { return stem }
+    return folder + (stem.contains("mismatched") ? "-mm" : stem.contains("matched") ? "-m" : "")
+  }
+
   private static func names(_ stem: String) -> [String] {
     ["tsv", "csv", "jsonl"].map { "\(stem).\($0)" }
   }

@@ -17,10 +17,12 @@ public enum Objectives {
       try RunInputs(onCorpusOf: configuration, Pretraining())
     },
     Entry(name: classification) { configuration throws(TrainingError) in
-      try RunInputs(classification: configuration)
+      try RunInputs(onTaskOf: configuration) { source in
+        Classification(classes: source.data.classes.count, score: source.score)
+      }
     },
     Entry(name: regression) { configuration throws(TrainingError) in
-      try RunInputs(regression: configuration)
+      try RunInputs(onTaskOf: configuration) { source in Regression(score: source.score) }
     },
     Entry(name: sentence) { configuration throws(TrainingError) in
       try RunInputs(sentence: configuration)

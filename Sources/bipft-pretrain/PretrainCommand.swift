@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Planning
+import RunArguments
 import Training
 
 /// `bipft-pretrain`: arguments in, exit code out.
@@ -47,14 +48,6 @@ struct PretrainCommand: ParsableCommand {
   var runDirectories: [String] = []
 
   @Option(
-    name: .customLong("set"), parsing: .singleValue,
-    help: ArgumentHelp(
-      "Change one key of the configuration for this run, as in --set training.steps=100. May be given many times; of "
-        + "two for one key the last counts.",
-      valueName: "key=value"))
-  var overrides: [String] = []
-
-  @Option(
     help: ArgumentHelp(
       "auto: go on from the newest valid checkpoint of the run directory, or start if it has none. none: start from "
         + "the beginning. latest: go on from the newest valid checkpoint, which must be there. A path: go on from that "
@@ -62,26 +55,7 @@ struct PretrainCommand: ParsableCommand {
       valueName: "auto|none|latest|path"))
   var resume: String = "auto"
 
-  @Option(
-    name: .customLong("allow-change"), parsing: .singleValue,
-    help: ArgumentHelp(
-      "Go on from a checkpoint although this field has changed since: a key of the configuration, or corpus, "
-        + "vocabulary, schedule. May be given many times.",
-      valueName: "field"))
-  var allowedChanges: [String] = []
-
-  @Flag(
-    help:
-      "Start although three starts before brought no new checkpoint (exit code 78), once the cause is mended."
-  )
-  var tryAgain = false
-
-  @Flag(
-    help: "Check everything, print the configuration and the plan (memory, lanes, steps an epoch), and stop.")
-  var dryRun = false
-
-  @Option(help: ArgumentHelp("With --dry-run: plan for this many ranks.", valueName: "n"))
-  var ranks: Int?
+  @OptionGroup var arguments: RunArguments
 
   @Option(
     help: ArgumentHelp(
@@ -108,7 +82,7 @@ struct PretrainCommand: ParsableCommand {
         throw ValidationError("\(name) \(value): use a number \(allowsZero ? "of 0 or more" : "above 0")")
       }
     }
-    if linkGbit != nil, !dryRun { throw ValidationError("--link-gbit needs --dry-run") }
+    if linkGbit != nil, !arguments.dryRun { throw ValidationError("--link-gbit needs --dry-run") }
     for (name, value) in [
       ("--link-latency-us", linkLatencyUs), ("--core-tokens-per-second", coreTokensPerSecond),
     ] where value != nil && linkGbit == nil {
@@ -117,12 +91,6 @@ struct PretrainCommand: ParsableCommand {
     try check("--link-gbit", linkGbit)
     try check("--link-latency-us", linkLatencyUs, allowsZero: true)
     try check("--core-tokens-per-second", coreTokensPerSecond)
-    if let ranks {
-      guard dryRun else {
-        throw ValidationError("--ranks needs --dry-run; mpirun -n sets the ranks of a run")
-      }
-      guard ranks >= 1 else { throw ValidationError("--ranks \(ranks): use 1 or more") }
-    }
     if resume.isEmpty {
       throw ValidationError("--resume is empty: use auto, none, latest or the path of a checkpoint")
     }
@@ -138,10 +106,9 @@ struct PretrainCommand: ParsableCommand {
 
   var options: PretrainOptions {
     PretrainOptions(
-      configurationFile: config, overrides: overrides, runDirectory: runDirectories.first,
-      resume: PretrainOptions.Resume(argument: resume), allowedChanges: allowedChanges, triesAgain: tryAgain,
-      isDryRun: dryRun,
-      plannedRanks: ranks,
+      configurationFile: config, overrides: arguments.overrides, runDirectory: runDirectories.first,
+      resume: PretrainOptions.Resume(argument: resume), allowedChanges: arguments.allowedChanges,
+      triesAgain: arguments.tryAgain, isDryRun: arguments.dryRun, plannedRanks: arguments.ranks,
       estimate: linkGbit.map {
         StepTimeTable.Estimate(
           gigabits: $0, latencyMicroseconds: linkLatencyUs ?? 30, coreTokensPerSecond: coreTokensPerSecond)
@@ -150,33 +117,25 @@ struct PretrainCommand: ParsableCommand {
 
   /// Replaces the library's `main`: under mpirun every rank gets the same arguments, but only one may speak.
   static func main() {
-    let speaker = LaunchedRank(environment: ProcessInfo.processInfo.environment)
+    let rank = LaunchedRank.own
     do {
       let command = try parse()
-      end(try pretrain(options: command.options), speaker)
+      end(try pretrain(options: command.options), rank)
     } catch let error as TrainingError {
-      if speaker.speaks { complain("\(error)") }
-      end(error.exitCode, speaker)
+      rank.complain("\(error)", as: "bipft-pretrain")
+      end(error.exitCode, rank)
     } catch  where exitCode(for: error).isSuccess {
-      if speaker.speaks { print(fullMessage(for: error)) }
-      end(.finished, speaker)
+      if rank.speaks { print(fullMessage(for: error)) }
+      end(.finished, rank)
     } catch {
-      if speaker.speaks { complain("\(message(for: error)) (bipft-pretrain --help explains the arguments)") }
-      end(.doNotRestart, speaker)
+      let text = "\(message(for: error)) (bipft-pretrain --help explains the arguments)"
+      rank.complain(text, as: "bipft-pretrain")
+      end(.doNotRestart, rank)
     }
   }
 
-  private static func complain(_ text: String) {
-    for line in text.split(separator: "\n") {
-      // Whether anybody reads it does not matter any more.
-      let bytes = Array("bipft-pretrain: \(line)\n".utf8)
-      _ = write(STDERR_FILENO, bytes, bytes.count)
-    }
-  }
-
-  /// mpirun kills all ranks once one fails; the others wait, so that the speaker gets to say why.
-  private static func end(_ code: Training.ExitCode, _ speaker: LaunchedRank) -> Never {
-    if code != .finished && !speaker.speaks { sleep(5) }
+  private static func end(_ code: Training.ExitCode, _ rank: LaunchedRank) -> Never {
+    rank.waitForSpeaker(code)
     Foundation.exit(code.rawValue)
   }
 }

@@ -21,6 +21,7 @@ struct CheckpointCommand: ParsableCommand {
       try CheckpointCommand.endingClearly { () throws in
         let report = try CheckpointStore(run: folder).summaries()
         for line in report.lines { print(line) }
+        if let best = try ModelChoice.bestStep(ofRun: folder) { print("best evaluation: step \(best)") }
         if let state = try RunDirectory.summary(folder) { print("run: \(state)") }
         if let failure = report.failure { throw failure }
       }
@@ -52,8 +53,8 @@ struct CheckpointCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Remove old checkpoints of a run.",
       discussion: """
-        Keeps the newest whole ones (at least two), every n-th if asked, and all that are damaged; prints what it \
-        removes. Refused while a job is using the run, or if one cannot be read now.
+        Keeps the newest whole ones (at least two), the best if the run keeps it, every n-th if asked, and all that are \
+        damaged; prints what it removes. Refused while a job is using the run, or if one cannot be read now.
         """)
 
     @Argument(help: ArgumentHelp("Folder of the run.", valueName: "run"))
@@ -76,7 +77,9 @@ struct CheckpointCommand: ParsableCommand {
         let store = try CheckpointStore(run: folder)
         // Held, so that no job starts meanwhile.
         let run = try RunDirectory(path: folder)
-        let removed = try store.prune(keepLast: keep, keepEvery: keepEvery > 0 ? keepEvery : nil)
+        let removed = try store.prune(
+          keepLast: keep, keepEvery: keepEvery > 0 ? keepEvery : nil,
+          best: try ModelChoice.bestStep(ofRun: folder))
         for step in removed { print("removed: \(run.checkpointsPath)/\(checkpointName(step: step))") }
         if removed.isEmpty { print("nothing to remove") }
       }

@@ -14,7 +14,8 @@ struct ExportCommand: ParsableCommand {
         bipft export runs/demo --output demo.bipft
         bipft export runs/demo/checkpoints/step-00000100 --output demo.bipft --head none --reals float32
 
-      Of a run the newest valid checkpoint is taken. --head mlm adds what fills masks: the word embedding in float16 or \
+      Of a run that keeps the best checkpoint (checkpoint.keep_best, as bipft finetune does) that is taken, else the newest \
+      valid one. --head mlm adds what fills masks: the word embedding in float16 or \
       float32, by far the largest tensor then.
       """)
 
@@ -33,10 +34,14 @@ struct ExportCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The run's vocabulary, if its corpus has moved.", valueName: "file"))
   var vocab: String?
 
+  @Flag(help: "Take the newest checkpoint of the run, not the best.")
+  var last = false
+
   func run() throws {
     try CheckpointCommand.endingClearly { () throws in
       let result = try ModelExport(
-        source: source, output: output, head: head, reals: reals, vocabulary: vocab
+        source: source, choice: last ? .last : .best, output: output, head: head, reals: reals,
+        vocabulary: vocab
       ).run { FileHandle.standardError.write(Data("bipft: \($0)\n".utf8)) }
       let sizes = result.sizes
       print("checkpoint: \(result.checkpoint) (step \(result.step))")

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import RunArguments
 import Training
 
 /// `bipft finetune …`
@@ -11,6 +12,7 @@ struct FinetuneCommand: ParsableCommand {
       Of GLUE, from its own files (DIR holds them, or a folder such as SST-2 that does):
 
         bipft finetune --task sst2 --from runs/demo --data glue
+        bipft finetune --config configs/glue/sst2.yaml --from runs/demo --data glue --seeds 3
 
       Of your own train.csv and dev.csv (or .tsv, .jsonl) with named columns; classes are found in the data:
 
@@ -19,12 +21,22 @@ struct FinetuneCommand: ParsableCommand {
 
       It is a run like that of bipft-pretrain: with mpirun -n 2 before it two ranks train to the same bits; metrics.jsonl, \
       checkpoints and exit codes are the same, and the same command goes on after a stop. After each epoch the held-out rows \
-      are looked at. The end prints their metrics beside those of a model that always says the same and of a bag of tokens. \
-      task.json in the run folder keeps the names of the classes.
+      are looked at; the checkpoints of the best epoch and of the last one are kept. The end prints their metrics beside those \
+      of a model that always says the same and of a bag of tokens. task.json in the run folder keeps the names of the classes.
+
+      The best epoch is that with the highest first metric of the task (CoLA Matthews, STS-B Pearson, else accuracy, of MNLI \
+      on the matched rows); of equal ones the earliest.
 
       In .tsv quotes are plain characters, as GLUE has them; in .csv they enclose fields. Texts longer than --length lose \
       their ends, of two the longer one first.
       """)
+
+  @Option(
+    help: ArgumentHelp(
+      "A YAML file of keys of the configuration, as configs/glue/sst2.yaml; the options below count more, and keys that it "
+        + "leaves out are as without it.",
+      valueName: "file"))
+  var config: String?
 
   @Option(
     help: ArgumentHelp(
@@ -47,10 +59,10 @@ struct FinetuneCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp("The checkpoint to start from, or a run, whose newest it is.", valueName: "checkpoint")
   )
-  var from: String
+  var from: String?
 
   @Option(help: ArgumentHelp("The folder of the task's files.", valueName: "dir"))
-  var data: String
+  var data: String?
 
   @Option(
     help: ArgumentHelp(
@@ -60,11 +72,13 @@ struct FinetuneCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Default: as BiPFT's authors (6 to 50), else 10.", valueName: "n"))
   var epochs: Int?
 
-  @Option(help: ArgumentHelp("Constant.", valueName: "rate"))
-  var learningRate: String = "2e-5"
+  @Option(help: ArgumentHelp("Constant. Default: 2e-5.", valueName: "rate"))
+  var learningRate: String?
 
-  @Option(help: ArgumentHelp("Rows of a step; a multiple of 8 lets up to 8 ranks share it.", valueName: "n"))
-  var batch: Int = 32
+  @Option(
+    help: ArgumentHelp(
+      "Rows of a step; a multiple of 8 lets up to 8 ranks share it. Default: 32.", valueName: "n"))
+  var batch: Int?
 
   @Option(
     help: ArgumentHelp(
@@ -72,79 +86,116 @@ struct FinetuneCommand: ParsableCommand {
       valueName: "n"))
   var length: Int?
 
-  @Option(help: ArgumentHelp("Seeds the head, the order of the rows and dropout.", valueName: "n"))
-  var seed: UInt64 = 1
+  @Option(
+    help: ArgumentHelp(
+      "End once so many epochs in a row were no better than the best before. Default: 0, never.",
+      valueName: "n"))
+  var patience: Int?
 
-  @Option(help: ArgumentHelp("The run folder. Default: runs/TASK-seedN.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Seeds the head, the order of the rows and dropout. Default: 1.", valueName: "n"))
+  var seed: UInt64?
+
+  @Option(
+    help: ArgumentHelp(
+      "Make so many runs one after the other, with --seed and the numbers after it, and end with their means in a table "
+        + "and in summary.json.",
+      valueName: "n"))
+  var seeds: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "The run folder; with --seeds the folder of summary.json, which holds the runs as seed-1, seed-2, … Default: the runs "
+        + "are runs/NAME/seed-N, NAME being that of the --config file or the task.",
+      valueName: "dir"))
   var output: String?
 
   @Option(
     parsing: .singleValue,
     help: ArgumentHelp(
-      "At the end, write what the model says of the rows of this table, which needs no labels, to predictions/ in the run "
-        + "folder. May be given many times.",
+      "At the end, write what the model of the best epoch says of the rows of this table, which needs no labels, to "
+        + "predictions/ in the run folder: index, tab, prediction, under GLUE's name for a test file of its. May be given many "
+        + "times.",
       valueName: "file"))
   var predict: [String] = []
 
-  @Option(
-    name: .customLong("set"), parsing: .singleValue,
-    help: ArgumentHelp(
-      "Change one key of the configuration that comes of all this. May be given many times.",
-      valueName: "key=value"))
-  var overrides: [String] = []
-
-  @Option(
-    name: .customLong("allow-change"), parsing: .singleValue,
-    help: ArgumentHelp(
-      "Go on from a checkpoint although this field has changed since: a key of the configuration, or corpus, vocabulary, "
-        + "schedule. May be given many times.",
-      valueName: "field"))
-  var allowedChanges: [String] = []
-
   @Flag(
-    help:
-      "Start although three starts before brought no new checkpoint (exit code 78), once the cause is mended."
-  )
-  var tryAgain = false
+    help: "With --predict: a column for each class follows, with its probability (which GLUE does not take).")
+  var probabilities = false
+
+  @Flag(help: "With --predict: the model of the last epoch, not the best.")
+  var last = false
+
+  @OptionGroup var arguments: RunArguments
 
   func validate() throws {
-    if task == nil, text == nil {
-      throw ValidationError("give --task NAME for a task of GLUE, or --text COLUMN of your own files")
+    if config == nil {
+      if task == nil, text == nil {
+        throw ValidationError(
+          "give --task NAME for a task of GLUE, --text COLUMN of your own files, or --config FILE")
+      }
+      if from == nil { throw ValidationError("give --from RUN, the run or checkpoint to start from") }
+      if data == nil { throw ValidationError("give --data DIR, the folder of the task's files") }
     }
     if task != nil, text != nil || secondText != nil || label != nil || number {
       throw ValidationError(
         "--task \(task ?? "") has its columns; leave --text, --second-text, --label and --number out")
     }
-    if let epochs, epochs < 1 { throw ValidationError("--epochs \(epochs): use 1 or more") }
-    if batch < 1 { throw ValidationError("--batch \(batch): use 1 or more") }
-    if let length, length < 5 { throw ValidationError("--length \(length): use 5 or more") }
+    for (name, value, least) in [
+      ("--epochs", epochs, 1), ("--batch", batch, 1), ("--length", length, 5), ("--patience", patience, 0),
+      ("--seeds", seeds, 1),
+    ] {
+      if let value, value < least { throw ValidationError("\(name) \(value): use \(least) or more") }
+    }
+    if text == nil, secondText != nil { throw ValidationError("--second-text needs --text") }
+    if predict.isEmpty, probabilities || last {
+      throw ValidationError("\(probabilities ? "--probabilities" : "--last") needs --predict FILE")
+    }
+    if probabilities, number {
+      throw ValidationError("--probabilities are of classes; leave it out with --number")
+    }
   }
 
   private var options: FinetuneOptions {
-    FinetuneOptions(
-      task: task, texts: [text, secondText].compactMap { $0 }, label: label, isNumber: number,
-      checkpoint: from, data: data, vocabulary: vocab, epochs: epochs, learningRate: learningRate,
-      batch: batch, length: length, seed: seed, output: output, overrides: overrides,
-      allowedChanges: allowedChanges,
-      triesAgain: tryAgain, predict: predict)
+    var options = FinetuneOptions()
+    options.configurationFile = config
+    options.task = task
+    options.texts = [text, secondText].compactMap { $0 }
+    options.label = label
+    options.isNumber = number
+    options.checkpoint = from
+    options.data = data
+    options.vocabulary = vocab
+    options.epochs = epochs
+    options.learningRate = learningRate
+    options.batch = batch
+    options.length = length
+    options.patience = patience
+    options.seed = seed
+    options.seeds = seeds
+    options.output = output
+    options.overrides = arguments.overrides
+    options.allowedChanges = arguments.allowedChanges
+    options.triesAgain = arguments.tryAgain
+    options.isDryRun = arguments.dryRun
+    options.plannedRanks = arguments.ranks
+    options.predict = predict
+    options.givesProbabilities = probabilities
+    options.choice = last ? .last : .best
+    return options
   }
 
   func run() throws {
-    let isSpeaker = LaunchedRank(environment: ProcessInfo.processInfo.environment).speaks
+    let rank = LaunchedRank.own
     let code: Training.ExitCode
     do {
       code = try finetune(options: options)
     } catch {
-      if isSpeaker {
-        for line in "\(error)".split(separator: "\n") {
-          FileHandle.standardError.write(Data("bipft: \(line)\n".utf8))
-        }
-      }
+      rank.complain("\(error)", as: "bipft")
       code = TrainingError.exitCode(of: error)
     }
     guard code != .finished else { return }
-    // mpirun kills all ranks once one fails; the others wait, so that the speaker gets to say why.
-    if !isSpeaker { sleep(5) }
+    rank.waitForSpeaker(code)
     throw ArgumentParser.ExitCode(code.rawValue)
   }
 }

@@ -210,6 +210,8 @@ struct CheckpointTests {
     // The damaged 70 neither counts nor goes; of the whole ones 80 and 60 stay, and every multiple of 40.
     #expect(try fixture.store.prune(keepLast: 1, keepEvery: 40) == [10, 20, 30, 50])
     #expect(try fixture.store.list().map(\.step) == [40, 60, 70, 80])
+    // The best stays too, as long as it is said to be that.
+    #expect(try fixture.store.prune(keepLast: 0, best: 40) == [])
     #expect(try fixture.store.prune(keepLast: 3) == [])
     #expect(try fixture.store.prune(keepLast: 0) == [40])
     #expect(try fixture.folder.contents() == ["latest", "step-00000060", "step-00000070", "step-00000080"])

@@ -65,7 +65,8 @@ struct HangDiagnosisTests {
     places[1].enter(.reading, step: 4)
     let dogs = places.indices.map { rank in
       Watchdog(
-        run: folder.path, rank: rank, size: 2, host: "host-\(rank)", timeout: 2, progress: places[rank]
+        program: "bipft", run: folder.path, rank: rank, size: 2, host: "host-\(rank)", timeout: 2,
+        progress: places[rank]
       ) { hang in found.withLock { $0.append(hang) } }
     }
     // While one of them works nobody barks.
@@ -106,7 +107,7 @@ extension HangDiagnosisTests {
     let place = RankProgress()
     place.enter(.computing, step: 7, detail: "lane 1")
     let dog = Watchdog(
-      run: folder.path, rank: 0, size: 2, host: "host-0", timeout: 1, progress: place
+      program: "bipft", run: folder.path, rank: 0, size: 2, host: "host-0", timeout: 1, progress: place
     ) { hang in found.withLock { $0.append(hang) } }
     let deadline = Date() + 20
     while found.withLock({ $0.isEmpty }), Date() < deadline { usleep(20_000) }

@@ -120,6 +120,7 @@ private func changed(_ line: String, to new: String) -> String {
       "teacher='null'", "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
       "model.step_size_fit=least_squares", "data.corpus='12'",
       "synchronisation=replicated", "gradient_format=bfloat16", "overlap_exchange=true",
+      "task.epochs=3", "task.training_rows=100", "evaluation.patience=2", "checkpoint.keep_best=true",
     ]
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
     #expect(run.seed == .max && run.threads == 3 && run.teacher == "null" && run.data.corpus == "12")
@@ -166,6 +167,8 @@ private func changed(_ line: String, to new: String) -> String {
           second_text: null
           label: null
           vocabulary: null
+          epochs: null
+          training_rows: null
 
         sentence:
           cosine_weight: 1.0
@@ -191,11 +194,13 @@ private func changed(_ line: String, to new: String) -> String {
         evaluation:
           every: 100
           sequences: 128
+          patience: 0
 
         checkpoint:
           every: 200
           keep: 2
           keep_every: 0
+          keep_best: false
 
         """)
   }
@@ -207,7 +212,7 @@ private func changed(_ line: String, to new: String) -> String {
       overrides: [
         "threads=2", "synchronisation=replicated", "overlap_exchange=true", "checkpoint.every=1",
         "checkpoint.keep=9",
-        "checkpoint.keep_every=7", "stop_after=1h",
+        "checkpoint.keep_every=7", "checkpoint.keep_best=true", "stop_after=1h",
         "hang_timeout=5", "training.maximum_skipped_steps=3", "training.replica_check_every=1",
       ])
     #expect(run.definingSettings == same.definingSettings)
@@ -216,7 +221,7 @@ private func changed(_ line: String, to new: String) -> String {
     #expect(differing.map(\.0.key) == ["training.steps"])
     #expect(differing.map(\.0.value) == ["600"] && differing.map(\.1.value) == ["601"])
     #expect(run.definingSettings != other.definingSettings)
-    #expect(run.definingSettings.count == run.settings.count - 10)
+    #expect(run.definingSettings.count == run.settings.count - 11)
   }
 
   @Test(arguments: [
@@ -296,7 +301,7 @@ private func changed(_ line: String, to new: String) -> String {
     ("model:", "modle:", "2: modle: unknown key; did you mean model?"),
     (
       "  keep: 2", "  keep: 2\n  compression: 1",
-      "27: checkpoint.compression: unknown key; those of checkpoint are every, keep, keep_every"
+      "27: checkpoint.compression: unknown key; those of checkpoint are every, keep, keep_every, keep_best"
     ),
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
@@ -313,11 +318,11 @@ private func changed(_ line: String, to new: String) -> String {
     ("  layers: 2", "", "2: model.layers: missing; expected an integer from 1 to 1024"),
     (
       "evaluation:\n  every: 100\n  sequences: 128", "",
-      ": evaluation: missing; it has the keys every, sequences"
+      ": evaluation: missing; it has the keys every, sequences, patience"
     ),
     (
       "evaluation:\n  every: 100\n  sequences: 128", "evaluation: 3",
-      "21: evaluation: expected the keys every, sequences below it, found 3"
+      "21: evaluation: expected the keys every, sequences, patience below it, found 3"
     ),
     ("seed: 7", "", ": seed: missing; expected an integer from 0 to 18446744073709551615"),
     ("  heads: 4", "  heads: 5", "3: model.hidden_size: 64 is not a multiple of model.heads 5"),
@@ -392,6 +397,44 @@ private func changed(_ line: String, to new: String) -> String {
     #expect(
       complaints(changed("  steps: 600", to: "").replacing("seed: 7", with: "seed: 7\ntraining.steps: 3"))
         == [])
+  }
+
+  /// A file of some keys over a configuration that gives the others.
+  @Test func someKeysOverABase() throws {
+    let whole = try RunConfiguration.parse(base, file: "a.yaml")
+    let some = "task:\n  name: rte\n  epochs: 3\ntraining:\n  micro_batch: 8\n"
+    let run = try RunConfiguration.parse(some, file: "b.yaml", over: whole, overrides: ["seed=8"])
+    #expect(run.task.name == "rte" && run.task.epochs == 3 && run.training.microBatch == 8 && run.seed == 8)
+    let back = ["task.name=null", "task.epochs=null", "training.micro_batch=4", "seed=7"]
+    #expect(try RunConfiguration.parse(run.canonicalText, file: "c.yaml", overrides: back) == whole)
+    #expect(try RunConfiguration.parse("{}", file: "b.yaml", over: whole) == whole)
+    // What does not fit the base is told of the file.
+    do throws(ConfigurationError) {
+      _ = try RunConfiguration.parse("data:\n  sequence_length: 200\n", file: "b.yaml", over: whole)
+      Issue.record("200 tokens for a model of 128")
+    } catch {
+      #expect(
+        error.description
+          == "b.yaml:2: data.sequence_length: 200 is more than model.maximum_length 128")
+    }
+    do throws(ConfigurationError) {
+      _ = try RunConfiguration.parse("training:\n  micro_batch: 5\n", file: "b.yaml", over: whole)
+      Issue.record("32 in micro-batches of 5")
+    } catch {
+      #expect(error.description.hasPrefix("b.yaml: training.global_batch: 32 is not a multiple of"))
+    }
+  }
+
+  @Test func givenKeys() throws {
+    let given = try GivenKeys(
+      "seed: 0\ntask:\n  name: rte\n  epochs: null\n", file: "a.yaml", overrides: ["training.steps=5"])
+    #expect(given.value("seed", \.seed) == 0 && given.value("training.steps", \.training.steps) == 5)
+    #expect(given.value("task.name", \.task.name) == "rte")
+    #expect(given.value("task.epochs", \.task.epochs) == nil)
+    #expect(given.value("data.corpus", \.data.corpus) == nil)
+    #expect(throws: ConfigurationError.self) {
+      try GivenKeys("sed: 0\n", file: "a.yaml", overrides: [])
+    }
   }
 
   @Test func aByteOrderMarkIsRead() throws {

@@ -5,77 +5,43 @@ import Testing
 
 /// `bipft finetune` as a user has it: a pretrained model, a table of one's own, a classifier with a dev score.
 @Suite(.serialized) struct FinetuneTests {
-  /// A tiny pretrained run in `base`, and tables whose classes some words tell.
-  private struct Scene {
-    let tiny: TinyRun
-    static let rows = 96
-    static let batch = 16
-    static let epochs = 25
-
-    init() throws {
-      tiny = try TinyRun()
-      let base = try Program.pretrain(tiny.arguments("base"))
-      try #require(base.code == 0, "\(base.errors)")
-      try FileManager.default.createDirectory(
-        atPath: tiny.scratch.path("reviews"), withIntermediateDirectories: true)
-      let train = Self.texts(Self.rows, seed: 1).map { "\"\($0.text)\",\($0.label)\n" }
-      try tiny.scratch.write("reviews/train.csv", "review,kind\n" + train.joined())
-      let dev = Self.texts(40, seed: 2).map { "{\"kind\": \"\($0.label)\", \"review\": \"\($0.text)\"}\n" }
-      try tiny.scratch.write("reviews/dev.jsonl", dev.joined())
-      let test = Self.texts(11, seed: 3).map { "\($0.text)\n" }
-      try tiny.scratch.write("reviews/test.tsv", "review\n" + test.joined())
-    }
-
-    /// Texts of eight words, with a comma; half of those of royal ones are kings and queens.
-    static func texts(_ count: Int, seed: UInt32) -> [(text: String, label: String)] {
-      var state = seed &* 7919
-      func next(_ bound: Int) -> Int {
-        state = state &* 1_664_525 &+ 1_013_904_223
-        return Int(state >> 16) % bound
-      }
-      let plain = ["river", "house", "old", "young", "saw", "night", "light", "dark", "road", "horse"]
-      return (0..<count).map { index in
-        var words = (0..<8).map { _ in plain[next(plain.count)] }
-        let isRoyal = index % 8 < 5
-        if isRoyal { words = words.map { next(2) == 0 ? $0 : ["king", "queen"][next(2)] } }
-        words[3] += ","
-        return (words.joined(separator: " "), isRoyal ? "royal" : "common")
-      }
-    }
-
-    func arguments(_ run: String, _ more: [String] = []) -> [String] {
-      [
-        "finetune", "--from", tiny.scratch.path("base"), "--data", tiny.scratch.path("reviews"), "--text",
-        "review", "--label", "kind", "--epochs", "\(Self.epochs)", "--batch", "\(Self.batch)",
-        "--learning-rate", "1e-3", "--length", "16", "--set", "threads=1", "--output",
-        tiny.scratch.path(run),
-      ] + more
-    }
-
-    func evaluations(_ run: String) throws -> [StepRecord] {
-      try MetricsFile.records(path: tiny.scratch.path(run) + "/metrics.jsonl").filter { $0.kind == .eval }
-    }
-  }
-
   @Test(.timeLimit(.minutes(4))) func fromATableToAClassifier() throws {
-    let scene = try Scene()
-    let (scratch, steps) = (scene.tiny.scratch, Scene.rows / Scene.batch * Scene.epochs)
-    let more = ["--predict", scratch.path("reviews/test.tsv"), "--set", "checkpoint.keep=3"]
+    let scene = try FinetuneScene()
+    let (scratch, steps) = (
+      scene.tiny.scratch, FinetuneScene.rows / FinetuneScene.batch * FinetuneScene.epochs
+    )
+    let more = [
+      "--predict", scratch.path("reviews/test.tsv"), "--probabilities", "--set", "checkpoint.keep=3",
+    ]
     let alone = try Program.bipft(scene.arguments("alone", more))
     try #require(alone.code == 0, "\(alone.errors)")
 
     // The held-out rows are looked at before the first step and after each epoch.
     let evaluations = try scene.evaluations("alone")
-    #expect(evaluations.map(\.step) == (0...Scene.epochs).map { $0 * Scene.rows / Scene.batch })
+    #expect(
+      evaluations.map(\.step)
+        == (0...FinetuneScene.epochs).map { $0 * FinetuneScene.rows / FinetuneScene.batch })
     #expect(evaluations.allSatisfy { $0.metrics.map(\.key) == ["accuracy", "macro_f1", "matthews"] })
     let last = try #require(evaluations.last?.metrics.first?.value)
     // 25 of 40 rows are royal.
     #expect(last > 0.9, "\(evaluations.map { $0.metrics[0].value })")
     #expect(alone.errors.contains("task own: 96 rows to train on, 40 held out, 2 classes (common, royal)"))
     #expect(alone.errors.contains("evaluation after step \(steps): loss"))
-    #expect(alone.output.contains("always the same   accuracy 0.6250"))
-    #expect(alone.output.contains("bag of tokens     accuracy "))
-    #expect(alone.output.contains("(step \(steps))"))
+    let table = alone.output.split(separator: "\n").map { line in
+      line.split(separator: " ").joined(separator: " ")
+    }
+    #expect(table.first == "own, held-out rows accuracy macro f1 matthews")
+    #expect(table.dropFirst().first?.hasPrefix("always the same 0.6250 0.3846 0.0000") == true)
+    #expect(table.contains { $0.hasPrefix("bag of tokens ") })
+    #expect(table.contains { $0.hasPrefix("seed 1, last epoch ") && $0.hasSuffix(" step \(steps)") })
+    // The first of the equally good.
+    let accuracies = evaluations.dropFirst().map { $0.metrics[0].value }
+    let best = evaluations.dropFirst().first { $0.metrics[0].value == accuracies.max() }!.step
+    #expect(table.contains { $0.hasPrefix("seed 1, best epoch ") && $0.hasSuffix(" step \(best)") })
+    let kept = scratch.path(
+      "alone/checkpoints/step-\(String(repeating: "0", count: 8 - "\(best)".count))\(best)")
+    #expect(alone.output.contains(", by \(kept): "))
+    #expect(FileManager.default.fileExists(atPath: kept + "/model.safetensors"))
     let record = try scratch.text("alone/task.json")
     #expect(record.contains("\"common\",\n    \"royal\""))
     let model = try SafetensorsFile(
@@ -84,9 +50,14 @@ import Testing
 
     // What it says of other texts agrees with what they hold about as often as on the held-out rows.
     let lines = try scratch.text("alone/predictions/test.tsv").split(separator: "\n")
-    #expect(lines.first == "index\tprediction" && lines.count == 12)
-    let right = zip(lines.dropFirst(), Scene.texts(11, seed: 3).enumerated()).count { line, text in
-      line == "\(text.offset)\t\(text.element.label)"
+    #expect(lines.first == "index\tprediction\tcommon\troyal" && lines.count == 12)
+    let right = zip(lines.dropFirst(), FinetuneScene.texts(11, seed: 3).enumerated()).count { line, text in
+      line.hasPrefix("\(text.offset)\t\(text.element.label)\t")
+    }
+    for line in lines.dropFirst() {
+      let fields = line.split(separator: "\t")
+      let (common, royal) = (Double(fields[2])!, Double(fields[3])!)
+      #expect(abs(common + royal - 1) < 2e-6 && (royal > common) == (fields[1] == "royal"), "\(line)")
     }
     #expect(right >= 9, "\(lines)")
 
@@ -127,10 +98,10 @@ import Testing
   }
 
   @Test(.timeLimit(.minutes(2))) func numbersOfPairs() throws {
-    let scene = try Scene()
+    let scene = try FinetuneScene()
     let scratch = scene.tiny.scratch
     // The share of words that two texts have in common.
-    let texts = Scene.texts(120, seed: 5).map(\.text)
+    let texts = FinetuneScene.texts(120, seed: 5).map(\.text)
     let rows = zip(texts, texts.dropFirst()).enumerated().map { index, pair in
       let second = index % 3 == 0 ? pair.0 : pair.1
       let (a, b) = (Set(pair.0.split(separator: " ")), Set(second.split(separator: " ")))
@@ -151,14 +122,14 @@ import Testing
     #expect(evaluations.last!.loss < evaluations.first!.loss)
     // Two texts of eight words and a comma do not fit in 20 tokens.
     #expect(run.errors.contains("rows are longer than 20 tokens"))
-    #expect(run.output.contains("always the same   pearson undefined, spearman undefined"))
+    #expect(run.output.contains("always the same      undefined   undefined"), "\(run.output)")
     let predictions = try scratch.text("run/predictions/dev.tsv").split(separator: "\n").dropFirst()
     #expect(predictions.count == 29)
     #expect(predictions.allSatisfy { Float($0.split(separator: "\t")[1]) != nil })
   }
 
   @Test(.timeLimit(.minutes(2))) func whatIsWrongIsNamed() throws {
-    let scene = try Scene()
+    let scene = try FinetuneScene()
     let scratch = scene.tiny.scratch
     try scratch.write("reviews/bad.csv", "text\n1\n")
     func fails(_ arguments: [String], code: Int32 = 78, _ words: String) throws {
@@ -178,6 +149,17 @@ import Testing
     try fails(scene.arguments("a", ["--batch", "97"]), "96 samples, fewer than training.global_batch = 97")
     try fails(scene.arguments("a", ["--length", "600"]), "600 is more than model.maximum_length 32")
     try fails(scene.arguments("a", ["--task", "sst2"]), code: 64, "leave --text")
+    try fails(scene.arguments("a", ["--seeds", "0"]), code: 64, "--seeds 0: use 1 or more")
+    try fails(scene.arguments("a", ["--probabilities"]), code: 64, "--probabilities needs --predict")
+    try fails(["finetune", "--task", "rte", "--data", "x"], code: 64, "give --from RUN")
+    try scratch.write("some.yaml", "task:\n  epoch: 3\n")
+    try fails(
+      scene.arguments("a", ["--config", scratch.path("some.yaml")]),
+      "some.yaml:2: task.epoch: unknown key; did you mean task.epochs?")
+    try scratch.write("none.yaml", "seed: 3\n")
+    try fails(["finetune", "--config", scratch.path("none.yaml")], "task.name: missing")
+    try scratch.write("whole.yaml", "task:\n  name: rte\n")
+    try fails(["finetune", "--config", scratch.path("whole.yaml")], "--from: missing")
     try fails(
       ["finetune", "--from", scratch.path("base"), "--data", scratch.path("reviews"), "--task", "sst3"],
       "there is no task sst3")
@@ -192,5 +174,10 @@ import Testing
     let result = try Program.pretrain(
       scene.tiny.arguments("b", ["--set", "objective=classification"]))
     #expect(result.code == 78 && result.errors.contains("task.name: missing"), "\(result.errors)")
+    let epochs = try Program.pretrain(
+      scene.tiny.arguments(
+        "b", ["--set", "objective=classification", "--set", "task.name=rte", "--set", "task.epochs=3"]))
+    #expect(
+      epochs.code == 78 && epochs.errors.contains("task.epochs: only bipft finetune"), "\(epochs.errors)")
   }
 }

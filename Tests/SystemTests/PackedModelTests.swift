@@ -1,4 +1,5 @@
 import Foundation
+import Telemetry
 import Testing
 
 /// `bipft export`, `inspect`, `fill-mask` and `embed` on a run, as a user would.
@@ -9,6 +10,26 @@ import Testing
     let program = Program.folder.appendingPathComponent("bipft").path
     return try Program.run(
       "/bin/sh", ["-c", "\"$0\" \(command) \"$1\" < \"$2\"", program, model, scratch.path("input")])
+  }
+
+  /// A run that keeps its best checkpoint gives that one, unless it is told otherwise.
+  @Test func theBestCheckpointIsPacked() throws {
+    let tiny = try TinyRun()
+    let run = tiny.scratch.path("r")
+    let trained = try Program.pretrain(
+      tiny.arguments("r", ["--set", "checkpoint.keep_best=true", "--set", "checkpoint.every=24"]))
+    try #require(trained.code == 0, "\(trained.errors)")
+    let evaluations = try MetricsFile.records(path: run + "/metrics.jsonl")
+      .filter { $0.kind == .eval && $0.step > 0 }
+    let scores = evaluations.map { $0.metrics[0].value }
+    let best = evaluations[scores.firstIndex(of: scores.max()!)!].step
+    let model = tiny.scratch.path("tiny.bipft")
+    for (choice, step) in [([], best), (["--last"], 24)] {
+      let export = try Program.bipft(["export", run, "--output", model] + choice)
+      #expect(export.code == 0 && export.output.contains("(step \(step))"), "\(export)")
+    }
+    let list = try Program.bipft(["checkpoint", "list", run])
+    #expect(list.output.contains("best evaluation: step \(best)\n"), "\(list)")
   }
 
   @Test func fromRunToAnswers() throws {

@@ -57,6 +57,21 @@ import Testing
     #expect(again.predict([[0, 1]]) == model.predict([[0, 1]]))
   }
 
+  /// However many rows there are, no more than the limit are learned from, and there is a sign of life on the way.
+  @Test func itsCostIsBounded() {
+    let count = 2 * BagOfTokens.rowLimit
+    // Every other row, which it sees, says that token 0 is class 0; the rest say the contrary.
+    let classes = (0..<count).map { $0 / 2 % 2 }
+    let rows: [[[Int32]]] = classes.map { [[Int32($0)]] }
+    let targets: [Float] = classes.enumerated().map { row, own in
+      Float(row % 2 == 0 ? own : 1 - own)
+    }
+    var touches = 0
+    let model = BagOfTokens(rows: rows, targets: targets, classes: 2, vocabularySize: 2) { touches += 1 }
+    #expect(model.predict([[0]]) == 0 && model.predict([[1]]) == 1)
+    #expect(touches >= 5 * BagOfTokens.rowLimit / 1000)
+  }
+
   @Test func whatTwoTextsShareTellsANumber() {
     // 5 where the texts are the same, 0 where they have nothing in common.
     let rows = (0..<40).map { (index: Int32) -> [[Int32]] in [[index % 8], [(index + index % 2) % 8]] }

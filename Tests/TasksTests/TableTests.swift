@@ -51,6 +51,16 @@ final class Folder {
     #expect(found.map(\.line) == [2, 4, 5, 6])
   }
 
+  @Test func marksAndCarriageReturnsCountForNothing() throws {
+    let commas = try rows("m.csv", "\u{FEFF}text,label\r\n\"a\r\nb\",1\r\n\"\",2\r\n\r\n", ["text", "label"])
+    // But within quotes they are text.
+    #expect(commas.map(\.fields) == [["a\r\nb", "1"], ["", "2"]] && commas.map(\.line) == [2, 4])
+    let objects = try rows(
+      "m.jsonl", "\u{FEFF}{\"text\": \"a\", \"label\": 1}\r\n{\"text\": \"\", \"label\": 2}\r\n\r\n",
+      ["text", "label"])
+    #expect(objects.map(\.fields) == [["a", "1"], ["", "2"]])
+  }
+
   @Test func ofObjectsNamedMembersAreRead() throws {
     let found = try rows(
       "a.jsonl",
@@ -76,6 +86,14 @@ final class Folder {
     #expect(
       try error("d.tsv", "x\tx\na\tb\n", ["x"]) == .doubledColumn(path: path + "/d.tsv", line: 1, column: "x")
     )
+    #expect(
+      try error("d.csv", "x,y,x\na,b,c\n", ["x"])
+        == .doubledColumn(path: path + "/d.csv", line: 1, column: "x"))
+    // Of a column that nobody reads there may be two.
+    #expect(try error("d2.csv", "x,y,y\na,b,c\n", ["x"]) == nil)
+    #expect(
+      try error("d3.csv", "x,y\na,b,c\n", ["x"])
+        == .fieldCount(path: path + "/d3.csv", line: 2, found: 3, expected: 2))
     #expect(try error("e.tsv", "x\n", ["x"]) == .noRows(path: path + "/e.tsv"))
     #expect(try error("f.tsv", "", ["x"]) == .noRows(path: path + "/f.tsv"))
     #expect(try error("g.parquet", "x\n1\n", ["x"]) == .unknownFormat(path: path + "/g.parquet"))

@@ -33,13 +33,15 @@ import Testing
 
     let header = "index\tsentence1\tsentence2\tgold_label\n"
     try folder.write(
-      "MNLI/train.tsv", header + "0\ta\tb\tneutral\n1\tc\td\tcontradiction\n2\te\tf\tentailment\n")
+      "MNLI/train.tsv", header + "0\ta \"q\tb\tneutral\r\n1\tc\t\"d\tcontradiction\r\n2\te\tf\tentailment\r\n"
+    )
     try folder.write("MNLI/dev_matched.tsv", header + "0\ta\tb\tneutral\n")
     try folder.write("MNLI/dev_mismatched.tsv", header + "0\tc\td\tentailment\n1\tc\t\tneutral\n")
     let mnli = try data("mnli")
     #expect(mnli.classes == ["contradiction", "entailment", "neutral"])
     #expect(mnli.heldOut.map(\.suffix) == ["_matched", "_mismatched"])
     #expect(mnli.heldOut.map { $0.examples.map(\.target) } == [[2], [1, 2]])
+    #expect(mnli.training.examples.map(\.texts) == [["a \"q", "b"], ["c", "\"d"], ["e", "f"]])
     #expect(mnli.notes.count == 1 && mnli.notes[0].contains("1 rows have an empty text"))
 
     try folder.write(
@@ -49,18 +51,50 @@ import Testing
     #expect(try data("mrpc").training.examples.map(\.texts) == [["A \"b", "C"], ["D", "E"]])
 
     let questions = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
-    try folder.write("QQP/train.tsv", questions + "1\t1\t2\ta\tb\t1\n2\t3\tbroken\n3\t4\t5\tc\td\t0\n")
+    try folder.write("QQP/train.tsv", questions + "1\t1\t2\ta \"b\tb\"\t1\n2\t3\tbroken\n3\t4\t5\tc\td\t0\n")
     try folder.write("QQP/dev.tsv", questions + "1\t1\t2\ta\tb\t1\n")
     let qqp = try data("qqp")
-    #expect(qqp.training.examples.count == 2)
+    #expect(qqp.training.examples.map(\.texts) == [["a \"b", "b\""], ["c", "d"]])
     #expect(
       qqp.notes.count == 1
         && qqp.notes[0].contains("1 rows with too few fields are left out, the first in line 3"))
+
+    // Of what is to be predicted no row is left out: the others would get other numbers.
+    let ask = try folder.write("QQP/test.tsv", "id\tquestion1\tquestion2\n0\ta\tb\n1\tc\n")
+    #expect(throws: TaskError.fieldCount(path: ask, line: 3, found: 2, expected: 3)) {
+      try TaskData.texts(qqp.task, path: ask)
+    }
 
     try folder.write("STS-B/train.tsv", "sentence1\tsentence2\tscore\na\tb\t5.000\nc\td\t0.25\n")
     try folder.write("STS-B/dev.tsv", "sentence1\tsentence2\tscore\na\tb\t2\n")
     let stsb = try data("sts-b")
     #expect(stsb.classes.isEmpty && stsb.training.examples.map(\.target) == [5, 0.25])
+  }
+
+  @Test func predictionsHaveTheNamesOfGLUE() throws {
+    func names(_ task: String, _ stems: String...) throws -> [String] {
+      let definition = try TaskDefinition.find(task)
+      return stems.map { definition.predictionName(of: $0) }
+    }
+    #expect(
+      try names("mnli", "test_matched", "test_mismatched", "diagnostic", "mine")
+        == ["MNLI-m", "MNLI-mm", "AX", "mine"])
+    #expect(try names("mrpc", "test", "msr_paraphrase_test", "dev") == ["MRPC", "MRPC", "dev"])
+    let all = try TaskDefinition.all.map { try names($0.name, "test")[0] }
+    #expect(
+      all == ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI", "QNLI", "RTE", "WNLI"])
+    let own = TaskDefinition(texts: ["t"], label: "l", isNumber: false)
+    #expect(own.predictionName(of: "test") == "test")
+  }
+
+  @Test func someRowsOfAll() throws {
+    try folder.write("train.csv", "t,l\na,x\nb,y\nc,z\n")
+    try folder.write("dev.csv", "t,l\na,z\n")
+    let data = try TaskData(
+      TaskDefinition(texts: ["t"], label: "l", isNumber: false), folder: folder.path)
+    let some = data.training(on: [0, 2])
+    #expect(some.training.examples.map(\.texts) == [["a"], ["c"]] && some.classes == ["x", "y", "z"])
+    #expect(some.notes.last?.contains("2 of 3 rows are trained on") == true)
   }
 
   @Test func ownTables() throws {

@@ -134,29 +134,31 @@ public struct CheckpointStore: Sendable {
     return nil
   }
 
-  /// Removes checkpoints that are no longer wanted: keeps the newest `keepLast` (at least two) whole ones and every one
-  /// whose step is a multiple of `keepEvery`. Damaged ones do not count and are never removed.
+  /// Removes checkpoints that are no longer wanted: keeps the newest `keepLast` (at least two) whole ones, every one whose
+  /// step is a multiple of `keepEvery`, and that of step `best`. Damaged ones do not count and are never removed.
   ///
   /// - Returns: the steps removed.
   /// - Throws: `newerFormat`, `checkpointNotReadable`; nothing is removed then.
   /// - Cost: reads and hashes all checkpoints.
   @discardableResult
-  public func prune(keepLast: Int, keepEvery: Int? = nil) throws(CheckpointError) -> [Int] {
-    try prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CheckpointError) in
+  public func prune(
+    keepLast: Int, keepEvery: Int? = nil, best: Int? = nil
+  ) throws(CheckpointError) -> [Int] {
+    try prune(keepLast: keepLast, keepEvery: keepEvery, best: best) { item throws(CheckpointError) in
       try Self.isWhole(item)
     }
   }
 
   /// The same, with what is whole told by `isWhole`.
   func prune(
-    keepLast: Int, keepEvery: Int?, isWhole: (Item) throws(CheckpointError) -> Bool
+    keepLast: Int, keepEvery: Int?, best: Int?, isWhole: (Item) throws(CheckpointError) -> Bool
   ) throws(CheckpointError) -> [Int] {
     var unwanted: [Item] = []
     var kept = 0
     for item in try list().reversed() where try isWhole(item) {
       if kept < max(2, keepLast) {
         kept += 1
-      } else if keepEvery.map({ item.step % $0 != 0 }) ?? true {
+      } else if item.step != best, keepEvery.map({ item.step % $0 != 0 }) ?? true {
         unwanted.append(item)
       }
     }

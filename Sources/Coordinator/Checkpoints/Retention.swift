@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Which checkpoints of a running job stay: the last k and every n-th of those that are whole.
+/// Which checkpoints of a running job stay: the last k, every n-th and the best of those that are whole.
 ///
 /// It remembers which checkpoints it has read through, or has been told are whole, and looks only at the sizes of those
 /// the next time, so that a job does not read its old checkpoints again and again.
@@ -22,12 +22,14 @@ public final class Retention: Sendable {
 
   /// Removes what need not stay.
   ///
-  /// - Parameter touch: called on the way, as a sign of life: checkpoints of earlier jobs are read through once.
+  /// - Parameters:
+  ///   - best: the step of one that stays in any case.
+  ///   - touch: called on the way, as a sign of life: checkpoints of earlier jobs are read through once.
   /// - Returns: the steps removed.
   /// - Throws: `newerFormat`, `checkpointNotReadable`; nothing is removed then.
   @discardableResult
-  public func apply(touch: () -> Void = {}) throws(CheckpointError) -> [Int] {
-    try store.prune(keepLast: keepLast, keepEvery: keepEvery) { item throws(CheckpointError) in
+  public func apply(best: Int? = nil, touch: () -> Void = {}) throws(CheckpointError) -> [Int] {
+    try store.prune(keepLast: keepLast, keepEvery: keepEvery, best: best) { item throws(CheckpointError) in
       let isKnown = whole.withLock { $0.contains(item.step) }
       guard try CheckpointStore.isWhole(item, sizesOnly: isKnown, touch: touch) else { return false }
       noteWhole(item.step)

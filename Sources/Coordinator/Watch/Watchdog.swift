@@ -9,6 +9,7 @@ import Synchronization
 /// others publish (`ProgressBoard`); if none has moved for all of it, the lowest rank that is alive ends the job. The thread
 /// itself never waits for a file: where the folder of the run does not answer, it says so and ends the job all the same.
 public final class Watchdog: Sendable {
+  private let program: String
   private let run: String
   private let rank: Int
   private let size: Int
@@ -25,15 +26,17 @@ public final class Watchdog: Sendable {
   /// Begins to watch.
   ///
   /// - Parameters:
+  ///   - program: whose message it is.
   ///   - run: the run's folder, the same for all ranks.
   ///   - timeout: seconds without progress of any rank, above 0.
   ///   - end: called on the speaker's watchdog thread when the job hangs, after `state.json` has been written, or has kept
   ///     it waiting for too long.
   public init(
-    run: String, rank: Int, size: Int, host: String, timeout: Int, progress: RankProgress,
+    program: String, run: String, rank: Int, size: Int, host: String, timeout: Int, progress: RankProgress,
     end: @escaping @Sendable (HangDiagnosis) -> Void
   ) {
     precondition(timeout > 0, "a watchdog that ends the job after \(timeout) s")
+    self.program = program
     self.run = run
     self.rank = rank
     self.size = size
@@ -84,8 +87,8 @@ public final class Watchdog: Sendable {
   private func finish(_ hang: HangDiagnosis) {
     let reason = "\(hang.reason): no progress for \(Int(timeout)) s (hang_timeout), so the job ends"
     let isTold = DispatchSemaphore(value: 0)
-    Thread.detachNewThread { [run] in
-      let line = Array("bipft-pretrain: \(reason)\n".utf8)
+    Thread.detachNewThread { [program, run] in
+      let line = Array("\(program): \(reason)\n".utf8)
       _ = write(STDERR_FILENO, line, line.count)
       // The state is for whatever restarts the job; that it cannot be written must not keep the job from ending.
       try? RunDirectory.recordHang(run, step: max(0, hang.step - 1), reason: reason)

@@ -18,8 +18,8 @@ public struct RunInputs<Goal: Objective>: Sendable {
   let corpusDigest: String
   let vocabularyDigest: String
   /// What a user is told at the beginning of a new run, and the files that its folder keeps beside the configuration (the
-  /// names of classes, say), by their names. Made by the first rank alone.
-  let atStart: @Sendable () -> StartNotes
+  /// names of classes, say), by their names. Made by the first rank alone, which calls `touch` on the way, as a sign of life.
+  let atStart: @Sendable (_ touch: () -> Void) -> StartNotes
   /// SHA-256 of the teacher's file, once `readTeacherDigest` has found it; nil without a teacher.
   private(set) var teacherDigest: String?
 
@@ -33,7 +33,7 @@ public struct RunInputs<Goal: Objective>: Sendable {
   public init(
     _ configuration: RunConfiguration, _ objective: Goal, training: any Samples<Goal.Labels>,
     heldOut: any Samples<Goal.Labels>, vocabularySize: Int, vocabularyDigest: String, corpusDigest: String,
-    atStart: @escaping @Sendable () -> StartNotes = { StartNotes() }
+    atStart: @escaping @Sendable (_ touch: () -> Void) -> StartNotes = { _ in StartNotes() }
   ) throws(TrainingError) {
     let keys = objective.noLosses(isDistilled: true).terms.map(\.key)
     precondition(
@@ -81,6 +81,7 @@ public struct RunInputs<Goal: Objective>: Sendable {
     }
     // Runs from before there was a choice do not name it.
     for key in settings.keys where key.hasPrefix("task.") && settings[key] == "null" { settings[key] = nil }
+    if settings["evaluation.patience"] == "0" { settings["evaluation.patience"] = nil }
     if settings["training.decay"] == LearningRateDecay.linear.rawValue { settings["training.decay"] = nil }
     if configuration.objective != Objectives.sentence {
       for key in settings.keys where key.hasPrefix("sentence.") { settings[key] = nil }

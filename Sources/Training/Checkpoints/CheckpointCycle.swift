@@ -11,6 +11,7 @@ struct CheckpointCycle: ~Copyable {
   /// Must be on the disk before a checkpoint counts.
   private let durable: [String]
   private let retention: Retention
+  private let keepsBest: Bool
   private let progress: RankProgress
   private var pending: PendingCheckpoint?
   private var begun = ContinuousClock.now
@@ -29,6 +30,7 @@ struct CheckpointCycle: ~Copyable {
     retention = Retention(
       CheckpointStore(path: folder), keepLast: configuration.checkpoint.keep,
       keepEvery: configuration.checkpoint.keepEvery)
+    keepsBest = configuration.checkpoint.keepBest
     if let savedStep { retention.noteWhole(savedStep) }
     self.savedStep = savedStep
     self.progress = progress
@@ -98,9 +100,10 @@ struct CheckpointCycle: ~Copyable {
     do {
       try world.together { try journal?.flush() }
       let (retention, step, progress) = (retention, run.step, progress)
+      let best = keepsBest ? run.course.best.step : nil
       pending = try run.beginCheckpoint(in: folder, durable: durable, world: world) {
         retention.noteWhole(step)
-        do throws(CheckpointError) { try retention.apply(touch: progress.touch) } catch {
+        do throws(CheckpointError) { try retention.apply(best: best, touch: progress.touch) } catch {
           return ["old checkpoints stay: \(error)"]
         }
         return []

@@ -64,7 +64,7 @@ struct ChosenCheckpoint {
   /// The newest valid checkpoint of the run in the folder `run` on its present course.
   static func newest(
     of store: CheckpointStore, run: String, _ touch: () -> Void, _ report: (String) -> Void
-  ) throws -> String? {
+  ) throws(CheckpointError) -> String? {
     // What cannot be read of the history says nothing; the audit tells of it.
     let events = (try? RunHistory(run: run).events()) ?? []
     let reached = (try? MetricsFile.lastStep(path: run + "/metrics.jsonl")) ?? nil

@@ -7,8 +7,10 @@ import RunSettings
 
 /// A checkpoint as a packed model for use: `bipft export`.
 public struct ModelExport: Sendable {
-  /// A run, whose newest valid checkpoint counts, or a checkpoint.
+  /// A run or a checkpoint.
   let source: String
+  /// Which of the run's checkpoints.
+  let choice: ModelChoice
   let output: String
   let head: PackedModelFormat.Head
   let reals: PackedModelFormat.Reals
@@ -16,10 +18,12 @@ public struct ModelExport: Sendable {
   let vocabulary: String?
 
   public init(
-    source: String, output: String, head: PackedModelFormat.Head, reals: PackedModelFormat.Reals,
+    source: String, choice: ModelChoice, output: String, head: PackedModelFormat.Head,
+    reals: PackedModelFormat.Reals,
     vocabulary: String?
   ) {
     self.source = source
+    self.choice = choice
     self.output = output
     self.head = head
     self.reals = reals
@@ -40,7 +44,7 @@ public struct ModelExport: Sendable {
   ///   run's.
   /// - Cost: reads and hashes the checkpoint; memory for its weights in float32.
   public func run(report: (String) -> Void) throws -> Result {
-    let folder = try checkpoint(report)
+    let folder = try choice.checkpoint(source, report: report)
     let state = try Checkpoint(path: folder).state
     let statePath = folder + "/state.json"
     guard let configuration = ModelConfiguration(sizes: state.model) else {
@@ -56,19 +60,6 @@ public struct ModelExport: Sendable {
       PretrainedWeights(path: folder + "/model.safetensors"), configuration, head: head, reals: reals,
       vocabulary: tokens.lines, to: output)
     return Result(checkpoint: folder, step: state.step, sizes: sizes)
-  }
-
-  private func checkpoint(_ report: (String) -> Void) throws -> String {
-    switch try CheckpointStore.resolve(source, run: ".") {
-    case .checkpoint(let path):
-      try CheckpointStore.verify(path)
-      return path
-    case .store(let store):
-      guard let path = try ChosenCheckpoint.newest(of: store, run: store.path + "/..", {}, report) else {
-        throw CheckpointError.noCheckpoint(path: source, problem: "\(store.path) holds none yet")
-      }
-      return path
-    }
   }
 
   /// The vocabulary that the run was trained with.

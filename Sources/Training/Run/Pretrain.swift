@@ -14,21 +14,25 @@ import RunSettings
 /// - Returns: how the program is to end.
 /// - Throws: `TrainingError`, whose `exitCode` says the same of a failure; when several ranks run, the same on all.
 public func pretrain(options: PretrainOptions) throws(TrainingError) -> ExitCode {
-  try run(options) { try loadConfiguration(options) }
+  try inWorld(isDryRun: options.isDryRun) { start, world in
+    try run(options, start: start, world: world) { try loadConfiguration(options) }
+  }
 }
 
-/// Runs with the configuration that `configuration` makes on the first rank.
-func run(
-  _ options: PretrainOptions, configuration: () throws -> RunConfiguration
+/// Runs `body` in the world of this process, which is made once: a job of one run, or of several one after the other.
+///
+/// - Parameters:
+///   - isDryRun: a stop signal ends the process, which has nothing to save.
+///   - body: is given when the job started.
+func inWorld(
+  isDryRun: Bool, _ body: (_ start: ContinuousClock.Instant, _ world: borrowing World) throws -> ExitCode
 ) throws(TrainingError) -> ExitCode {
   // From the first moment: a signal that comes while the ranks gather must not kill one.
   let launch = LaunchEnvironment(ProcessInfo.processInfo.environment)
-  if !options.isDryRun { StopSignals.install(isAlone: !launch.isLaunched) }
+  if !isDryRun { StopSignals.install(isAlone: !launch.isLaunched) }
   let exitCode: @Sendable (any Error) -> Int32 = { TrainingError.exitCode(of: $0).rawValue }
   do {
-    return try World.run(exitCode: exitCode) { world in
-      try run(options, configuration: configuration, world: world)
-    }
+    return try World.run(exitCode: exitCode) { world in try body(.now, world) }
   } catch let error as TrainingError {
     throw error
   } catch WorldError.agreedFailure(let code, let message, _) {
@@ -38,10 +42,11 @@ func run(
   }
 }
 
-private func run(
-  _ options: PretrainOptions, configuration: () throws -> RunConfiguration, world: borrowing World
+/// One run, with the configuration that `configuration` makes on the first rank.
+func run(
+  _ options: PretrainOptions, start: ContinuousClock.Instant, world: borrowing World,
+  configuration: () throws -> RunConfiguration
 ) throws -> ExitCode {
-  let start = ContinuousClock.now
   try world.together { try options.checkAllowedChanges() }
   let configuration = try shareConfiguration(options, configuration, world: world)
   try world.together {
@@ -115,7 +120,8 @@ private func watch(
   world: borrowing World
 ) -> Watchdog {
   Watchdog(
-    run: options.runDirectory, rank: world.rank, size: world.size, host: world.hostName,
+    program: options.program, run: options.runDirectory, rank: world.rank, size: world.size,
+    host: world.hostName,
     timeout: configuration.hangTimeout, progress: progress
   ) { _ in World.endJob(code: ExitCode.failed.rawValue) }
 }
@@ -160,6 +166,8 @@ private func trainInFolder<Goal: Objective>(
   let configuration = inputs.configuration
   let found = try ChosenCheckpoint.find(options, journal: &journal, progress: progress, world: world)
   let checkpoint = found?.path
+  // A checkpoint of another run does not save this one.
+  let isOwn = found?.isOwn ?? false
   var teacherNote: String?
   var run = try world.together {
     let teacher = try loadTeacher(inputs, note: &teacherNote)
@@ -169,6 +177,7 @@ private func trainInFolder<Goal: Objective>(
   if let checkpoint {
     let allowed = Set(options.allowedChanges)
     try world.together { try run.restore(Checkpoint(path: checkpoint), allowing: allowed) }
+    if !isOwn { run.course.best = BestEvaluation() }
     try run.publishParameters(world: world)
   } else {
     let notes = try world.together { try run.initialise(world: world) }
@@ -176,8 +185,6 @@ private func trainInFolder<Goal: Objective>(
     try run.shareParameters(world: world)
   }
   step = run.step
-  // A checkpoint of another run does not save this one.
-  let isOwn = found?.isOwn ?? false
   try world.together {
     try journal?.begin(
       step: step, isResumed: checkpoint != nil, foreign: isOwn ? nil : checkpoint, ranks: world.size,
@@ -186,7 +193,7 @@ private func trainInFolder<Goal: Objective>(
   for note in notes { journal?.message(note) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))
   // Only once: what it says holds for the whole run.
-  if checkpoint == nil { try keepStartNotes(inputs, journal: &journal, world: world) }
+  if checkpoint == nil { try keepStartNotes(inputs, progress, journal: &journal, world: world) }
   // Each rank reads its part of the shards once more, beside the training.
   inputs.batches.verifyInBackground(part: world.rank, of: world.size)
   var loop = TrainingLoop(
@@ -197,11 +204,11 @@ private func trainInFolder<Goal: Objective>(
 
 /// What the objective has to tell and to keep at the beginning of a run.
 private func keepStartNotes<Goal: Objective>(
-  _ inputs: RunInputs<Goal>, journal: inout RunJournal?, world: borrowing World
+  _ inputs: RunInputs<Goal>, _ progress: RankProgress, journal: inout RunJournal?, world: borrowing World
 ) throws {
   let notes = try world.together { () throws -> StartNotes in
     guard world.rank == 0 else { return StartNotes() }
-    let notes = inputs.atStart()
+    let notes = inputs.atStart(progress.touch)
     for (name, text) in notes.files { try journal?.directory.write(text, to: name) }
     return notes
   }

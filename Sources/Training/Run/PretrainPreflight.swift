@@ -57,8 +57,9 @@ extension RunConfiguration {
   /// The most checkpoints that are there at one time, but for those of `checkpoint.keep_every`: those that stay, and the one
   /// being written.
   fileprivate var checkpointsAtOnce: Int {
-    let all = (training.steps + checkpoint.every - 1) / checkpoint.every
-    return min(max(2, checkpoint.keep) + 1, max(1, all))
+    let every = checkpoint.keepBest ? min(checkpoint.every, evaluation.every) : checkpoint.every
+    let all = (training.steps + every - 1) / every
+    return min(max(2, checkpoint.keep) + (checkpoint.keepBest ? 2 : 1), max(1, all))
   }
 }
 

@@ -10,6 +10,8 @@ struct RunCourse {
   private var lossWindow = LossWindow()
   /// Steps skipped one after the other, up to `step`.
   private(set) var skippedInARow = 0
+  /// Of those up to `step`.
+  var best = BestEvaluation()
   /// What computed the checkpoint that the run goes on from, if that is known.
   private(set) var restoredArithmetic: Arithmetic?
 
@@ -43,9 +45,12 @@ struct RunCourse {
     sampleHistory = state.sampleHistory
     lossWindow = LossWindow(text: state.values[Self.lossesKey] ?? "")
     skippedInARow = state.values[Self.skippedKey].flatMap { Int($0) } ?? 0
+    best = BestEvaluation(values: state.values)
   }
 
-  var values: [String: String] { [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"] }
+  var values: [String: String] {
+    [Self.lossesKey: lossWindow.text, Self.skippedKey: "\(skippedInARow)"].merging(best.values) { $1 }
+  }
 }
 
 extension Schedule {

@@ -31,7 +31,7 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
         / Double(inputs.configuration.training.globalBatch))
   }
 
-  /// Trains to the last step, or until a stop signal reaches any rank or the job's time is up.
+  /// Trains to the last step, or until evaluations get no better, a stop signal reaches any rank, or the job's time is up.
   ///
   /// - Parameter step: updates done, kept current for the caller's error handling.
   mutating func run(
@@ -48,32 +48,45 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, step: inout Int, world: borrowing World
   ) throws -> ExitCode {
     let steps = configuration.training.steps
-    while true {
-      if run.step < steps, let reason = stopReason {
+    while run.step < steps, !hasWaitedEnough(run) {
+      if let reason = stopReason {
         try save(run, journal: &journal, world: world)
         journal?.end(
           .preempted, step: run.step, reason: reason,
           "\(reason): saved step \(run.step); the same command goes on from there")
         return .preempted
       }
-      guard run.step < steps else { break }
       try update(&run, journal: &journal, world: world)
       step = run.step
       try checkpoints.advance(notices, journal: &journal, clock: &clock, world: world)
+      var isBetter = false
       if isEvaluated(after: run.step) {
-        try evaluate(&run, journal: &journal, world: world)
+        isBetter = try evaluate(&run, journal: &journal, world: world)
       }
-      if run.step % configuration.checkpoint.every == 0 && run.step < steps {
+      let isDue =
+        run.step % configuration.checkpoint.every == 0 || isBetter && configuration.checkpoint.keepBest
+      if isDue && run.step < steps {
         try checkpoints.begin(run, journal: &journal, clock: &clock, world: world)
       }
     }
     try save(run, journal: &journal, world: world)
     progress.enter(.ending)
+    let (best, weights) = (run.course.best, "weights in checkpoints/\(checkpointName(step: run.step))")
+    let early =
+      run.step < steps
+      ? "no better evaluation since step \(best.step ?? 0) (evaluation.patience \(configuration.evaluation.patience))"
+      : ""
     journal?.end(
-      .finished, step: run.step, reason: "",
-      "finished after step \(run.step); weights in checkpoints/\(checkpointName(step: run.step))/model.safetensors"
+      .finished, step: run.step, reason: early,
+      "finished after step \(run.step)\(early.isEmpty ? "" : ", early: \(early)"); \(weights)/model.safetensors"
     )
     return .finished
+  }
+
+  /// Whether as many evaluations as the configuration allows were no better than the best before.
+  private func hasWaitedEnough(_ run: borrowing TrainingRun<Goal>) -> Bool {
+    let patience = configuration.evaluation.patience
+    return patience > 0 && run.course.best.since >= patience
   }
 
   /// One step, its record, and what follows from it.
@@ -108,10 +121,11 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     clock.noteStep(seconds: start.secondsUntilNow)
   }
 
-  /// Evaluates the run as it is now.
+  /// Evaluates the run as it is now; returns whether it is better than ever before.
+  @discardableResult
   mutating func evaluate(
     _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, world: borrowing World
-  ) throws {
+  ) throws -> Bool {
     let start = ContinuousClock.now
     let evaluations = isEvaluated(after: run.step + 1) ? 1 : 0
     let (record, later) = try run.evaluate(world: world) {
@@ -120,6 +134,7 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     }
     notices = later
     journal?.record(record)
+    return run.course.best.note(record)
   }
 
   /// Whether the held-out text is looked at after the update number `step`.

@@ -1,65 +1,57 @@
+import Collectives
 import Foundation
 import RunSettings
-import Tasks
-import Telemetry
 
-/// Runs `bipft finetune` with its arguments parsed, on every rank: the run, then on the first rank its summary and the
-/// predictions.
+/// Runs `bipft finetune` with its arguments parsed, on every rank: its runs one after the other, then on the first rank their
+/// summary and the predictions of each.
 ///
-/// - Returns: how the program is to end.
-/// - Throws: `TrainingError`; when several ranks run, the same on all but for what the first rank does after the run.
+/// - Returns: how the program is to end. Where a run is stopped or fails, those after it do not start; the same arguments go
+///   on where it was, the runs before it being finished.
+/// - Throws: `TrainingError`; when several ranks run, the same on all but for what the first rank does after the runs.
 public func finetune(options: FinetuneOptions) throws(TrainingError) -> ExitCode {
-  let folder = try options.runDirectory()
-  var run = PretrainOptions(
-    configurationFile: "bipft finetune", overrides: options.overrides, runDirectory: folder,
-    allowedChanges: options.allowedChanges, triesAgain: options.triesAgain)
-  run.program = "bipft"
-  let code = try Training.run(run) { try options.configuration() }
-  let isFirst = LaunchedRank(environment: ProcessInfo.processInfo.environment).speaks
-  guard code == .finished, isFirst else { return code }
-  print(try FinetuneSummary(run: folder).text)
-  for file in options.predict {
-    let predictions = try TaskPredictions(run: folder)
-    print("predictions of \(file): \(try predictions.write(file))")
+  var runs: FinetuneRuns?
+  let code = try inWorld(isDryRun: options.isDryRun) { start, world in
+    let all = try shareRuns(options, world: world)
+    runs = all
+    for (index, seed) in all.seeds.enumerated() {
+      if world.rank == 0, options.seeds != nil {
+        let text = "seed \(seed), run \(index + 1) of \(all.seeds.count), in \(all.runDirectory(seed: seed))"
+        LaunchedRank.own.complain(text, as: "bipft")
+      }
+      let code = try run(all.options(seed: seed), start: start, world: world) {
+        try all.configuration(seed: seed)
+      }
+      // One plan is that of all.
+      if code != .finished || options.isDryRun { return code }
+    }
+    return .finished
   }
+  guard code == .finished, LaunchedRank.own.speaks, !options.isDryRun, let runs else { return code }
+  try conclude(runs, options)
   return code
 }
 
-/// What came of a run of fine-tuning, beside what it has to beat.
-struct FinetuneSummary {
-  private let record: TaskRecord
-  private let evaluations: [StepRecord]
-
-  /// - Throws: `TrainingError` where the run's files cannot be read.
-  init(run: String) throws(TrainingError) {
-    record = try TaskRecord(run: run)
-    evaluations = try inModule { () throws(TelemetryError) in
-      try MetricsFile.records(path: run + "/metrics.jsonl")
-    }.filter { $0.kind == .eval && $0.step > 0 }
+/// Rank 0 reads the configuration file; the others take its word.
+private func shareRuns(_ options: FinetuneOptions, world: borrowing World) throws -> FinetuneRuns {
+  guard let file = options.configurationFile else {
+    return try world.together { try FinetuneRuns(options, text: nil) }
   }
+  let own = try world.together { world.rank == 0 ? try RunConfiguration.text(ofFile: file) : "" }
+  let text = String(decoding: try world.broadcast(Array(own.utf8), from: 0), as: UTF8.self)
+  return try world.together { try FinetuneRuns(options, text: text) }
+}
 
-  /// A line each: always the same, the bag of tokens, the last evaluation and the best one by the first metric.
-  var text: String {
-    var lines = [
-      "\(record.task), held-out rows:", "  always the same   \(TaskRecord.words(record.majority))",
-      "  bag of tokens     \(TaskRecord.words(record.bagOfTokens))",
-    ]
-    func line(_ name: String, _ record: StepRecord, _ note: String) -> String {
-      "  \(name)   \(TaskRecord.words(values(record)))   (step \(record.step)\(note))"
+/// What comes after the runs.
+private func conclude(_ runs: FinetuneRuns, _ options: FinetuneOptions) throws(TrainingError) {
+  let folders = runs.seeds.map { (seed: $0, run: runs.runDirectory(seed: $0)) }
+  let summary = try FinetuneSummary(folders)
+  print(summary.text)
+  if options.seeds != nil { print("summary: \(try summary.write(to: runs.folder))") }
+  for (_, run) in folders {
+    for file in options.predict {
+      let predictions = try TaskPredictions(run: run, options.choice)
+      let path = try predictions.write(file, withProbabilities: options.givesProbabilities)
+      print("predictions of \(file), by \(predictions.checkpoint): \(path)")
     }
-    if let last = evaluations.last { lines.append(line("after the last ", last, "")) }
-    let scored = evaluations.compactMap { record in
-      values(record).first?.value.map { (record: record, score: $0) }
-    }
-    // Of equally good ones the first.
-    if let best = scored.max(by: { ($0.score, -$0.record.step) < ($1.score, -$1.record.step) })?.record {
-      lines.append(
-        line("after the best ", best, ", the best of \(evaluations.count), chosen on these same rows"))
-    }
-    return lines.joined(separator: "\n")
-  }
-
-  private func values(_ evaluation: StepRecord) -> [TaskRecord.Value] {
-    evaluation.metrics.map { TaskRecord.Value(key: $0.key, Double($0.value)) }
   }
 }

@@ -1,5 +1,4 @@
 import BinaryModel
-import Coordinator
 import Corpora
 import DurableFiles
 import Foundation
@@ -11,14 +10,17 @@ import Tasks
 struct TaskPredictions {
   private static let sequences = 8
   private let run: String
+  /// The folder of the checkpoint whose model predicts.
+  let checkpoint: String
   private let configuration: RunConfiguration
   private let record: TaskRecord
   private let task: TaskDefinition
   private let encoder: PairEncoder
 
   /// - Throws: `TrainingError` where the run or its vocabulary cannot be read.
-  init(run: String) throws(TrainingError) {
+  init(run: String, _ choice: ModelChoice) throws(TrainingError) {
     self.run = run
+    checkpoint = try choice.checkpoint(run) { _ in }
     let configuration = try inModule { () throws(ConfigurationError) in
       try RunConfiguration.load(file: run + "/config.yaml")
     }
@@ -34,59 +36,69 @@ struct TaskPredictions {
   /// Writes a line for each row of the table at `path`, which needs no labels: its number from 0, a tab, the name of the class
   /// or the number. A submission to GLUE has such files.
   ///
+  /// - Parameter withProbabilities: a column a class follows, named as it, with its probability in six digits. GLUE wants
+  ///   none.
   /// - Returns: the path of the predictions, in the run folder.
-  func write(_ path: String) throws(TrainingError) -> String {
+  func write(_ path: String, withProbabilities: Bool) throws(TrainingError) -> String {
     let texts = try inModule { () throws(TaskError) in try TaskData.texts(task, path: path) }
     let outputs =
       task.target == .classes
       ? try self.outputs(Classification(classes: record.classes.count), texts)
       : try self.outputs(Regression(), texts)
-    let lines = outputs.enumerated().map { "\($0)\t\(words($1))\n" }
+    let probabilities = withProbabilities && task.target == .classes
+    let lines = outputs.enumerated().map { index, outputs in
+      let columns = ["\(index)", words(outputs)] + (probabilities ? Self.probabilities(outputs) : [])
+      return columns.joined(separator: "\t") + "\n"
+    }
+    let header = ["index", "prediction"] + (probabilities ? record.classes.map(Self.field) : [])
     let folder = run + "/predictions"
     let file = folder + "/" + name(of: path) + ".tsv"
     do throws(FileError) {
       _ = try createFolders(folder)
-      try replaceFile(file, with: Array(("index\tprediction\n" + lines.joined()).utf8))
+      try replaceFile(file, with: Array((header.joined(separator: "\t") + "\n" + lines.joined()).utf8))
     } catch {
       throw .unreadable(path: file, reason: "cannot be written (\(error.reason))")
     }
     return file
   }
 
-  /// GLUE's names for its test files, else the name of the file.
   private func name(of path: String) -> String {
-    let stem = URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent
-    guard task.isBuiltIn, stem.hasPrefix("test") else { return stem }
-    return task.folder + (stem.contains("mismatched") ? "-mm" : stem.contains("matched") ? "-m" : "")
+    task.predictionName(of: URL(fileURLWithPath: path).deletingPathExtension().lastPathComponent)
+  }
+
+  /// A name as a field between tabs.
+  private static func field(_ name: String) -> String {
+    name.contains(where: { $0 == "\t" || $0.isNewline }) ? JSONText.quoted(name) : name
+  }
+
+  /// Softmax of the logits.
+  private static func probabilities(_ logits: [Float]) -> [String] {
+    let highest = Double(logits.max()!)
+    let powers = logits.map { exp(Double($0) - highest) }
+    let sum = powers.reduce(0, +)
+    return powers.map { String(format: "%.6f", $0 / sum) }
   }
 
   private func words(_ outputs: [Float]) -> String {
     let value = task.prediction(outputs)
     guard case .number(let range) = task.target else {
-      let name = record.classes[Int(value)]
-      return name.contains(where: { $0 == "\t" || $0.isNewline }) ? JSONText.quoted(name) : name
+      return Self.field(record.classes[Int(value)])
     }
     guard let range else { return JSONText.number(Float(value)) }
     return String(format: "%.3f", min(range.upperBound, max(range.lowerBound, value)))
   }
 
-  /// The outputs of the newest checkpoint's model for each row.
+  /// The outputs of the checkpoint's model for each row.
   private func outputs<Goal: Objective>(
     _ objective: Goal, _ texts: [[String]]
   ) throws(TrainingError) -> [[Float]] where Goal.Labels == SequenceLabels {
-    let item = try inModule { () throws(CheckpointError) in
-      try CheckpointStore(path: run + "/checkpoints").newestValid(report: { _ in })
-    }
-    guard let item else {
-      throw .module(CheckpointError.noCheckpoint(path: run, problem: "the run holds none yet"))
-    }
     let layout = ModelLayout(
       configuration.modelConfiguration(vocabularySize: encoder.vocabulary.count), objective)
     let parameters = FloatBuffer(count: layout.parameters.elementCount)
     try inModule { () throws(ModelError) in
-      let weights = try PretrainedWeights(path: item.path)
+      let weights = try PretrainedWeights(path: checkpoint)
       let report = try Initialisation.load(weights, into: parameters.view, layout: layout)
-      if !report.missing.isEmpty { throw .missing(path: item.path, tensors: report.missing) }
+      if !report.missing.isEmpty { throw .missing(path: checkpoint, tensors: report.missing) }
     }
     var model = Model(layout, sequences: Self.sequences, length: encoder.length)
     model.binarise(parameters.view)

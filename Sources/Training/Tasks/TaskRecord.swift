@@ -53,12 +53,14 @@ struct TaskRecord: Codable, Equatable {
 
   /// What there is to tell of a task's data, and its record.
   ///
+  /// - Parameter touch: called on the way, as a sign of life.
   /// - Cost: encodes all rows and trains `BagOfTokens` on them.
-  static func notes(_ source: TaskSource) -> StartNotes {
+  static func notes(_ source: TaskSource, touch: () -> Void) -> StartNotes {
     let data = source.data
     var cut = (rows: 0, tokens: 0)
     func tokens(_ examples: [TaskData.Example]) -> [[[Int32]]] {
-      examples.map { example in
+      examples.enumerated().map { index, example in
+        if index % 1000 == 0 { touch() }
         let (parts, lost) = source.encoder.tokens(example.texts)
         cut = (cut.rows + (lost > 0 ? 1 : 0), cut.tokens + lost)
         return parts
@@ -68,7 +70,7 @@ struct TaskRecord: Codable, Equatable {
     let majority = Majority(targets: targets, task: data.task.target).prediction
     let bag = BagOfTokens(
       rows: tokens(data.training.examples), targets: targets, classes: data.classes.count,
-      vocabularySize: source.encoder.vocabulary.count)
+      vocabularySize: source.encoder.vocabulary.count, touch: touch)
     let heldOut = data.heldOut.flatMap(\.examples)
     let rows = zip(heldOut, tokens(heldOut)).enumerated().map { index, row in
       Prediction(sample: UInt64(index), values: [Float(bag.predict(row.1))], label: row.0.target)

@@ -1,5 +1,7 @@
 import BinaryModel
+import Coordinator
 import Corpora
+import Kernels
 import RunSettings
 import Tasks
 
@@ -12,14 +14,30 @@ struct TaskSource: Sendable {
   /// - Cost: reads the files; memory for their texts.
   init(_ configuration: RunConfiguration) throws(TrainingError) {
     let task = try configuration.task.definition(objective: configuration.objective)
+    if configuration.task.epochs != nil {
+      throw .incompleteTask(
+        "task.epochs: only bipft finetune makes steps of it; give training.steps, or use bipft finetune --config"
+      )
+    }
     guard let path = configuration.task.vocabulary else {
       throw .incompleteTask("task.vocabulary: missing; name the vocabulary of the model, a vocab.txt")
     }
-    data = try inModule { () throws(TaskError) in
+    let all = try inModule { () throws(TaskError) in
       try TaskData(task, folder: configuration.data.corpus)
     }
+    data = Self.chosen(configuration.task.trainingRows, of: all)
     let vocabulary = try inModule { () throws(CorpusError) in try Vocabulary(path: path) }
     encoder = PairEncoder(vocabulary, length: configuration.data.sequenceLength)
+  }
+
+  /// The data with the first `count` training rows of a keyed permutation, which is the same for every seed, so that seeds
+  /// differ in the training alone; with all of them where `count` is nil or there are no more.
+  private static func chosen(_ count: Int?, of data: TaskData) -> TaskData {
+    let rows = data.training.examples.count
+    guard let count, count < rows else { return data }
+    let order = KeyedPermutation(
+      count: rows, random: CounterRandom(seed: 0, purpose: .trainingRows), place: (0, 0, 0))
+    return data.training(on: (0..<count).map { order[$0] }.sorted())
   }
 
   /// The metrics of predictions of held-out rows, `value` telling what each predicts.
@@ -87,36 +105,19 @@ extension RunConfiguration.Task {
   }
 }
 
-extension RunInputs where Goal == Classification {
-  /// Telling the classes of the configuration's task apart.
-  ///
-  /// - Throws: `TrainingError` for data that cannot be read or do not fit.
-  init(classification configuration: RunConfiguration) throws(TrainingError) {
-    let source = try TaskSource(configuration)
-    try self.init(
-      configuration, Classification(classes: source.data.classes.count, score: source.score), source)
-  }
-}
-
-extension RunInputs where Goal == Regression {
-  /// Telling the numbers of the configuration's task.
-  ///
-  /// - Throws: `TrainingError` for data that cannot be read or do not fit.
-  init(regression configuration: RunConfiguration) throws(TrainingError) {
-    let source = try TaskSource(configuration)
-    try self.init(configuration, Regression(score: source.score), source)
-  }
-}
-
 extension RunInputs where Goal.Labels == SequenceLabels {
-  fileprivate init(
-    _ configuration: RunConfiguration, _ objective: Goal, _ source: TaskSource
+  /// An objective on the rows of the configuration's task, which `objective` makes for them.
+  ///
+  /// - Throws: `TrainingError` for data that cannot be read or do not fit.
+  init(
+    onTaskOf configuration: RunConfiguration, _ objective: (TaskSource) -> Goal
   ) throws(TrainingError) {
+    let source = try TaskSource(configuration)
     try self.init(
-      configuration, objective, training: TaskSamples([source.data.training], source.encoder),
+      configuration, objective(source), training: TaskSamples([source.data.training], source.encoder),
       heldOut: TaskSamples(source.data.heldOut, source.encoder),
       vocabularySize: source.encoder.vocabulary.count, vocabularyDigest: source.encoder.vocabulary.digest,
       corpusDigest: source.data.digest
-    ) { TaskRecord.notes(source) }
+    ) { touch in TaskRecord.notes(source, touch: touch) }
   }
 }
