@@ -8,8 +8,8 @@
 #   scripts/glue.sh runs/demo glue --tasks rte,sst2 --seeds 2 --epochs 3 --learning-rate 1e-4 --rows 2000
 #
 # MODEL is a run or a checkpoint; DATA (default: glue) holds CoLA, SST-2, MRPC, STS-B, QQP, MNLI, QNLI, RTE, WNLI or some of
-# them. The recipe is that of configs/glue. Run it again and it goes on where it was; what is finished is only reported. A run
-# keeps up to three checkpoints, each of 12 bytes a parameter.
+# them; paths are from the clone's folder. The recipe is that of configs/glue. Run it again and it goes on where it was; what
+# is finished is only reported. A run keeps up to three checkpoints, each of 12 bytes a parameter.
 #
 #   --seeds N          seeds 1 to N (default: 3)
 #   --tasks T,T        only these
@@ -43,7 +43,7 @@ while [ $# -gt 0 ]; do
       [ $# -ge 2 ] || fail "$1 needs a value"
       case $1 in
         --seeds) seeds=$2 ;;
-        --tasks) wanted=",$2," ;;
+        --tasks) wanted=$2 ;;
         --output) output=$2 ;;
         --ranks) ranks=$2 ;;
         --epochs | --learning-rate | --patience) options+=("$1" "$2") ;;
@@ -112,10 +112,13 @@ metrics() {
 
 tasks=()
 for task in cola:CoLA sst2:SST-2 mrpc:MRPC stsb:STS-B qqp:QQP mnli:MNLI qnli:QNLI rte:RTE wnli:WNLI; do
-  case $wanted in "" | *",${task%%:*},"*) ;; *) continue ;; esac
+  case ,$wanted, in ,, | *",${task%%:*},"*) ;; *) continue ;; esac
   if [ -d "$data/${task#*:}" ]; then tasks+=("${task%%:*}"); fi
 done
-[ ${#tasks[@]} -gt 0 ] || fail "$data holds no folder of ${wanted:-GLUE}; there would be CoLA, SST-2 and the like"
+for task in ${wanted//,/ }; do
+  case " ${tasks[*]-} " in *" $task "*) ;; *) fail "$task: no such task, or $data holds no folder of it (CoLA, SST-2, …)" ;; esac
+done
+[ ${#tasks[@]} -gt 0 ] || fail "$data holds no folder of a task; they are to be called CoLA, SST-2, …"
 
 for task in "${tasks[@]}"; do
   echo "== $task" >&2
