@@ -27,7 +27,7 @@ echo "== Build"
 scripts/build.sh
 
 echo "== Format"
-swift format lint --strict --recursive Sources Tests Package.swift
+swift format lint --strict --recursive Sources Tests Examples scripts/fuzz Package.swift
 
 echo "== Kernels on arm64"
 scripts/test-arm64.sh
@@ -42,6 +42,9 @@ swift test -c release --disable-testable-imports --disable-xctest \
 
 echo "== Tests under mpirun"
 scripts/mpi-tests.sh release
+
+echo "== The package as others use it"
+scripts/test-package.sh
 
 echo "== Under AddressSanitizer and UndefinedBehaviorSanitizer, in short"
 scripts/test-sanitizers.sh --short

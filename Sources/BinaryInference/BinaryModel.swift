@@ -3,7 +3,7 @@ import FileFormats
 
 /// A packed binary transformer, ready to answer: the file that `bipft export` writes, and its forward pass on bits.
 ///
-///     let model = try BinaryModel(path: "model.bipft")
+///     let model = try BinaryModel(path: "mine.bipft")
 ///     let ids = [model.vocabulary.classification] + words + [model.vocabulary.separator]
 ///     let vector = try model.embed(ids)
 ///
@@ -14,7 +14,12 @@ public struct BinaryModel: Sendable {
   public let shape: ModelShape
   public let head: ModelHead
   public let vocabulary: ModelVocabulary
+  /// Tokens of a sequence in training, [CLS] and [SEP] included. What is longer, up to `shape.maximumLength`, the model reads
+  /// but was not trained on.
+  public let trainedLength: Int
   let network: Network
+  /// nil without that head.
+  let classifier: ClassifierHead?
   let memory: ModelMemory
 
   /// A model from the bytes of its file, which are copied.
@@ -43,6 +48,8 @@ public struct BinaryModel: Sendable {
     vocabulary = try ModelVocabulary(
       tensors.text(PackedModelFormat.vocabulary), count: shape.vocabularySize)
     network = try Network(shape, head, tensors, kernels)
+    classifier = head == .classifier ? try ClassifierHead(shape, tensors) : nil
+    trainedLength = try shape.trainedLength(metadata[PackedModelFormat.sequenceLengthKey])
     self.memory = memory
   }
 
@@ -76,7 +83,9 @@ public struct BinaryModel: Sendable {
   ///   - tokens: ids, [CLS] and [SEP] included.
   ///   - segments: 0 or 1 for each token; none for all 0.
   /// - Throws: `tokenCount`, `tokenOutOfRange`, `segments`.
-  public func encode(_ tokens: [Int32], segments: [Int32] = []) throws(BinaryModelError) -> Encoding {
+  public func encode(_ tokens: Span<Int32>, segments: Span<Int32> = Span()) throws(BinaryModelError)
+    -> Encoding
+  {
     try check(tokens, segments)
     let space = WorkSpace(shape, tokens: tokens.count)
     var states: [[Float]] = []
@@ -95,7 +104,8 @@ public struct BinaryModel: Sendable {
   ///
   /// - Parameters: as `encode`.
   /// - Throws: as `encode`.
-  public func embed(_ tokens: [Int32], segments: [Int32] = []) throws(BinaryModelError) -> [Float] {
+  public func embed(_ tokens: Span<Int32>, segments: Span<Int32> = Span()) throws(BinaryModelError) -> [Float]
+  {
     try check(tokens, segments)
     return meanState(tokens, segments, WorkSpace(shape, tokens: tokens.count))
   }
@@ -105,7 +115,7 @@ public struct BinaryModel: Sendable {
   /// - Parameter threads: how many work at most, the calling one included. They share the sequences, the longest first; each
   ///   takes `workSpaceBytes` of the longest. The vectors do not depend on it.
   public func embed(_ sequences: [[Int32]], threads: Int = 1) throws(BinaryModelError) -> [[Float]] {
-    for tokens in sequences { try check(tokens, []) }
+    for tokens in sequences { try check(tokens.span, Span()) }
     let order = sequences.indices.sorted { (sequences[$1].count, $0) < (sequences[$0].count, $1) }
     guard let longest = order.first else { return [] }
     return [[Float]](unsafeUninitializedCapacity: sequences.count) { room, count in
@@ -113,8 +123,8 @@ public struct BinaryModel: Sendable {
       sharePieces(sequences.count, threads: threads) { next in
         let space = WorkSpace(shape, tokens: sequences[longest].count)
         while let piece = next() {
-          let index = order[piece]
-          (vectors.base + index).initialize(to: meanState(sequences[index], [], space))
+          let tokens = sequences[order[piece]]
+          (vectors.base + order[piece]).initialize(to: meanState(tokens.span, Span(), space))
         }
       }
       count = sequences.count
@@ -127,7 +137,7 @@ public struct BinaryModel: Sendable {
   }
 
   private func meanState(
-    _ tokens: [Int32], _ segments: [Int32], _ space: borrowing WorkSpace
+    _ tokens: Span<Int32>, _ segments: Span<Int32>, _ space: borrowing WorkSpace
   ) -> [Float] {
     let width = shape.hiddenSize
     var vector = [Float](repeating: 0, count: width)
@@ -144,15 +154,17 @@ public struct BinaryModel: Sendable {
     return vector
   }
 
-  func check(_ tokens: [Int32], _ segments: [Int32]) throws(BinaryModelError) {
+  func check(_ tokens: Span<Int32>, _ segments: Span<Int32>) throws(BinaryModelError) {
     guard !tokens.isEmpty, tokens.count <= shape.maximumLength else {
       throw .tokenCount(tokens.count, limit: shape.maximumLength)
     }
-    for (position, token) in tokens.enumerated() where token < 0 || token >= shape.vocabularySize {
-      throw .tokenOutOfRange(token: token, position: position, vocabularySize: shape.vocabularySize)
+    for position in tokens.indices where tokens[position] < 0 || tokens[position] >= shape.vocabularySize {
+      throw .tokenOutOfRange(
+        token: tokens[position], position: position, vocabularySize: shape.vocabularySize)
     }
-    guard
-      segments.isEmpty || segments.count == tokens.count && !segments.contains(where: { $0 != 0 && $0 != 1 })
-    else { throw .segments(segments, tokens: tokens.count) }
+    if segments.isEmpty { return }
+    guard segments.count == tokens.count,
+      segments.indices.allSatisfy({ segments[$0] == 0 || segments[$0] == 1 })
+    else { throw .segments(segments.indices.map { segments[$0] }, tokens: tokens.count) }
   }
 }

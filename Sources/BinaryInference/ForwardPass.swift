@@ -20,7 +20,7 @@ extension Network {
   /// - Cost: 8·H² + 4·H·F bit operations a token and layer, and 4·T·H for attention; the last layer's less 4·H² a token that
   ///   is not wanted.
   func run(
-    _ tokens: [Int32], segments: [Int32], wanted: [Int]? = nil, _ space: borrowing WorkSpace,
+    _ tokens: Span<Int32>, segments: Span<Int32>, wanted: [Int]? = nil, _ space: borrowing WorkSpace,
     reached: (Int) -> Void = { _ in }
   ) {
     embed(tokens, segments, space)
@@ -49,11 +49,11 @@ extension Network {
     table.tanh(shape.hiddenSize, pooled)
   }
 
-  private func embed(_ tokens: [Int32], _ segments: [Int32], _ space: borrowing WorkSpace) {
+  private func embed(_ tokens: Span<Int32>, _ segments: Span<Int32>, _ space: borrowing WorkSpace) {
     let hidden = shape.hiddenSize
-    for (index, token) in tokens.enumerated() {
+    for index in tokens.indices {
       let out = space.state + index * hidden
-      words.write(Int(token), kernels, to: out)
+      words.write(Int(tokens[index]), kernels, to: out)
       let position = positions.floats(index, count: 1, kernels, room: space.middle)
       kernels.pointee.add(position, hidden, out)
       let segment = segments.isEmpty ? 0 : Int(segments[index])

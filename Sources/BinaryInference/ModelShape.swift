@@ -40,5 +40,19 @@ public struct ModelShape: Equatable, Sendable {
   }
 }
 
+extension ModelShape {
+  /// The length of a sequence in training, by its text in the metadata; where that is missing (files of earlier releases)
+  /// the most tokens.
+  func trainedLength(_ text: String?) throws(BinaryModelError) -> Int {
+    guard let text else { return maximumLength }
+    guard let length = Int(text), length >= 1, length <= maximumLength, String(length) == text else {
+      throw .metadata(
+        key: PackedModelFormat.sequenceLengthKey, value: text,
+        wanted: "a whole number from 1 to \(maximumLength)")
+    }
+    return length
+  }
+}
+
 /// What a model has on top of its encoder.
 public typealias ModelHead = PackedModelFormat.Head

@@ -36,7 +36,7 @@ extension BinaryModel {
   /// - Throws: `noHead`, and as `encode`.
   /// - Cost: the encoder's, and 2·M·V·H float operations.
   public func fillMask(
-    _ tokens: [Int32], segments: [Int32] = [], top: Int = 5
+    _ tokens: Span<Int32>, segments: Span<Int32> = Span(), top: Int = 5
   ) throws(BinaryModelError) -> [MaskGuesses] {
     let positions = tokens.indices.filter { tokens[$0] == vocabulary.mask }
     var answers: [MaskGuesses] = []
@@ -58,7 +58,7 @@ extension BinaryModel {
   ///
   /// - Throws: `noHead`, `positionOutOfRange`, and as `encode`.
   public func wordLogits(
-    _ tokens: [Int32], segments: [Int32] = [], at positions: [Int]
+    _ tokens: Span<Int32>, segments: Span<Int32> = Span(), at positions: [Int]
   ) throws(BinaryModelError) -> [[Float]] {
     var all: [[Float]] = []
     try eachLogits(tokens, segments, positions) { _, logits in all.append(Array(logits)) }
@@ -67,7 +67,7 @@ extension BinaryModel {
 
   /// Calls `body` with each position and its logits, which it may change.
   private func eachLogits(
-    _ tokens: [Int32], _ segments: [Int32], _ positions: [Int],
+    _ tokens: Span<Int32>, _ segments: Span<Int32>, _ positions: [Int],
     _ body: (Int, UnsafeMutableBufferPointer<Float>) -> Void
   ) throws(BinaryModelError) {
     guard let head = network.wordHead else { throw .noHead(wanted: .words) }

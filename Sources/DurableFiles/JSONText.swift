@@ -35,6 +35,9 @@ public enum JSONText {
     "{" + members.map { "\(quoted($0.name)): \($0.value)" }.joined(separator: ", ") + "}"
   }
 
+  /// An array on one line of values that are JSON.
+  public static func array(_ values: [String]) -> String { "[" + values.joined(separator: ", ") + "]" }
+
   private static func nonFinite(isNaN: Bool, isNegative: Bool) -> String {
     isNaN ? "\"NaN\"" : isNegative ? "\"-Infinity\"" : "\"Infinity\""
   }

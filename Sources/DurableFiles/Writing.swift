@@ -48,7 +48,7 @@ public func syncFile(_ descriptor: Int32, path: String) throws(FileError) {
 /// - Throws: `FileError.system`; the temporary is then removed.
 public func replaceFile(_ path: String, with pieces: [[UInt8]]) throws(FileError) {
   let folder = parentFolder(of: path)
-  let temporary = joinPath(folder, ".\(lastName(of: path)).\(getpid()).partial")
+  let temporary = temporaryPath(for: path)
   do throws(FileError) {
     try writeFile(temporary, pieces, flags: O_TRUNC)
     try moveFile(temporary, to: path)
@@ -61,6 +61,11 @@ public func replaceFile(_ path: String, with pieces: [[UInt8]]) throws(FileError
 
 public func replaceFile(_ path: String, with bytes: [UInt8]) throws(FileError) {
   try replaceFile(path, with: [bytes])
+}
+
+/// The hidden name beside `path` that its bytes have until they are whole.
+public func temporaryPath(for path: String) -> String {
+  joinPath(parentFolder(of: path), ".\(lastName(of: path)).\(getpid()).partial")
 }
 
 /// Removes what an interrupted `replaceFile` of one of `names` left in `folder`.

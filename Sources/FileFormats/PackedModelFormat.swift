@@ -11,6 +11,15 @@ public enum PackedModelFormat {
   public static let formatKey = "format"
   public static let versionKey = "version"
   public static let headKey = "head"
+  /// Names of the classes that a classifier tells apart, in the order of its outputs: an array of JSON; empty where it
+  /// tells a number.
+  public static let labelsKey = "labels"
+  /// How many texts a classifier was trained on in a sequence: 1 or 2.
+  public static let textsKey = "texts"
+  /// Tokens of a sequence in training.
+  public static let sequenceLengthKey = "sequence_length"
+  /// The configuration of the run, as YAML, without the folders of its machine.
+  public static let configurationKey = "configuration"
 
   /// A size of the model, by its key in the metadata.
   public enum Size: String, CaseIterable, Sendable {
@@ -28,6 +37,8 @@ public enum PackedModelFormat {
     case none
     /// Logits of the words at masked positions.
     case words = "mlm"
+    /// What a fine-tuned model tells of the pooled output: logits of classes, or a number.
+    case classifier
   }
 
   /// How tensors that are not binary are kept. Single numbers are always float32.
@@ -42,6 +53,9 @@ public enum PackedModelFormat {
 
   /// The tensor with the tokens of the vocabulary, each followed by a line feed.
   public static let vocabulary = "vocabulary"
+
+  /// The linear layer of a classifier.
+  public static let classifier = "classifier"
 
   /// The tensor with the bits of `name`, and the one with what they are multiplied by.
   public static func bits(_ name: String) -> String { name + ".bits" }

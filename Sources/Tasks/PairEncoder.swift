@@ -1,4 +1,5 @@
 import Corpora
+import WordPiece
 
 /// One or two texts as the tokens of a sequence: `[CLS] a [SEP]` or `[CLS] a [SEP] b [SEP]`, then padding.
 public struct PairEncoder: Sendable {
@@ -24,48 +25,25 @@ public struct PairEncoder: Sendable {
     self.length = length
   }
 
-  /// A text that is too long loses its last tokens; of two the longer one does, token by token, and of equally long ones the
-  /// second (Devlin et al. 2019, google-research/bert `_truncate_seq_pair`).
+  /// What is too long is cut (`TokenSequence.cut`).
   ///
   /// - Returns: the tokens of each text, and how many there was no room for.
   /// - Precondition: one or two texts.
   public func tokens(_ texts: [String]) -> (parts: [[Int32]], cut: Int) {
     precondition((1...2).contains(texts.count), "\(texts.count) texts of a sequence")
     var parts = texts.map { tokenizer.encode($0) }
-    let cut = Self.cut(&parts, to: length - 1 - parts.count)
+    let cut = TokenSequence.cut(&parts, to: length - 1 - parts.count)
     return (parts, cut)
   }
 
-  /// The sequence of what `tokens` gives.
+  /// The sequence of these texts, padded.
   public func encode(_ texts: [String]) -> Encoded {
-    let (parts, cut) = tokens(texts)
-    var ids = [vocabulary.classification]
-    var types: [Int32] = [0]
-    for (index, part) in parts.enumerated() {
-      ids += part + [vocabulary.separator]
-      types += Array(repeating: Int32(index), count: part.count + 1)
-    }
-    let padding = length - ids.count
+    let bare = TokenSequence(
+      texts.map { tokenizer.encode($0) }, limit: length, classification: vocabulary.classification,
+      separator: vocabulary.separator)
+    let padding = length - bare.ids.count
     return Encoded(
-      ids: ids + Array(repeating: vocabulary.padding, count: padding),
-      types: types + Array(repeating: 0, count: padding), count: ids.count, cut: cut)
-  }
-
-  /// Takes tokens away until there is room for all; returns how many.
-  static func cut(_ parts: inout [[Int32]], to room: Int) -> Int {
-    let all = parts.reduce(0) { $0 + $1.count }
-    guard all > room else { return 0 }
-    guard parts.count == 2 else {
-      parts[0].removeLast(all - room)
-      return all - room
-    }
-    // What token by token comes to: the longer one down to the other's length, then in turns, the second one first.
-    var (first, second) = (parts[0].count, parts[1].count)
-    while first + second > room {
-      if first > second { first -= 1 } else { second -= 1 }
-    }
-    parts[0].removeLast(parts[0].count - first)
-    parts[1].removeLast(parts[1].count - second)
-    return all - room
+      ids: bare.ids + Array(repeating: vocabulary.padding, count: padding),
+      types: bare.types + Array(repeating: 0, count: padding), count: bare.ids.count, cut: bare.cut)
   }
 }

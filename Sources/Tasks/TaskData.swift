@@ -37,8 +37,7 @@ public struct TaskData: Sendable {
   /// - Throws: `TaskError` with file, line and column.
   public init(_ task: TaskDefinition, folder: String) throws(TaskError) {
     self.task = task
-    let inner = folder + "/" + task.folder
-    let folder = task.isBuiltIn && isFolder(inner) ? inner : folder
+    let folder = Self.files(of: task, in: folder)
     let trainingPath = try Self.find(
       task.training, in: folder, orBeginningWith: task.isBuiltIn ? "train" : nil)
     let trainingTable = try Self.table(task, trainingPath)
@@ -71,6 +70,31 @@ public struct TaskData: Sendable {
       "\(training.path): \(rows.count) of \(training.examples.count) rows are trained on (task.training_rows)"
     )
     return data
+  }
+
+  /// The held-out rows of a task alone, for a model that knows its classes.
+  ///
+  /// - Parameters:
+  ///   - folder: holds the files, or the folder of the task that does.
+  ///   - classes: in the order of their numbers; none where labels are numbers.
+  /// - Throws: `TaskError` with file, line and column.
+  public static func heldOut(
+    _ task: TaskDefinition, folder: String, classes: [String]
+  ) throws(TaskError) -> [Part] {
+    let folder = files(of: task, in: folder)
+    var parts: [Part] = []
+    for part in task.heldOut {
+      let table = try table(task, find(part.files, in: folder, orBeginningWith: nil))
+      parts.append(
+        Part(path: table.path, examples: try examples(table, task, classes), suffix: part.suffix))
+    }
+    return parts
+  }
+
+  /// The folder that holds the files: that of the task where there is one.
+  private static func files(of task: TaskDefinition, in folder: String) -> String {
+    let inner = folder + "/" + task.folder
+    return task.isBuiltIn && isFolder(inner) ? inner : folder
   }
 
   /// The texts of a file whose rows need no labels. None is left out, since predictions are numbered by their rows.

@@ -9,6 +9,7 @@ struct BipftCommand: ParsableCommand {
       "Prepare corpora for 1-bit transformers, fine-tune them, look into their runs, and use what they trained.",
     subcommands: [
       CorpusCommand.self, FinetuneCommand.self, ScheduleCommand.self, CheckpointCommand.self,
-      ExportCommand.self, FillMaskCommand.self, EmbedCommand.self, InspectCommand.self, BenchCommand.self,
+      ExportCommand.self, EvaluateCommand.self, FillMaskCommand.self, ClassifyCommand.self,
+      EmbedCommand.self, InspectCommand.self, BenchCommand.self,
     ])
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import BinaryInference
+import DurableFiles
 import FileFormats
 import Foundation
 import TensorFiles
@@ -8,13 +9,23 @@ import TensorFiles
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Show what a packed model holds, and what it costs to use.",
-    discussion: "Tensors with the shapes that they stand for, bytes by kind, and operations on a sequence.")
+    discussion: """
+      Tensors with the shapes that they stand for, bytes by kind, and operations on a sequence. --against bert-base sets bytes \
+      and operations beside those of the full-precision BERT-base, as papers on binary networks count them.
+      """)
 
   @Argument(help: ArgumentHelp("A file that bipft export made.", valueName: "model"))
   var path: String
 
-  @Option(help: "Tokens of the sequence whose operations are counted.")
-  var tokens = 128
+  @Option(
+    name: .customLong("tokens"),
+    help: ArgumentHelp(
+      "Tokens of the sequence whose operations are counted. Default: 128, or the most that the model takes.",
+      valueName: "n"))
+  var wantedTokens: Int?
+
+  @Option(help: "What to compare with: bert-base.")
+  var against: Rival?
 
   func run() throws {
     let (model, file): (BinaryModel, SafetensorsFile)
@@ -26,6 +37,7 @@ struct InspectCommand: ParsableCommand {
     } catch {
       throw ModelUse.ending("\(error)")
     }
+    let tokens = wantedTokens ?? min(128, model.shape.maximumLength)
     guard tokens >= 1, tokens <= model.shape.maximumLength else {
       throw ModelUse.ending("--tokens \(tokens): the model takes 1 to \(model.shape.maximumLength)")
     }
@@ -34,7 +46,7 @@ struct InspectCommand: ParsableCommand {
       """
       \(s.layers) layers, hidden \(s.hiddenSize), \(s.heads) heads, intermediate \(s.intermediateSize), \
       vocabulary \(s.vocabularySize), at most \(s.maximumLength) tokens, estimators of rank \(s.estimatorRank)
-      head: \(model.head.rawValue)
+      head: \(model.head.rawValue)\(labels(model))
       """)
     var bytes: [String: Int] = [:]
     for entry in file.entries {
@@ -43,10 +55,19 @@ struct InspectCommand: ParsableCommand {
       print("\(name)  \(kind) [\(shape)]  \(entry.range.count) bytes")
     }
     let header = (file.entries.map(\.range.lowerBound).min() ?? 0)
+    let size = bytes.values.reduce(header, +)
     let total = bytes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
-    print("bytes: \(total), header \(header); file \((bytes.values.reduce(header, +)))")
-    show(s, isWordHead: model.head == .words)
+    print("bytes: \(total), header \(header); file \(size)")
+    let operations = OperationCount(s, tokens: tokens)
+    show(operations, s, tokens: tokens, isWordHead: model.head == .words)
     print("work space of \(tokens) tokens: \(model.workSpaceBytes(tokens: tokens)) bytes")
+    if let against { show(operations, tokens: tokens, bytes: size, against: against) }
+  }
+
+  private func labels(_ model: BinaryModel) -> String {
+    guard model.head == .classifier else { return "" }
+    return model.labels.isEmpty
+      ? " (a number)" : " (\(model.labels.map(JSONText.quoted).joined(separator: ", ")))"
   }
 
   /// Name, kind and logical shape of a tensor.
@@ -60,17 +81,71 @@ struct InspectCommand: ParsableCommand {
     return (entry.name, kind, entry.shape.map(String.init).joined(separator: ","))
   }
 
-  /// A multiplication with its addition counts as two operations, on bits as on floats.
-  private func show(_ s: ModelShape, isWordHead: Bool) {
-    let (t, h, r) = (tokens, s.hiddenSize, s.estimatorRank)
-    let linear = 2 * t * s.layers * (4 * h * h + 2 * h * s.intermediateSize)
-    let attention = 4 * t * t * h * s.layers
-    let estimators = r == 0 ? 0 : 2 * s.layers * (t * h * (4 * r + 1) + 2 * r * t * t)
+  private func show(_ count: OperationCount, _ s: ModelShape, tokens: Int, isWordHead: Bool) {
     print(
-      "operations on \(t) tokens: binary \(linear + attention) (linear \(linear), attention \(attention))")
-    print("  in float32, without norms and activations: \(estimators) (estimators)")
+      "operations on \(tokens) tokens: binary \(count.binary) (linear \(count.linear), attention \(count.attention))"
+    )
+    print("  in float32, without norms and activations: \(count.estimators) (estimators)")
     if isWordHead {
-      print("  in float32 for each masked word: \(2 * h * (h + s.vocabularySize)) (head)")
+      print(
+        "  in float32 for each masked word: \(2 * s.hiddenSize * (s.hiddenSize + s.vocabularySize)) (head)")
     }
+  }
+
+  private func show(_ count: OperationCount, tokens: Int, bytes: Int, against rival: Rival) {
+    let full = rival.operations(tokens: tokens)
+    let own = Double(count.binary) / 64 + Double(count.estimators)
+    func millions(_ value: Double) -> String { String(format: "%.1f million", value / 1e6) }
+    print(
+      String(
+        format: """
+          against \(rival.rawValue) in float32, \(tokens) tokens:
+            operations as papers count them (Liu et al. 2018, Bi-Real Net): binary / 64 + float; norms, softmax, activations and \
+          what is on top of the encoder count on neither side
+            \(rival.rawValue): \(millions(Double(full.binary))) float
+            this model: \(count.binary) / 64 + \(count.estimators) = \(millions(own)), %.1f times fewer (BiPFT's paper claims 56)
+            bytes: \(rival.bytes) of weights, this file \(bytes), %.1f times fewer (BiPFT's paper claims 28)
+          """, Double(full.binary) / own, Double(rival.bytes) / Double(bytes)))
+  }
+}
+
+/// What an encoder multiplies and adds on one sequence; a multiplication with its addition counts as two operations, on bits
+/// as on floats.
+struct OperationCount {
+  /// 2·T·L·(4·H² + 2·H·F) of the linear layers, 4·T²·H·L of attention.
+  let linear: Int
+  let attention: Int
+  /// Of the residual estimators: 2·L·(T·H·(4·r + 1) + 2·r·T²).
+  let estimators: Int
+
+  var binary: Int { linear + attention }
+
+  init(_ s: ModelShape, tokens: Int) {
+    self.init(
+      tokens: tokens, layers: s.layers, hidden: s.hiddenSize, intermediate: s.intermediateSize,
+      rank: s.estimatorRank)
+  }
+
+  init(tokens t: Int, layers: Int, hidden h: Int, intermediate: Int, rank r: Int) {
+    linear = 2 * t * layers * (4 * h * h + 2 * h * intermediate)
+    attention = 4 * t * t * h * layers
+    estimators = r == 0 ? 0 : 2 * layers * (t * h * (4 * r + 1) + 2 * r * t * t)
+  }
+}
+
+/// A model that packed ones are compared with.
+enum Rival: String, CaseIterable, ExpressibleByArgument {
+  case bertBase = "bert-base"
+
+  /// All of them in float.
+  func operations(tokens: Int) -> OperationCount {
+    OperationCount(tokens: tokens, layers: 12, hidden: 768, intermediate: 3072, rank: 0)
+  }
+
+  /// Weights of the encoder, embeddings and pooler in float32: 109,482,240 of them (bert-base-uncased, Devlin et al. 2019).
+  var bytes: Int {
+    let (h, f, layers, words, positions) = (768, 3072, 12, 30_522, 512)
+    let layer = 4 * (h * h + h) + (2 * h * f + f + h) + 4 * h
+    return 4 * (h * (words + positions + 2) + 2 * h + layers * layer + h * h + h)
   }
 }

@@ -13,9 +13,9 @@ struct DamagedFileTests {
 
   /// The error of a file with other tensors or metadata.
   private func error(
-    _ change: (inout [Tensor], inout [String: String]) -> Void
+    head: ModelHead = .words, _ change: (inout [Tensor], inout [String: String]) -> Void
   ) throws -> BinaryModelError? {
-    var (tensors, metadata) = try fixture.tensors(fixture.packed())
+    var (tensors, metadata) = try fixture.tensors(fixture.packed(head: head))
     change(&tensors, &metadata)
     let path = fixture.path("changed.bipft")
     try writeSafetensors(path: path, tensors: tensors, metadata: metadata)
@@ -28,12 +28,14 @@ struct DamagedFileTests {
     }
   }
 
-  @Test func everyMetadataKey() throws {
-    let keys = try fixture.tensors(fixture.packed()).metadata.keys.sorted()
-    #expect(keys.count > 20)
+  @Test(arguments: [ModelHead.words, .classifier]) func everyMetadataKey(head: ModelHead) throws {
+    let keys = try fixture.tensors(fixture.packed(head: head)).metadata.keys.sorted()
+    #expect(keys.count > 20 && keys.contains("labels") == (head == .classifier))
     for key in keys {
       for value in [nil, "", "-1", "0x3", "+2", "99999999999999999999", "1e3", "25", "none "] {
-        let found = try error { _, metadata in metadata[key] = value }
+        // The one that files may lack.
+        if key == "sequence_length", value == nil { continue }
+        let found = try error(head: head) { _, metadata in metadata[key] = value }
         #expect(found != nil, "\(key) = \(value ?? "nil")")
         switch key {
         case "format": #expect(found == .notAPackedModel)
@@ -45,13 +47,36 @@ struct DamagedFileTests {
     }
   }
 
-  @Test func everyTensor() throws {
-    let names = try fixture.tensors(fixture.packed()).tensors.map(\.name)
-    #expect(names.count > 80)
+  @Test func lengthThatFilesMayLack() throws {
+    #expect(try error { _, metadata in metadata["sequence_length"] = nil } == nil)
+  }
+
+  @Test(arguments: [
+    "[]x", "[\"a\"]", "[\"a\", \"b\"", "[\"a\", 1]", "{}", "null", "[\"\\ud800\", \"b\"]", "[\"a\",]",
+    "[\"a\", \"b\", \"c\"] ,",
+  ])
+  func labels(text: String) throws {
+    let found = try error(head: .classifier) { _, metadata in metadata["labels"] = text }
+    #expect(found?.isOfMetadata("labels") == true, "\(String(describing: found))")
+  }
+
+  @Test func labelsThatDoNotFit() throws {
+    for (text, outputs) in [("[]", 1), ("[\"a\", \"b\"]", 2)] {
+      let found = try error(head: .classifier) { _, metadata in metadata["labels"] = text }
+      #expect(
+        found
+          == .tensor(
+            "classifier.weight", found: "F32 of [3, 24]", wanted: "F32 or F16 of [\(outputs), 24]"))
+    }
+  }
+
+  @Test(arguments: [ModelHead.words, .classifier]) func everyTensor(head: ModelHead) throws {
+    let names = try fixture.tensors(fixture.packed(head: head)).tensors.map(\.name)
+    #expect(names.count > 80 && names.contains("classifier.weight") == (head == .classifier))
     for name in names {
-      let missing = try error { tensors, _ in tensors.removeAll { $0.name == name } }
+      let missing = try error(head: head) { tensors, _ in tensors.removeAll { $0.name == name } }
       #expect(missing == .missingTensor(name))
-      let longer = try error { tensors, _ in
+      let longer = try error(head: head) { tensors, _ in
         let index = tensors.firstIndex { $0.name == name }!
         let old = tensors[index]
         tensors[index] = Tensor(
@@ -138,8 +163,8 @@ struct DamagedFileTests {
   }
 
   /// Damaged headers and whole files: refused, or a model that answers whatever it answers.
-  @Test func mutants() throws {
-    let bytes = try fixture.bytes(reals: .float16)
+  @Test(arguments: [ModelHead.words, .classifier]) func mutants(head: ModelHead) throws {
+    let bytes = try fixture.bytes(head: head, reals: .float16)
     let length = Int(UInt64(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }))
     var (refused, taken) = (0, 0)
     func look(_ mutant: [UInt8]) {
@@ -151,15 +176,16 @@ struct DamagedFileTests {
       let tokens: [Int32] = [2, 5, 4, 3].map { min($0, Int32(model.shape.vocabularySize - 1)) }
       _ = try? model.encode(tokens)
       _ = try? model.fillMask(tokens, top: 3)
+      _ = try? model.classify(tokens)
     }
-    Mutations.of(bytes, count: 400, name: "packed model") { mutant, _ in look(mutant) }
+    Mutations.of(bytes, count: 400, name: "packed model \(head.rawValue)") { mutant, _ in look(mutant) }
     let header = Array(bytes[8..<8 + length])
-    Mutations.of(header, count: 1600, name: "packed header") { mutant, _ in
+    Mutations.of(header, count: 1600, name: "packed header \(head.rawValue)") { mutant, _ in
       let size = withUnsafeBytes(of: UInt64(mutant.count).littleEndian) { Array($0) }
       look(size + mutant + bytes[(8 + length)...])
     }
     // One bit of the header at a time.
-    var mutations = Mutations("header bits")
+    var mutations = Mutations("header bits \(head.rawValue)")
     for _ in 0..<800 * Mutations.rounds {
       var mutant = bytes
       mutant[mutations.below(8 + length)] ^= 1 << UInt8(mutations.below(8))

@@ -77,37 +77,28 @@ struct HeadTests {
     ) { try BinaryModel(path: fixture.packed(), instructionSet: "mmx") }
   }
 
-  /// 10,000 calls from 8 threads give what one gives, in no more memory than the first ones.
-  @Test func manyCallers() async throws {
-    let fixture = try PackedFixture(PackedFixture.small(rank: 1))
+  /// Text as the ids between [CLS] and [SEP], cut as in training.
+  @Test func encodesText() throws {
+    let fixture = try PackedFixture(PackedFixture.small(rank: 0))
     let model = try BinaryModel(path: fixture.packed())
-    let sequences = (0..<3).map { fixture.sequence($0).tokens }
-    let expected = try model.embed(sequences)
-    func call(_ count: Int) async -> Int {
-      await withTaskGroup(of: Int.self) { group in
-        for caller in 0..<8 {
-          group.addTask {
-            (0..<count).count { call in
-              let index = (caller + call) % 3
-              return (try? model.embed(sequences[index])) != expected[index]
-            }
-          }
-        }
-        return await group.reduce(0, +)
-      }
-    }
-    #expect(await call(150) == 0)
-    let before = peakMemory()
-    #expect(await call(1100) == 0)
-    // If each call kept its work space it would grow by more.
-    #expect(8800 * model.workSpaceBytes(tokens: 12) > 64 << 20)
-    #expect(peakMemory() - before < 32 << 20)
+    let encoder = try TextEncoder(model.vocabulary)
+    let one = encoder.encode("Word7 [MASK]\tzebra")
+    #expect(one.tokens == [2, 7, 4, 1, 3] && one.segments == [0, 0, 0, 0, 0] && one.cut == 0)
+    #expect(encoder.encode("").tokens == [2, 3])
+    let two = encoder.encode("word7 word8 word9", "word10", limit: 6)
+    #expect(two.tokens == [2, 7, 8, 3, 10, 3] && two.segments == [0, 0, 0, 0, 1, 1] && two.cut == 1)
+    #expect(encoder.encode("word7 word8", "word9", limit: 2).tokens == [2, 3, 3])
   }
 
-  /// The largest resident size so far, in bytes.
-  private func peakMemory() -> Int {
-    var usage = rusage()
-    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    return usage.ru_maxrss * 1024
+  /// A model that was exported without a head, and one whose head is another.
+  @Test func headsThatAreNotThere() throws {
+    let fixture = try PackedFixture(PackedFixture.small(rank: 1))
+    let words = try BinaryModel(path: fixture.packed())
+    #expect(throws: BinaryModelError.noHead(wanted: .classifier)) { try words.classify([2, 5, 3]) }
+    #expect(words.labels == [] && words.classifierTexts == nil)
+    let classifier = try BinaryModel(path: fixture.packed(head: .classifier))
+    #expect(classifier.labels == ["no", "yes", "\"?"])
+    #expect(throws: BinaryModelError.noHead(wanted: .words)) { try classifier.fillMask([4]) }
+    #expect(throws: BinaryModelError.tokenCount(0, limit: 12)) { try classifier.classify([]) }
   }
 }

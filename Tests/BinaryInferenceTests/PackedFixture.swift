@@ -90,13 +90,37 @@ final class PackedFixture {
     return Array((special + words).map { $0 + "\n" }.joined().utf8)
   }
 
-  /// Writes a packed file and gives its path.
-  func packed(head: ModelHead = .words, reals: PackedModelFormat.Reals = .float32) throws -> String {
-    let target = path("\(head.rawValue)-\(reals.rawValue).bipft")
+  /// Writes a packed file and gives its path. A classifier tells `labels` apart, of one text; without any it tells a number,
+  /// of two.
+  func packed(
+    head: ModelHead = .words, reals: PackedModelFormat.Reals = .float32,
+    labels: [String] = ["no", "yes", "\"?"]
+  ) throws -> String {
+    let target = path("\(head.rawValue)-\(reals.rawValue)-\(labels.count).bipft")
+    let names = labels.map { "\"" + $0.replacing("\"", with: "\\\"") + "\"" }
+    var notes = ["sequence_length": "\(configuration.maximumLength - 1)"]
+    if head == .classifier {
+      notes["labels"] = "[\(names.joined(separator: ", "))]"
+      notes["texts"] = labels.isEmpty ? "2" : "1"
+    }
     _ = try PackedModelWriter.write(
-      PretrainedWeights(path: path("model.safetensors")), configuration, head: head, reals: reals,
-      vocabulary: vocabulary, to: target)
+      PretrainedWeights(path: weights(outputs: max(1, labels.count))), configuration, head: head,
+      outputs: max(1, labels.count), reals: reals, vocabulary: vocabulary, notes: notes, to: target)
     return target
+  }
+
+  /// Writes the weights with those of a classifier of so many outputs, and gives their path.
+  func weights(outputs: Int) throws -> String {
+    var stream = CounterRandom(seed: 6, purpose: .heldOut).stream(0)
+    func drawn(_ shape: [Int]) -> [Float] { (0..<shape.reduce(1, *)).map { _ in 2 * stream.unit() - 1 } }
+    let width = configuration.hiddenSize
+    let head = [("classifier.weight", [outputs, width]), ("classifier.bias", [outputs])]
+    try writeSafetensors(
+      path: path("fine-tuned.safetensors"),
+      tensors: layout.parameters.parameters.map {
+        Tensor(name: $0.name, shape: $0.shape, floats: parameters.view[$0.range].array)
+      } + head.map { Tensor(name: $0.0, shape: $0.1, floats: drawn($0.1)) })
+    return path("fine-tuned.safetensors")
   }
 
   /// The bytes of a packed file.

@@ -8,16 +8,14 @@ import Testing
 
 /// A packed model against the model that training evaluates. Serialized: they choose the instruction set of all kernels.
 @Suite(.serialized) struct TrainedNumbersTests {
-  /// Without estimators nothing but bits and the same kernels: hidden states and the pooled output are the same bits.
-  @Test(arguments: [PackedFixture.small(rank: 0), PackedFixture.wide(rank: 0)])
-  func hiddenStatesBitForBit(configuration: ModelConfiguration) throws {
-    try compare(configuration) { packed, trained in packed.bits == trained.bits }
-  }
-
-  /// The estimators' products are summed in another order than OpenBLAS sums them.
-  @Test(arguments: [PackedFixture.small(rank: 1), PackedFixture.small(rank: 3), PackedFixture.wide(rank: 1)])
-  func hiddenStatesWithEstimators(configuration: ModelConfiguration) throws {
-    try compare(configuration) { packed, trained in packed.distance(trained) < 1e-5 }
+  /// Hidden states, the pooled output and the logits of words are the same bits, with every instruction set.
+  @Test(arguments: [
+    PackedFixture.small(rank: 0), PackedFixture.wide(rank: 0), PackedFixture.small(rank: 1),
+    PackedFixture.small(rank: 3), PackedFixture.wide(rank: 1),
+  ])
+  func sameBitsAsTrained(configuration: ModelConfiguration) throws {
+    let fixture = try PackedFixture(configuration)
+    try compare(fixture, fixture.packed())
   }
 
   /// Shifts that gelu reaches where rounding moves it up and down: two thresholds do not tell all bits.
@@ -32,26 +30,19 @@ import Testing
       $0.name.hasSuffix(".threshold_exceptions")
     }
     #expect(!exceptions.isEmpty)
-    try compare(fixture, fixture.packed()) { packed, trained in packed.bits == trained.bits }
+    try compare(fixture, fixture.packed())
   }
 
   /// A file of version 1 gives what one of version 2 gives.
   @Test(arguments: [PackedFixture.small(rank: 0), PackedFixture.wide(rank: 0)])
   func version1BitForBit(configuration: ModelConfiguration) throws {
     let fixture = try PackedFixture(configuration)
-    try compare(fixture, fixture.packedVersion1()) { packed, trained in packed.bits == trained.bits }
+    try compare(fixture, fixture.packedVersion1())
     // In float16 the thresholds of version 2 are those of the float32 numbers.
     _ = try BinaryModel(path: fixture.packedVersion1(reals: .float16)).encode(fixture.sequence(0).tokens)
   }
 
-  private func compare(_ configuration: ModelConfiguration, _ agree: ([Float], [Float]) -> Bool) throws {
-    let fixture = try PackedFixture(configuration)
-    try compare(fixture, fixture.packed(), agree)
-  }
-
-  private func compare(
-    _ fixture: PackedFixture, _ path: String, _ agree: ([Float], [Float]) -> Bool
-  ) throws {
+  private func compare(_ fixture: PackedFixture, _ path: String) throws {
     let configuration = fixture.configuration
     let (width, length) = (configuration.hiddenSize, fixture.batch.length)
     let before = InstructionSet.name
@@ -71,19 +62,68 @@ import Testing
         for (state, expected) in zip(packed.hiddenStates, output.hidden) {
           let start = index * length * width
           #expect(
-            agree(state, expected[start..<start + tokens.count * width].array),
+            state.bits == expected[start..<start + tokens.count * width].array.bits,
             "\(name), sequence \(index) of \(tokens.count) tokens")
         }
-        #expect(agree(packed.pooled, output.pooled[rows: index..<index + 1].dense.array))
+        #expect(packed.pooled.bits == output.pooled[rows: index..<index + 1].dense.array.bits)
         let positions = [0, tokens.count / 2, tokens.count - 1]
         let logits = try model.wordLogits(tokens, segments: segments, at: positions)
         for (own, position) in zip(logits, positions) {
           let expected = trained.wordLogits(
             fixture.parameters.view, output, token: index * length + position)
-          #expect(own.distance(expected) < 1e-5, "\(name): off by \(own.distance(expected))")
+          #expect(own.bits == expected.bits, "\(name): off by \(own.distance(expected))")
         }
       }
     }
+  }
+
+  /// A classifier, and a regression, give what training's evaluation gives.
+  @Test func classifiers() throws {
+    let fixture = try PackedFixture(PackedFixture.wide(rank: 1))
+    let labels = ["no", "yes", "perhaps"]
+    let classes = try outputs(fixture, Classification(classes: 3))
+    let model = try BinaryModel(
+      path: fixture.packed(head: .classifier, labels: labels), instructionSet: InstructionSet.name)
+    let numbers = try outputs(fixture, Regression())
+    let scale = try BinaryModel(
+      path: fixture.packed(head: .classifier, labels: []), instructionSet: InstructionSet.name)
+    #expect(model.labels == labels && model.classifierTexts == 1 && model.trainedLength == 79)
+    #expect(scale.labels == [] && scale.classifierTexts == 2)
+    for index in 0..<fixture.batch.sequences {
+      let (tokens, segments) = fixture.sequence(index)
+      #expect(
+        try model.classifierLogits(tokens, segments: segments).bits == classes[index].bits)
+      guard case .classes(let scores) = try model.classify(tokens, segments: segments) else {
+        Issue.record("no classes")
+        continue
+      }
+      #expect(scores.map(\.label) == labels && scores.map(\.logit.bitPattern) == classes[index].bits)
+      let total = classes[index].reduce(0.0) { $0 + exp(Double($1)) }
+      for score in scores {
+        #expect(abs(Double(score.probability) - exp(Double(score.logit)) / total) < 1e-6)
+      }
+      let best = try model.classify(tokens, segments: segments).best
+      #expect(best == scores.max { $0.logit < $1.logit })
+      #expect(try scale.classify(tokens, segments: segments) == .number(numbers[index][0]))
+    }
+  }
+
+  /// What training's evaluation gives for each sequence.
+  private func outputs<Goal: Objective>(
+    _ fixture: PackedFixture, _ objective: Goal
+  ) throws -> [[Float]] where Goal.Labels == SequenceLabels {
+    let layout = ModelLayout(fixture.configuration, objective)
+    let parameters = FloatBuffer(count: layout.parameters.elementCount)
+    let outputs = layout.parameters["classifier.bias"].count
+    let report = try Initialisation.load(
+      PretrainedWeights(path: fixture.weights(outputs: outputs)), into: parameters.view, layout: layout)
+    #expect(report.missing.isEmpty)
+    let count = fixture.batch.sequences
+    var trained = Model(layout, sequences: count, length: fixture.batch.length)
+    trained.binarise(parameters.view)
+    let batch = Batch(
+      tokens: fixture.batch, labels: SequenceLabels(targets: Array(repeating: 0, count: count)))
+    return trained.evaluate(parameters.view, batch: batch).predictions.map(\.values)
   }
 
   /// Every instruction set and both ways to open a file give the same bits, heads included.

@@ -30,6 +30,7 @@ long ac_stop(void) {
 // A program's own malloc takes the place of the C library's for all of the process; these count and pass the call on.
 
 #include <errno.h>
+#include <malloc.h>
 
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
@@ -41,6 +42,11 @@ static void note(void) {
 }
 
 int ac_is_possible(void) { return 1; }
+
+long ac_bytes_kept(void) {
+  struct mallinfo2 heap = mallinfo2();
+  return (long)(heap.uordblks + heap.hblkhd);
+}
 
 void *malloc(size_t size) {
   note();
@@ -76,5 +82,7 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
 #else
 
 int ac_is_possible(void) { return 0; }
+
+long ac_bytes_kept(void) { return 0; }
 
 #endif

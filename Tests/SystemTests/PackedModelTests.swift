@@ -2,14 +2,10 @@ import Foundation
 import Telemetry
 import Testing
 
-/// `bipft export`, `inspect`, `fill-mask` and `embed` on a run, as a user would.
+/// `bipft export`, `inspect`, `evaluate`, `fill-mask` and `embed` on a run, as a user would.
 @Suite struct PackedModelTests {
   private func pipe(_ input: String, _ command: String, _ model: String) throws -> Program.Outcome {
-    let scratch = try Scratch()
-    try scratch.write("input", input)
-    let program = Program.folder.appendingPathComponent("bipft").path
-    return try Program.run(
-      "/bin/sh", ["-c", "\"$0\" \(command) \"$1\" < \"$2\"", program, model, scratch.path("input")])
+    try Program.bipft(command, model, input: Data(input.utf8))
   }
 
   /// A run that keeps its best checkpoint gives that one, unless it is told otherwise.
@@ -62,6 +58,114 @@ import Testing
     }
     #expect(vectors.map(\.count) == [24, 24])
     for vector in vectors { #expect(abs(vector.reduce(0) { $0 + $1 * $1 } - 1) < 1e-5) }
+
+    // The same numbers as a file for NumPy: a header of 128 bytes, then the rows.
+    let file = tiny.scratch.path("vectors.npy")
+    let written = try pipe("The old king.\nA horse\n", "embed --output \(file)", model)
+    #expect(written.code == 0 && written.output == "", "\(written.errors)")
+    let bytes = try tiny.scratch.bytes("vectors.npy")
+    #expect(String(decoding: bytes[..<128], as: UTF8.self).contains("'shape': (2, 24)"))
+    let numbers = bytes[128...].withUnsafeBytes { data in
+      (0..<48).map { data.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
+    }
+    #expect(numbers == vectors.flatMap { $0 })
+
+    let against = try Program.bipft(["inspect", model, "--tokens", "16", "--against", "bert-base"])
+    // 319,488 / 64 + 2 · 2 layers · (16 · 24 · 5 + 2 · 16²); 2 · 16 · 84,934,656 + 4 · 16² · 768 · 12.
+    #expect(against.output.contains("319488 / 64 + 9728 = 0.0 million"), "\(against.output)")
+    #expect(against.output.contains("bert-base: 2727.3 million float"), "\(against.output)")
+    #expect(against.output.contains("437928960 of weights, this file \(size)"), "\(against.output)")
+  }
+
+  /// `bipft evaluate` gives what the run recorded: the same numbers of a file with float32, nearly the same with float16.
+  @Test func heldOutLossAsTrained() throws {
+    let tiny = try TinyRun()
+    let trained = try Program.pretrain(tiny.arguments("r", ["--set", "training.steps=12"]))
+    try #require(trained.code == 0, "\(trained.errors)")
+    let record = try #require(
+      MetricsFile.records(path: tiny.scratch.path("r/metrics.jsonl")).last { $0.kind == .eval })
+    let loss = try #require(record.losses.first { $0.key == "mlm_loss" }?.value)
+    let accuracy = try #require(record.metrics.first { $0.key == "mlm_accuracy" }?.value)
+    let (run, corpus) = (tiny.scratch.path("r"), tiny.scratch.path("corpus"))
+    func evaluate(_ more: [String]) throws -> [String: Double] {
+      let model = tiny.scratch.path("\(more.joined()).bipft")
+      let export = try Program.bipft(["export", run, "--output", model] + more)
+      try #require(export.code == 0, "\(export.errors)")
+      let found = try Program.bipft(["evaluate", model, corpus, "--threads", "2"])
+      try #require(found.code == 0, "\(found.errors)")
+      return try JSONDecoder().decode([String: Double].self, from: Data(found.output.utf8))
+    }
+    let exact = try evaluate(["--reals", "float32"])
+    #expect(exact["mlm_loss"].map { Float($0) } == loss, "\(exact), \(loss) when trained")
+    #expect(exact["mlm_accuracy"].map { Float($0) } == accuracy)
+    #expect(exact["sequences"] == 9 && exact["masked_tokens"]! > 9)
+    let rounded = try #require(evaluate([])["mlm_loss"])
+    #expect(abs(rounded - Double(loss)) < 1e-3 && rounded != Double(loss), "\(rounded), \(loss)")
+
+    let model = tiny.scratch.path("--realsfloat32.bipft")
+    let fewer = try Program.bipft(["evaluate", model, corpus, "--sequences", "2"])
+    #expect(fewer.output.contains("\"sequences\": 2,"), "\(fewer.output)\(fewer.errors)")
+    let none = tiny.scratch.path("none.bipft")
+    #expect(try Program.bipft(["export", run, "--output", none, "--head", "none"]).code == 0)
+    let headless = try Program.bipft(["evaluate", none, corpus])
+    #expect(headless.code == 78 && headless.errors.contains("--head mlm"), "\(headless.errors)")
+    let both = try Program.bipft(["evaluate", model])
+    #expect(both.code == 64, "\(both.errors)")
+  }
+
+  /// The folder for Hugging Face: names and bytes of the checkpoint's weights, and what says how to read them.
+  /// (scripts/test-huggingface.sh loads one with transformers.)
+  @Test func huggingFace() throws {
+    let tiny = try TinyRun()
+    let trained = try Program.pretrain(tiny.arguments("r", ["--set", "training.steps=8"]))
+    try #require(trained.code == 0, "\(trained.errors)")
+    let (run, folder) = (tiny.scratch.path("r"), tiny.scratch.path("hf"))
+    let arguments = ["export", run, "--format", "huggingface", "--output", folder]
+    let export = try Program.bipft(arguments)
+    #expect(export.code == 0 && export.output.contains("transformers.BertForPreTraining"), "\(export)")
+    #expect(try tiny.scratch.bytes("hf/model.safetensors") == tiny.weights("r", step: 8))
+    #expect(try tiny.scratch.bytes("hf/vocab.txt") == tiny.scratch.bytes("vocab.txt"))
+    let text = try JSONSerialization.jsonObject(with: tiny.scratch.bytes("hf/config.json"))
+    let values = try #require(text as? [String: Any])
+    let sizes = ["hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 31, "max_position_embeddings": 32]
+    for (key, size) in sizes { #expect(values[key] as? Int == size, "\(key)") }
+    let again = try Program.bipft(arguments)
+    #expect(again.code == 78 && again.errors.contains("holds something"), "\(again.errors)")
+    #expect(try Program.bipft(arguments + ["--head", "none"]).code == 64)
+  }
+
+  /// Lines that are pairs, too long, empty, not UTF-8; each error names its line.
+  @Test func lines() throws {
+    let tiny = try TinyRun()
+    let trained = try Program.pretrain(tiny.arguments("r", ["--set", "training.steps=8"]))
+    try #require(trained.code == 0, "\(trained.errors)")
+    let model = tiny.scratch.path("tiny.bipft")
+    #expect(try Program.bipft(["export", tiny.scratch.path("r"), "--output", model]).code == 0)
+    // [CLS] a [SEP] [MASK] [SEP]; the answer is another than that to one text with a tab in it.
+    let pair = try pipe("king\t[MASK]\r\n", "fill-mask --pairs", model)
+    #expect(pair.output.contains("\"position\": 3,"), "\(pair)")
+    let single = try pipe("king\t[MASK]\n", "fill-mask", model)
+    #expect(single.output.contains("\"position\": 2,"), "\(single)")
+    for text in ["king\n", "a\tb\tc\n"] {
+      let wrong = try pipe("a\tb\n" + text, "embed --pairs", model)
+      #expect(wrong.code == 78 && wrong.output.split(separator: "\n").count == 1)
+      #expect(wrong.errors.contains("standard input, line 2: ") && wrong.errors.contains("one tab"))
+    }
+    let long = String(repeating: "king ", count: 70)
+    let cut = try pipe("\n" + long + "\n" + long + "\thorse", "embed --truncate --pairs", model)
+    #expect(cut.code == 78 && cut.errors.contains("line 1: 1 text, wanted two"), "\(cut.errors)")
+    let answers = try pipe("\n\(long)\n", "embed --truncate", model).output.split(separator: "\n")
+    #expect(answers.count == 2 && !answers[0].contains("cut") && answers[1].hasSuffix("\"cut\": 40}"))
+    let bytes = Data("a\n".utf8) + Data([0x61, 0xFF, 0x0A])
+    let invalid = try Program.bipft("embed", model, input: bytes)
+    #expect(
+      invalid.code == 78 && invalid.errors.contains("line 2: byte 2 of the line is not UTF-8"),
+      "\(invalid.errors)")
+    // Nothing is left of a file whose input is wrong.
+    let file = tiny.scratch.path("vectors.npy")
+    #expect(try Program.bipft("embed --output \(file)", model, input: bytes).code == 78)
+    let left = try FileManager.default.contentsOfDirectory(atPath: tiny.scratch.folder)
+    #expect(!left.contains { $0.contains("npy") }, "\(left)")
   }
 
   private struct Filled: Decodable {

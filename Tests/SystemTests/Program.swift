@@ -26,6 +26,15 @@ enum Program {
     try launch("bipft", arguments, ranks: ranks, environment: environment, folder: directory)
   }
 
+  /// `bipft COMMAND MODEL` with `input` on standard input; the command has no spaces within its words.
+  static func bipft(_ command: String, _ model: String, input: Data) throws -> Outcome {
+    let scratch = try Scratch()
+    try input.write(to: URL(fileURLWithPath: scratch.path("input")))
+    let program = folder.appendingPathComponent("bipft").path
+    return try run(
+      "/bin/sh", ["-c", "\"$0\" \(command) \"$1\" < \"$2\"", program, model, scratch.path("input")])
+  }
+
   /// `bipft-pretrain` in a world of one, or under mpirun with `ranks`.
   static func pretrain(
     _ arguments: [String], ranks: Int? = nil, environment: [String: String] = [:],

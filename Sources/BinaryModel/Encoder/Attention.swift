@@ -102,7 +102,8 @@ struct Attention {
     query.forward(x, pass, into: scratch.query)
     key.forward(x, pass, into: scratch.key)
     value.forward(x, pass, into: scratch.value)
-    estimators?.forward(x, parameters: parameters, scratch: scratch.estimators)
+    estimators?.forward(
+      x, parameters: parameters, order: pass.mode.sumOrder, scratch: scratch.estimators)
     if let rule = pass.mode.fit {
       queries.fit(rule, to: scratch.query, parameters)
       keys.fit(rule, to: scratch.key, parameters)
@@ -117,7 +118,7 @@ struct Attention {
     let (scratch, parameters, tokens) = (pass.scratch.attention, pass.parameters, pass.tokens)
     let own = scratch.workers[worker]
     let scale = queries.scale(parameters) * keys.scale(parameters)
-    estimators?.scores(of: b, into: own.estimate)
+    estimators?.scores(of: b, order: pass.mode.sumOrder, into: own.estimate)
     let estimate = estimators == nil ? nil : own.estimate.dense
     for head in 0..<heads {
       let rows = headRows(b, head)

@@ -2,6 +2,14 @@ import DenseProducts
 import Kernels
 import Parameters
 
+/// In which order the float32 products of a forward pass add up. Sums of whole numbers, those of bits, have none.
+public enum SumOrder: Sendable {
+  /// That of the BLAS library, which differs between processors: training.
+  case library
+  /// The same everywhere, that of packed models (BinaryInference): evaluation, so that a packed model gives its very numbers.
+  case fixed
+}
+
 /// Where a full-precision linear layer's tensors lie in the flat buffers. Legend: O outputs, I inputs.
 public struct LinearPlaces: Sendable {
   /// What stands before `.weight` and `.bias`.
@@ -28,9 +36,15 @@ public struct LinearPlaces: Sendable {
   /// x: N×I → y = x Wᵀ + bias: N×O.
   ///
   /// - Cost: 2·N·I·O operations.
-  public func forward(_ x: MatrixView, parameters: FloatView, into y: MatrixView) {
-    denseProduct(.plain(x), .transposed(weight(parameters)), into: y)
-    y.addToRows(parameters[bias])
+  public func forward(
+    _ x: MatrixView, parameters: FloatView, order: SumOrder = .library, into y: MatrixView
+  ) {
+    switch order {
+    case .library:
+      denseProduct(.plain(x), .transposed(weight(parameters)), into: y)
+      y.addToRows(parameters[bias])
+    case .fixed: fixedOrderLinear(x, weight(parameters), bias: parameters[bias], into: y)
+    }
   }
 
   /// dx += dy W, unless nobody asks for it; the gradients of weight and bias are added to.

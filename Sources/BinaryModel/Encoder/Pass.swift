@@ -47,6 +47,9 @@ public enum ForwardMode: Sendable {
   var dropout: Dropout? {
     if case .training(let dropout) = self { dropout } else { nil }
   }
+  var sumOrder: SumOrder {
+    if case .evaluation = self { .fixed } else { .library }
+  }
   var fit: StepSizeFit? {
     if case .fit(let rule) = self { rule } else { nil }
   }

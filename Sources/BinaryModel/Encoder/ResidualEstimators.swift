@@ -65,9 +65,12 @@ struct ResidualEstimators {
   /// x: N×H. Computes the five estimates.
   ///
   /// - Cost: one product of 2·N·H·R operations.
-  func forward(_ x: MatrixView, parameters: FloatView, scratch: EstimatorScratch) {
+  func forward(_ x: MatrixView, parameters: FloatView, order: SumOrder, scratch: EstimatorScratch) {
     gatherWeights(parameters, scratch: scratch)
-    denseProduct(.plain(scratch.weight), .transposed(x), into: estimates)
+    switch order {
+    case .library: denseProduct(.plain(scratch.weight), .transposed(x), into: estimates)
+    case .fixed: fixedOrderLinear(scratch.weight, x, bias: nil, into: estimates)
+    }
     var row = 0
     for map in maps {
       for output in 0..<map.outputs {
@@ -79,11 +82,17 @@ struct ResidualEstimators {
   }
 
   /// S_est of one sequence: T×T.
-  func scores(of sequence: Int, into out: MatrixView) {
+  func scores(of sequence: Int, order: SumOrder, into out: MatrixView) {
     let own = estimates[columns: tokens(of: sequence)]
-    denseProductSerial(.transposed(rows(0, of: own)), .plain(rows(3, of: own)), into: out)
-    denseProductSerial(
-      .transposed(rows(1, of: own)), .plain(rows(2, of: own)), accumulate: true, into: out)
+    switch order {
+    case .library:
+      denseProductSerial(.transposed(rows(0, of: own)), .plain(rows(3, of: own)), into: out)
+      denseProductSerial(
+        .transposed(rows(1, of: own)), .plain(rows(2, of: own)), accumulate: true, into: out)
+    case .fixed:
+      fixedOrderTransposedProductSerial(rows(0, of: own), rows(3, of: own), into: out)
+      fixedOrderTransposedProductSerial(rows(1, of: own), rows(2, of: own), accumulate: true, into: out)
+    }
   }
 
   /// v_p of one sequence: T elements.

@@ -31,7 +31,8 @@ struct NextSentenceHead {
     _ pooled: MatrixView, labels: [Int32], divisor: Int, parameters: FloatView, teacher: FloatView?,
     gradients: HeadGradients?, into terms: inout LossTerms
   ) {
-    places.forward(pooled, parameters: parameters, into: logits)
+    places.forward(
+      pooled, parameters: parameters, order: gradients == nil ? .fixed : .library, into: logits)
     gradient.dense.fill(0)
     var (loss, correct, count, distillation) = (0.0, 0, 0, 0.0)
     for (b, label) in labels.enumerated() where label >= 0 {

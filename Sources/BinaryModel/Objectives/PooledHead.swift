@@ -53,10 +53,12 @@ struct PooledHead {
   }
 
   /// pooled: B×H → `outputs`; `gradient` becomes zero.
-  func forward(_ pooled: MatrixView, _ tokens: TokenBatch, parameters: FloatView, dropout rate: Dropout?) {
+  func forward(
+    _ pooled: MatrixView, _ tokens: TokenBatch, parameters: FloatView, order: SumOrder, dropout rate: Dropout?
+  ) {
     input.dense.copy(from: pooled.dense)
     dropout.forward(input.dense, tokens, rate)
-    places.forward(input, parameters: parameters, into: outputs)
+    places.forward(input, parameters: parameters, order: order, into: outputs)
     gradient.dense.fill(0)
   }
 

@@ -76,18 +76,23 @@ struct PredictionHead {
   }
 
   /// The transform of `count` gathered rows.
-  private func transform(_ count: Int, parameters: FloatView) {
+  private func transform(_ count: Int, parameters: FloatView, order: SumOrder) {
     let all = matrix(rectified, 0..<count)
-    places.transform.forward(matrix(gathered, 0..<count), parameters: parameters, into: all)
+    places.transform.forward(matrix(gathered, 0..<count), parameters: parameters, order: order, into: all)
     let used = rectified[0..<count * hidden]
     used.rectify()
     normalisation.forward(all, parameters: parameters, into: transformed)
   }
 
-  private func computeLogits(_ rows: Range<Int>, parameters: FloatView) -> MatrixView {
+  private func computeLogits(_ rows: Range<Int>, parameters: FloatView, order: SumOrder) -> MatrixView {
     let out = MatrixView(logits, rows: rows.count, columns: vocabularySize)
-    denseProduct(.plain(matrix(transformed, rows)), .transposed(embeddings(parameters)), into: out)
-    out.addToRows(parameters[places.bias])
+    let (x, words) = (matrix(transformed, rows), embeddings(parameters))
+    switch order {
+    case .library:
+      denseProduct(.plain(x), .transposed(words), into: out)
+      out.addToRows(parameters[places.bias])
+    case .fixed: fixedOrderLinear(x, words, bias: parameters[places.bias], into: out)
+    }
     return out
   }
 
@@ -115,12 +120,13 @@ struct PredictionHead {
       count += 1
     }
     guard count > 0 else { return }
+    let order: SumOrder = gradients == nil ? .fixed : .library
     gather(x, count: count)
-    transform(count, parameters: parameters)
+    transform(count, parameters: parameters, order: order)
     let factor = 1 / Float(divisor)
     for start in stride(from: 0, to: count, by: Self.block) {
       let rows = start..<min(count, start + Self.block)
-      let logits = computeLogits(rows, parameters: parameters)
+      let logits = computeLogits(rows, parameters: parameters, order: order)
       parallelFor(rows.count) { row, _ in
         let result = crossEntropy(
           FloatView(base: logits.base + row * logits.stride, count: logits.columns),
@@ -177,8 +183,8 @@ struct PredictionHead {
   func logits(_ x: MatrixView, token: Int, parameters: FloatView) -> FloatView {
     tokens[0] = token
     gather(x, count: 1)
-    transform(1, parameters: parameters)
-    _ = computeLogits(0..<1, parameters: parameters)
+    transform(1, parameters: parameters, order: .fixed)
+    _ = computeLogits(0..<1, parameters: parameters, order: .fixed)
     return logits[0..<vocabularySize]
   }
 }

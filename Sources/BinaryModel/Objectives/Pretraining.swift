@@ -95,7 +95,8 @@ public struct Pretraining: Objective {
 extension Model<Pretraining> {
   /// The NSP logits of what `encode` gave: B×2.
   public func nextSentenceLogits(_ parameters: FloatView, _ output: EncoderOutput) -> [Float] {
-    head.nextSentence.places.forward(output.pooled, parameters: parameters, into: head.nextSentence.logits)
+    head.nextSentence.places.forward(
+      output.pooled, parameters: parameters, order: .fixed, into: head.nextSentence.logits)
     return head.nextSentence.logits.dense.array
   }
 

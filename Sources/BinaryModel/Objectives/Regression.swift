@@ -36,7 +36,9 @@ public struct RegressionHead: ObjectiveHead {
     _ output: EncoderOutput, _ batch: Batch<SequenceLabels>, divisors: LossDivisors, parameters: FloatView,
     teacher: TeacherOutput?, gradients: HeadGradients?, into terms: inout LossTerms
   ) {
-    pooled.forward(output.pooled, batch.tokens, parameters: parameters, dropout: gradients?.dropout)
+    pooled.forward(
+      output.pooled, batch.tokens, parameters: parameters, order: gradients == nil ? .fixed : .library,
+      dropout: gradients?.dropout)
     var loss = 0.0
     for (b, target) in batch.labels.targets.enumerated() {
       guard let target else { continue }

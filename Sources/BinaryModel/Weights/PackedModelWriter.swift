@@ -40,16 +40,21 @@ public struct PackedModelWriter: ~Copyable {
 
   /// Writes the file `path`, whole or not at all.
   ///
-  /// - Parameter vocabulary: V tokens, each with a line feed.
+  /// - Parameters:
+  ///   - outputs: of a classifier: the number of classes, or 1 where it tells a number.
+  ///   - vocabulary: V tokens, each with a line feed.
+  ///   - notes: what the metadata say beside sizes and head, by their keys.
   /// - Returns: what takes how many bytes.
   /// - Throws: `ModelError` for weights that do not fit `configuration`, lack a tensor, or have no float16.
   /// - Cost: memory for all parameters in float32, and for the file.
   public static func write(
     _ weights: PretrainedWeights, _ configuration: ModelConfiguration, head: PackedModelFormat.Head,
-    reals: PackedModelFormat.Reals, vocabulary: [UInt8], to path: String
+    outputs: Int = 1, reals: PackedModelFormat.Reals, vocabulary: [UInt8],
+    notes: [String: String] = [:], to path: String
   ) throws(ModelError) -> Sizes {
     try checkLayers(weights, configuration.layers)
-    var writer = try PackedModelWriter(weights, configuration, head: head, reals: reals)
+    var writer = try PackedModelWriter(weights, configuration, head: head, outputs: outputs, reals: reals)
+    writer.metadata = notes
     return try writer.write(vocabulary: vocabulary, to: path)
   }
 
@@ -58,19 +63,31 @@ public struct PackedModelWriter: ~Copyable {
     _ configuration: ModelConfiguration, head: PackedModelFormat.Head, reals: PackedModelFormat.Reals,
     seed: UInt64, vocabulary: [UInt8], to path: String
   ) throws(ModelError) -> Sizes {
-    var writer = try PackedModelWriter(path, configuration, head: head, reals: reals) {
+    var writer = try PackedModelWriter(path, configuration, head: head, outputs: 1, reals: reals) {
       (parameters, layout) throws(ModelError) in
       Initialisation.fill(parameters, layout: layout, seed: seed)
+    }
+    if head == .classifier {
+      writer.metadata = [PackedModelFormat.labelsKey: "[]", PackedModelFormat.textsKey: "1"]
     }
     return try writer.write(vocabulary: vocabulary, to: path)
   }
 
+  /// The heads that weights have, the likeliest to be wanted first; without any, `none`.
+  public static func heads(of weights: PretrainedWeights) -> [PackedModelFormat.Head] {
+    let tensors: [(PackedModelFormat.Head, String)] = [
+      (.classifier, PooledHead.name + ".weight"), (.words, "cls.predictions.bias"),
+    ]
+    return tensors.filter { weights.find($0.1) != nil }.map(\.0) + [.none]
+  }
+
   /// Reads the weights.
   private init(
-    _ weights: PretrainedWeights, _ c: ModelConfiguration, head: PackedModelFormat.Head,
+    _ weights: PretrainedWeights, _ c: ModelConfiguration, head: PackedModelFormat.Head, outputs: Int,
     reals: PackedModelFormat.Reals
   ) throws(ModelError) {
-    try self.init(weights.path, c, head: head, reals: reals) { (parameters, layout) throws(ModelError) in
+    try self.init(weights.path, c, head: head, outputs: outputs, reals: reals) {
+      (parameters, layout) throws(ModelError) in
       let missing = layout.parameters.map(\.name).filter { weights.find($0) == nil }
       if !missing.isEmpty { throw .missing(path: weights.path, tensors: missing) }
       for parameter in layout.parameters {
@@ -85,13 +102,20 @@ public struct PackedModelWriter: ~Copyable {
   ///
   /// - Parameter path: names them in errors.
   private init(
-    _ path: String, _ c: ModelConfiguration, head: PackedModelFormat.Head, reals: PackedModelFormat.Reals,
+    _ path: String, _ c: ModelConfiguration, head: PackedModelFormat.Head, outputs: Int,
+    reals: PackedModelFormat.Reals,
     fill: (FloatView, ParameterLayout) throws(ModelError) -> Void
   ) throws(ModelError) {
     var builder = LayoutBuilder()
     let encoder = EncoderPlaces(c, in: &builder)
     let words = encoder.embeddings.words
-    if head == .words { _ = PredictionPlaces("cls.predictions.", c, words: words, in: &builder) }
+    switch head {
+    case .none: break
+    case .words: _ = PredictionPlaces("cls.predictions.", c, words: words, in: &builder)
+    case .classifier:
+      _ = LinearPlaces(
+        PackedModelFormat.classifier, outputs: outputs, inputs: c.hiddenSize, in: &builder)
+    }
     let layout = ParameterLayout(builder)
     let parameters = FloatBuffer(count: layout.elementCount)
     try fill(parameters.view, layout)
@@ -170,7 +194,8 @@ public struct PackedModelWriter: ~Copyable {
 
   /// The latent word embedding serves the head alone.
   private func isOfHead(_ name: String) -> Bool {
-    name.hasPrefix("cls.") || layout.find(name)?.range == words
+    name.hasPrefix("cls.") || name.hasPrefix(PackedModelFormat.classifier + ".")
+      || layout.find(name)?.range == words
   }
 
   private mutating func addReals(_ name: String, _ shape: [Int], _ values: FloatView) throws(ModelError) {

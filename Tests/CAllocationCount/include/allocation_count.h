@@ -1,4 +1,4 @@
-// Counts the allocations of a process, for tests.
+// Counts the allocations of a process, and what it keeps of them, for tests.
 #ifndef ALLOCATION_COUNT_H
 #define ALLOCATION_COUNT_H
 
@@ -10,5 +10,8 @@ void ac_start(void);
 
 // Stops, and returns how many blocks of memory were asked for since `ac_start`.
 long ac_stop(void);
+
+// Bytes of memory that the process has asked for and not given back, on all threads; 0 where allocations cannot be counted.
+long ac_bytes_kept(void);
 
 #endif

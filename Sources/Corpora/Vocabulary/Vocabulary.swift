@@ -1,5 +1,6 @@
 import DurableFiles
 import Foundation
+import WordPiece
 
 /// A WordPiece vocabulary: one token a line, its id the line's index, continuations written `##piece`.
 ///
@@ -18,8 +19,6 @@ public struct Vocabulary: Sendable {
   let tokens: [String]
   /// Keyed by UTF-8: Swift compares strings by canonical equivalence, which would make two tokens one.
   private let ids: [[UInt8]: Int32]
-
-  static let specialTokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
   /// Reads a vocabulary.
   ///
@@ -54,7 +53,7 @@ public struct Vocabulary: Sendable {
       tokens.append(token)
     }
     var special: [Int32] = []
-    for token in Self.specialTokens {
+    for token in WordPieceEncoder.specialTokens {
       guard let id = ids[Array(token.utf8)] else { throw .missingToken(file: path, token: token) }
       special.append(id)
     }
@@ -66,7 +65,9 @@ public struct Vocabulary: Sendable {
     self.ids = ids
     digest = SHA256.digest(bytes)
     // Fewer bytes make fewer nodes of a trie than there may be.
-    if bytes.count >= TokenTrie.nodeLimit, TokenTrie(self) == nil { throw .vocabularyTooLarge(file: path) }
+    if bytes.count >= WordPieceEncoder.beginningsLimit, WordPieceEncoder(tokens: tokens) == nil {
+      throw .vocabularyTooLarge(file: path)
+    }
   }
 
   private static func isJSON(_ bytes: [UInt8]) -> Bool {

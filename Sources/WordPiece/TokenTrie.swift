@@ -18,11 +18,11 @@ struct TokenTrie: Sendable {
   static let nodeLimit = 1 << 24
 
   /// Nil for more than `nodeLimit` nodes.
-  init?(_ vocabulary: Vocabulary) {
+  init?(_ vocabulary: [String]) {
     shift = 32 - 10
     edges = [UInt64](repeating: 0, count: 1 << 10)
     tokens = [-1, -1, -1]
-    for (id, token) in vocabulary.tokens.enumerated() where !token.isEmpty {
+    for (id, token) in vocabulary.enumerated() where !token.isEmpty {
       let bytes = Array(token.utf8)
       guard tokens.count + bytes.count <= Self.nodeLimit else { return nil }
       if bytes.count > 2 && bytes[0] == UInt8(ascii: "#") && bytes[1] == UInt8(ascii: "#") {

@@ -88,8 +88,12 @@ struct UncasedNormalizer: Sendable {
   }
 
   private static func find(_ scalar: UInt32, in sorted: [UInt32]) -> Int? {
-    let index = sorted.firstIndexOfNotLess(than: scalar)
-    return index < sorted.count && sorted[index] == scalar ? index : nil
+    var (low, high) = (0, sorted.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if sorted[middle] < scalar { low = middle + 1 } else { high = middle }
+    }
+    return low < sorted.count && sorted[low] == scalar ? low : nil
   }
 
   /// One entry of a table text.

@@ -1,12 +1,16 @@
 /// BERT's uncased tokeniser: normalisation, words and punctuation, WordPiece. Equal id for id to
-/// `BertWordPieceTokenizer` of the Python package tokenizers 0.23 without added special tokens.
+/// `BertWordPieceTokenizer` of the Python package tokenizers 0.23 without added special tokens. From bytes, without
+/// Foundation, so that programs that use a model have it too.
 ///
 /// As there, the texts `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]` and `[MASK]`, written exactly so, become those tokens wherever
 /// they stand; and a word of more than 100 scalars after normalisation becomes [UNK].
 ///
 /// Source: Devlin et al. 2019; google-research/bert `tokenization.py`.
-public struct WordPieceTokenizer: Sendable {
-  public let vocabulary: Vocabulary
+public struct WordPieceEncoder: Sendable {
+  /// The tokens that every vocabulary has.
+  public static let specialTokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+  private let unknown: Int32
   private let trie: TokenTrie
   private let normalizer = UncasedNormalizer.shared
   /// The special tokens' UTF-8 with their ids.
@@ -15,15 +19,24 @@ public struct WordPieceTokenizer: Sendable {
   /// The longest word in scalars.
   static let maximumWordLength = 100
 
+  /// The most different beginnings that the tokens of a vocabulary may have.
+  public static let beginningsLimit = TokenTrie.nodeLimit
+
+  /// - Parameter tokens: of the vocabulary, in the order of their ids. An empty text holds no token.
+  /// - Returns: nil without one of `specialTokens`, or where tokens have more than `beginningsLimit` different beginnings.
   /// - Cost: builds the trie, about 20 ms for 30,522 tokens.
-  public init(vocabulary: Vocabulary) {
-    self.vocabulary = vocabulary
-    guard let trie = TokenTrie(vocabulary) else { preconditionFailure("a vocabulary that was not checked") }
-    self.trie = trie
-    special = Vocabulary.specialTokens.map { token in
-      guard let id = vocabulary.id(of: token) else { preconditionFailure("a vocabulary without \(token)") }
-      return (Array(token.utf8), id)
+  public init?(tokens: [String]) {
+    // By their bytes: Swift compares strings by canonical equivalence.
+    let bytes = Self.specialTokens.map { Array($0.utf8) }
+    var ids = [Int32?](repeating: nil, count: bytes.count)
+    for (id, token) in tokens.enumerated() where token.utf8.first == UInt8(ascii: "[") {
+      if let place = bytes.firstIndex(where: { token.utf8.elementsEqual($0) }) { ids[place] = Int32(id) }
     }
+    let special = zip(bytes, ids).compactMap { bytes, id in id.map { (bytes: bytes, id: $0) } }
+    guard special.count == bytes.count, let trie = TokenTrie(tokens) else { return nil }
+    self.trie = trie
+    self.special = special
+    unknown = special[1].id
   }
 
   /// The token ids of a text, without [CLS] and [SEP].
@@ -41,7 +54,8 @@ public struct WordPieceTokenizer: Sendable {
     bytes.withUnsafeBufferPointer { encode($0, into: &ids) }
   }
 
-  func encode(_ bytes: UnsafeBufferPointer<UInt8>, into ids: inout [Int32]) {
+  /// The same of bytes in memory.
+  public func encode(_ bytes: UnsafeBufferPointer<UInt8>, into ids: inout [Int32]) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4 * Self.maximumWordLength) { storage in
       var word = Word(storage: storage)
       var index = 0
@@ -116,11 +130,10 @@ public struct WordPieceTokenizer: Sendable {
     if !word.marks.isEmpty { word.flushMarks() }
     guard word.scalarCount > 0 else { return }
     if word.scalarCount > Self.maximumWordLength {
-      ids.append(vocabulary.unknown)
+      ids.append(unknown)
     } else {
       trie.split(
-        UnsafeBufferPointer(rebasing: word.storage[..<word.byteCount]), unknown: vocabulary.unknown,
-        into: &ids)
+        UnsafeBufferPointer(rebasing: word.storage[..<word.byteCount]), unknown: unknown, into: &ids)
     }
     word.byteCount = 0
     word.scalarCount = 0
