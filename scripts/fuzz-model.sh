@@ -38,7 +38,7 @@ for row in 1 2 3 4; do printf 'the king\troyal\na river\tplain\n'; done | sed '1
 cp "$folder/rows/train.tsv" "$folder/rows/dev.tsv"
 "$programs/bipft" finetune --from "$folder/run1" --data "$folder/rows" --text text --epochs 1 --batch 4 --length 8 \
   --output "$folder/tuned" >"$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }
-for reals in float16 float32; do
+for reals in float16 int16 float32; do
   "$programs/bipft" export "$folder/run1" --reals $reals --output "$folder/seeds/words-$reals"
   "$programs/bipft" export "$folder/run0" --reals $reals --head none --output "$folder/seeds/none-$reals"
   "$programs/bipft" export "$folder/tuned" --reals $reals --output "$folder/seeds/classifier-$reals"

@@ -153,7 +153,7 @@ extension Network {
     bk_cut_columns(bits, rows, (shape.hiddenSize + 63) / 64, head * width, width, space.headBits)
   }
 
-  /// The five estimates of all tokens, R×T: q_m + q_p, q_p, k_m, k_p (r rows each) and v_p.
+  /// The five estimates of all tokens, R×T: q_m + q_p, q_p, k_p, k_m (r rows each) and v_p.
   private func estimate(_ estimators: Estimators, tokens: Int, _ space: borrowing WorkSpace) {
     let (rank, hidden) = (shape.estimatorRank, shape.hiddenSize)
     let outputs = 4 * rank + 1
@@ -206,15 +206,11 @@ extension Network {
     }
   }
 
-  /// S_est = (q_m + q_p) k_pᵀ + q_p k_mᵀ of some rows: rows×T.
+  /// S_est = (q_m + q_p) k_pᵀ + q_p k_mᵀ of some rows, rows×T: one product of depth 2r.
   private func estimateScores(from first: Int, rows: Int, tokens: Int, _ space: borrowing WorkSpace) {
-    let rank = shape.estimatorRank
-    let part = rank * tokens
+    let depth = 2 * shape.estimatorRank
     kernels.pointee.transposed_product(
-      space.estimates + first, tokens, space.estimates + 3 * part, tokens, rank, rows, tokens, false,
-      space.estimatedScores, tokens)
-    kernels.pointee.transposed_product(
-      space.estimates + part + first, tokens, space.estimates + 2 * part, tokens, rank, rows, tokens, true,
+      space.estimates + first, tokens, space.estimates + depth * tokens, tokens, depth, rows, tokens, false,
       space.estimatedScores, tokens)
   }
 }

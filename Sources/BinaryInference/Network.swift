@@ -45,13 +45,13 @@ struct Normalisation {
   }
 }
 
-/// The residual estimators of one layer: maps q_m, q_p, k_m, k_p (r×H) and v_p (1×H) as one of R = 4r + 1 outputs.
+/// The residual estimators of one layer: maps q_m, q_p, k_p, k_m (r×H) and v_p (1×H) as one of R = 4r + 1 outputs.
 struct Estimators {
   let weight: UnsafePointer<Float>  // R×H
   let bias: UnsafePointer<Float>  // R
 
   init(_ prefix: String, rank: Int, hidden: Int, _ tensors: PackedTensors) throws(BinaryModelError) {
-    let names = ["q_m", "q_p", "k_m", "k_p", "v_p"].map { prefix + $0 }
+    let names = ["q_m", "q_p", "k_p", "k_m", "v_p"].map { prefix + $0 }
     let outputs = [rank, rank, rank, rank, 1]
     weight = try tensors.joined(names.map { $0 + ".weight" }, outputs.map { [$0, hidden] })
     bias = try tensors.joined(names.map { $0 + ".bias" }, outputs.map { [$0] })

@@ -105,8 +105,10 @@ struct PackedTensors {
 
   /// A large table that stays as it is in the file.
   func table(_ name: String, rows: Int, columns: Int) throws(BinaryModelError) -> RealTable {
-    let (bytes, type) = try find(name, [.float32, .float16], [rows, columns])
-    return RealTable(base: bytes.baseAddress!, isHalf: type == .float16, rows: rows, columns: columns)
+    let (bytes, type) = try find(name, [.float32, .float16, .int16], [rows, columns])
+    return RealTable(
+      base: bytes.baseAddress!, type: type, columns: columns,
+      units: type == .int16 ? try reals(PackedModelFormat.units(name), [rows]) : nil)
   }
 
   /// The thresholds of a layer with O outputs and I inputs, two each if another layer, `reader`, shifts its gelu.
@@ -196,21 +198,27 @@ struct BinaryTable {
   }
 }
 
-/// A table of float32 or float16 numbers in the file.
+/// A table in the file: float32, float16, or whole numbers with a unit for each row.
 struct RealTable {
   let base: UnsafeRawPointer
-  let isHalf: Bool
-  let rows: Int
+  let type: TensorType
   let columns: Int
+  let units: UnsafePointer<Float>?
 
   /// The rows from `first` on: in place, or `count` of them widened into `room`.
   func floats(
     _ first: Int, count: Int, _ kernels: UnsafePointer<bk_kernels>, room: UnsafeMutablePointer<Float>
   ) -> UnsafePointer<Float> {
     let start = first * columns
-    if !isHalf { return base.assumingMemoryBound(to: Float.self) + start }
-    kernels.pointee.widen_halves(
-      base.assumingMemoryBound(to: UInt16.self) + start, count * columns, room)
+    if let units {
+      kernels.pointee.widen_integers(
+        base.assumingMemoryBound(to: Int16.self) + start, count, columns, units + first, room)
+    } else if type == .float16 {
+      kernels.pointee.widen_halves(
+        base.assumingMemoryBound(to: UInt16.self) + start, count * columns, room)
+    } else {
+      return base.assumingMemoryBound(to: Float.self) + start
+    }
     return UnsafePointer(room)
   }
 }

@@ -38,8 +38,8 @@ INLINE vf smallest_set(vf inverse, float step) {
   return smallest;
 }
 
-// The largest of (score + extra) * factor, which takes the place of the scores; -infinity fills the last vector.
-INLINE float scale_scores(float *row, const float *extra, float factor, size_t tokens) {
+// (score + extra) * factor takes the place of the scores, -infinity fills the last vector; the largest, lane by lane.
+INLINE vf scale_scores(float *row, const float *extra, float factor, size_t tokens) {
   vf top = splat(-INFINITY);
   for (size_t j = 0; j < tokens; j += LANES) {
     size_t n = lanes_at(j, tokens);
@@ -50,28 +50,35 @@ INLINE float scale_scores(float *row, const float *extra, float factor, size_t t
     store(row + j, v);
     top = pick(v > top, v, top);
   }
-  return largest_lane(top);
+  return top;
+}
+
+// e^(score - largest) takes the place of the scores; their sum, lane by lane. What `softmax` has as 0 is e^-87.3 here: beside
+// the largest, which is 1, that changes neither a sum nor a bit.
+INLINE vf exponentiate(float *row, float largest, size_t tokens) {
+  vf sum = splat(0);
+  for (size_t j = 0; j < tokens; j += LANES) {
+    vf x = load(row + j) - largest;
+    vf e = exponential_within(pick(x < -87.3f, splat(-87.3f), x));
+    store(row + j, e);
+    sum += e;
+  }
+  return sum;
 }
 
 // The scores become exponentials and these become bits, as `softmax` and `binarise_probabilities` have them, with the rows'
-// biases. What is 0 there is e^-87.3 here: beside the largest, which is 1, that changes neither a sum nor a bit.
+// biases. Each step goes over all rows, so that their reductions do not wait for each other.
 INLINE void probability_bits(const bk_head *head, float *scores, size_t rows, const float *extra, size_t ld_extra,
                              uint64_t *bits, float *row_bias) {
   size_t tokens = head->tokens, words = (tokens + 63) / 64, ld = score_stride(tokens);
   const float *estimates = head->value_estimates;
-  vf inverses = splat(1);
-  for (size_t i = 0; i < rows; i++) {
-    float *row = scores + i * ld;
-    float largest = scale_scores(row, extra == NULL ? NULL : extra + i * ld_extra, head->score_factor, tokens);
-    vf sum = splat(0);
-    for (size_t j = 0; j < tokens; j += LANES) {
-      vf x = load(row + j) - largest;
-      vf e = exponential_within(pick(x < -87.3f, splat(-87.3f), x));
-      store(row + j, e);
-      sum += e;
-    }
-    inverses[i] = 1.0f / sum_lanes(sum);
-  }
+  vf lanes[BK_ATTENTION_ROWS], inverses = splat(1);
+  float largest[BK_ATTENTION_ROWS];
+  for (size_t i = 0; i < rows; i++)
+    lanes[i] = scale_scores(scores + i * ld, extra == NULL ? NULL : extra + i * ld_extra, head->score_factor, tokens);
+  for (size_t i = 0; i < rows; i++) largest[i] = largest_lane(lanes[i]);
+  for (size_t i = 0; i < rows; i++) lanes[i] = exponentiate(scores + i * ld, largest[i], tokens);
+  for (size_t i = 0; i < rows; i++) inverses[i] = 1.0f / sum_lanes(lanes[i]);
   vf smallest = smallest_set(inverses, head->step);
   for (size_t i = 0; i < rows; i++) {
     const float *row = scores + i * ld;
@@ -87,8 +94,9 @@ INLINE void probability_bits(const bk_head *head, float *scores, size_t rows, co
       size_t left = tokens - w * 64;
       bits[i * words + w] = left >= 64 ? word : word & ((1ull << left) - 1);
     }
-    row_bias[i] = head->step * sum_lanes(sum);
+    lanes[i] = sum;
   }
+  for (size_t i = 0; i < rows; i++) row_bias[i] = head->step * sum_lanes(lanes[i]);
 }
 
 static void sum_set_elements(const uint64_t *bits, size_t rows, size_t columns, const float *values, float factor,
@@ -140,9 +148,8 @@ static void attend(const bk_head *head, const uint64_t *queries, size_t rows, co
   size_t tokens = head->tokens, words = (head->width + 63) / 64, token_words = (tokens + 63) / 64;
   uint64_t *bits = room;
   float *scores = (float *)(bits + BK_ATTENTION_ROWS * token_words);
-  int32_t columns = (int32_t)head->width;
-  score_end_context s = {columns % 2 == 0 ? 0.0f : 0.5f, -2.0f * head->score_scale, scores, score_stride(tokens)};
-  each_tile(true, queries, rows, head->keys, tokens, words, -(columns / 2), score_end, &s);
+  score_end_context s = {0.5f * (float)head->width, -2.0f * head->score_scale, scores, score_stride(tokens)};
+  each_tile(true, queries, rows, head->keys, tokens, words, 0, score_end, &s);
   float row_bias[BK_ATTENTION_ROWS];
   probability_bits(head, scores, rows, extra, ld_extra, bits, row_bias);
 

@@ -79,3 +79,12 @@ static void widen_halves(const uint16_t *halves, size_t count, float *x) {
     store_part(x + i, (vf)((vu)value | (word & 0x8000u) << 16), n);
   }
 }
+
+static void widen_integers(const int16_t *integers, size_t rows, size_t columns, const float *units, float *x) {
+  for (size_t i = 0; i < rows; i++)
+    for (size_t j = 0; j < columns; j += LANES) {
+      size_t n = lanes_at(j, columns);
+      vf value = __builtin_convertvector(load_halves(integers + i * columns + j, n), vf);
+      store_part(x + i * columns + j, value * units[i], n);
+    }
+}

@@ -37,6 +37,7 @@ const bk_kernels TABLE = {
     .linear = linear,
     .transposed_product = transposed_product,
     .widen_halves = widen_halves,
+    .widen_integers = widen_integers,
     .sum = sum,
     .sum_absolute = sum_absolute,
     .sum_squares = sum_squares,

@@ -123,17 +123,6 @@ typedef struct {
   size_t ld;
 } threshold_end_context;
 
-INLINE vi load_thresholds(const int16_t *p, size_t n) {
-  typedef int16_t vh __attribute__((vector_size(32), aligned(2)));
-  vh halves = {0};
-  if (n == LANES) {
-    halves = *(const vh *)p;
-  } else {
-    memcpy(&halves, p, n * sizeof(int16_t));
-  }
-  return __builtin_convertvector(halves, vi);
-}
-
 INLINE void threshold_end(const void *context, size_t i, size_t j, size_t outputs, vi counts[TILE_ROWS][TILE_VECTORS],
                           const int rows, const int vectors) {
   const threshold_end_context *c = context;
@@ -141,16 +130,19 @@ INLINE void threshold_end(const void *context, size_t i, size_t j, size_t output
   for (int v = 0; v < vectors; v++) {
     size_t first = j + (size_t)v * LANES, n = lanes_of(outputs, v);
     if (n == 0) break;
-    vi low = load_thresholds(c->low + first, n), high = low;
-    if (c->high != NULL) high = load_thresholds(c->high + first, n);
+    vi low = load_halves(c->low + first, n), high = low;
+    if (c->high != NULL) high = load_halves(c->high + first, n);
 #pragma clang loop unroll(full)
     for (int r = 0; r < rows; r++) {
       vi set = counts[r][v] < low;
       if (c->high != NULL) set |= counts[r][v] >= high;
       uint16_t mask = mask_bits(set) & low_bits(n);
       uint8_t *target = (uint8_t *)(c->bits + (i + (size_t)r) * c->ld) + first / 8;
-      target[0] = (uint8_t)mask;
-      if (n > 8) target[1] = (uint8_t)(mask >> 8);
+      if (n > 8) {
+        memcpy(target, &mask, sizeof mask);
+      } else {
+        target[0] = (uint8_t)mask;
+      }
     }
   }
 }

@@ -37,6 +37,17 @@ INLINE void store_part(float *p, vf v, size_t n) {
     memcpy(p, &v, n * sizeof(float));
   }
 }
+// The first n <= LANES of signed 16-bit numbers; the others are zero.
+INLINE vi load_halves(const int16_t *p, size_t n) {
+  typedef int16_t vh __attribute__((vector_size(32), aligned(2)));
+  vh halves = {0};
+  if (n == LANES) {
+    halves = *(const vh *)p;
+  } else {
+    memcpy(&halves, p, n * sizeof(int16_t));
+  }
+  return __builtin_convertvector(halves, vi);
+}
 // The lanes of a block that starts at `i` of `count`.
 INLINE size_t lanes_at(size_t i, size_t count) { return count - i < LANES ? count - i : LANES; }
 INLINE vf fma_(vf a, vf b, vf c) { return __builtin_elementwise_fma(a, b, c); }

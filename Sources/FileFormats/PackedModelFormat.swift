@@ -43,10 +43,17 @@ public enum PackedModelFormat {
 
   /// How tensors that are not binary are kept. Single numbers are always float32.
   public enum Reals: String, CaseIterable, Sendable {
-    case float16, float32
-
-    public var type: TensorType { self == .float16 ? .float16 : .float32 }
+    /// All float16: the smallest.
+    case float16
+    /// Large tables as whole numbers of 16 bits with a unit for each row, all else float32. The table is the positions or,
+    /// in a file with the head for words, the latent word embedding alone, so that its hidden states are the trained ones.
+    case int16
+    /// All float32.
+    case float32
   }
+
+  /// The tensor of the units of a table of whole numbers, F32 [rows].
+  public static func units(_ table: String) -> String { table + ".units" }
 
   /// The metadata's key for the shape that the binary tensor `name` stands for: `"768,3072"`.
   public static func shapeKey(_ name: String) -> String { "shape." + name }

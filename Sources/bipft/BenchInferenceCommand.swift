@@ -102,7 +102,7 @@ extension BenchCommand {
           ModelConfiguration(
             vocabularySize: vocabulary.count, hiddenSize: hidden, layers: layers, heads: heads,
             intermediateSize: intermediate, maximumLength: 512, estimatorRank: rank, dropout: 0),
-          head: head, reals: .float16, seed: 1, vocabulary: vocabulary.lines, to: output)
+          head: head, reals: .int16, seed: 1, vocabulary: vocabulary.lines, to: output)
         print("\(output): \(sizes.file) bytes")
       } catch {
         throw ModelUse.ending("\(error)")

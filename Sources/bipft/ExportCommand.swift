@@ -13,7 +13,7 @@ struct ExportCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "export", abstract: "Pack a trained model into one file for use.",
     discussion: """
-      The file holds the binary weights as bits, everything else as float16 (or float32), the vocabulary, the sizes, the run's \
+      The file holds the binary weights as bits, everything else as --reals says, the vocabulary, the sizes, the run's \
       configuration, and of a fine-tuned model the names of its classes: docs/inference.md has it to the bit. It is written \
       whole or not at all.
 
@@ -22,8 +22,11 @@ struct ExportCommand: ParsableCommand {
         bipft export runs/demo --format huggingface --output demo-bert
 
       Of a run that keeps the best checkpoint (checkpoint.keep_best, as bipft finetune does) that is taken, else the newest \
-      valid one. --head mlm adds what fills masks: the word embedding in float16 or \
-      float32, by far the largest tensor then. --head classifier is that of bipft finetune.
+      valid one. --head mlm adds what fills masks: the word embedding, by far the largest tensor then. --head classifier is \
+      that of bipft finetune.
+
+      --reals int16 keeps the largest table (that word embedding, or the positions) as whole numbers with a unit for each row, \
+      all else as float32; float16 is smaller and further from the trained model; float32 is the trained model.
 
       --format huggingface writes a folder with the latent weights in float32 instead, for transformers and the code of \
       BiPFT's authors. transformers computes a full-precision BERT with them, which is not the trained model.
@@ -41,7 +44,7 @@ struct ExportCommand: ParsableCommand {
   @Option(help: "What goes with the encoder: mlm, classifier or none. Default: what the checkpoint has.")
   var head: PackedModelFormat.Head?
 
-  @Option(help: "How what is not binary is kept: float16 or float32. Default: float16.")
+  @Option(help: "How what is not binary is kept: int16, float16 or float32. Default: int16.")
   var reals: PackedModelFormat.Reals?
 
   @Option(help: ArgumentHelp("The run's vocabulary, if its corpus has moved.", valueName: "file"))
@@ -65,7 +68,7 @@ struct ExportCommand: ParsableCommand {
       case .packed:
         show(
           try ModelExport(
-            source: source, choice: choice, output: output, head: head, reals: reals ?? .float16,
+            source: source, choice: choice, output: output, head: head, reals: reals ?? .int16,
             vocabulary: vocab
           ).run(report: report))
       case .huggingface:
@@ -82,7 +85,7 @@ struct ExportCommand: ParsableCommand {
     let sizes = result.sizes
     print("checkpoint: \(result.checkpoint) (step \(result.step))")
     for (what, bytes) in [
-      ("bits", sizes.bits), ("encoder's \((reals ?? .float16).rawValue)", sizes.reals),
+      ("bits", sizes.bits), ("encoder's \((reals ?? .int16).rawValue)", sizes.reals),
       ("head \(result.head.rawValue)", sizes.head), ("vocabulary", sizes.vocabulary),
       ("header", sizes.header), ("file", sizes.file), ("float32 weights", sizes.float32),
     ] {

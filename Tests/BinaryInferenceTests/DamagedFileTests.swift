@@ -13,9 +13,10 @@ struct DamagedFileTests {
 
   /// The error of a file with other tensors or metadata.
   private func error(
-    head: ModelHead = .words, _ change: (inout [Tensor], inout [String: String]) -> Void
+    head: ModelHead = .words, reals: PackedModelFormat.Reals = .float32,
+    _ change: (inout [Tensor], inout [String: String]) -> Void
   ) throws -> BinaryModelError? {
-    var (tensors, metadata) = try fixture.tensors(fixture.packed(head: head))
+    var (tensors, metadata) = try fixture.tensors(fixture.packed(head: head, reals: reals))
     change(&tensors, &metadata)
     let path = fixture.path("changed.bipft")
     try writeSafetensors(path: path, tensors: tensors, metadata: metadata)
@@ -70,13 +71,15 @@ struct DamagedFileTests {
     }
   }
 
-  @Test(arguments: [ModelHead.words, .classifier]) func everyTensor(head: ModelHead) throws {
-    let names = try fixture.tensors(fixture.packed(head: head)).tensors.map(\.name)
+  @Test(arguments: [ModelHead.words, .classifier], [PackedModelFormat.Reals.float32, .int16])
+  func everyTensor(head: ModelHead, reals: PackedModelFormat.Reals) throws {
+    let names = try fixture.tensors(fixture.packed(head: head, reals: reals)).tensors.map(\.name)
     #expect(names.count > 80 && names.contains("classifier.weight") == (head == .classifier))
     for name in names {
-      let missing = try error(head: head) { tensors, _ in tensors.removeAll { $0.name == name } }
+      let missing = try error(head: head, reals: reals) { tensors, _ in tensors.removeAll { $0.name == name }
+      }
       #expect(missing == .missingTensor(name))
-      let longer = try error(head: head) { tensors, _ in
+      let longer = try error(head: head, reals: reals) { tensors, _ in
         let index = tensors.firstIndex { $0.name == name }!
         let old = tensors[index]
         tensors[index] = Tensor(

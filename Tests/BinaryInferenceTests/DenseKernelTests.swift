@@ -55,6 +55,17 @@ struct DenseKernelTests {
     }
   }
 
+  @Test func wholeNumbers() {
+    let (rows, columns) = (3, 21)
+    let integers = (0..<rows * columns).map { Int16(truncatingIfNeeded: $0 * 7919 - 32768) }
+    let units = numbers(rows, 9)
+    for table in Self.tables() {
+      var out = [Float](repeating: .nan, count: rows * columns)
+      table.pointee.widen_integers(integers, rows, columns, units, &out)
+      #expect(out == integers.indices.map { units[$0 / columns] * Float(integers[$0]) })
+    }
+  }
+
   @Test func everyHalf() {
     let halves = Array(UInt16.min...UInt16.max)
     for table in Self.tables() {

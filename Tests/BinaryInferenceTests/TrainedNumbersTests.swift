@@ -169,6 +169,45 @@ import Testing
     }
   }
 
+  /// A file with whole numbers is the float32 file with one table rounded to its rows' units, and nothing else. With the head
+  /// for words that table is the head's, and hidden states are those of the float32 file.
+  @Test(arguments: [ModelHead.words, .none]) func int16IsRoundedFloat32(head: ModelHead) throws {
+    let fixture = try PackedFixture(PackedFixture.wide(rank: 1))
+    let exact = try BinaryModel(path: fixture.packed(head: head, reals: .float32))
+    let whole = try BinaryModel(path: fixture.packed(head: head, reals: .int16))
+    let table =
+      head == .words
+      ? "bert.embeddings.word_embeddings.weight" : "bert.embeddings.position_embeddings.weight"
+    let rounded = try BinaryModel(path: rounding(table, head, fixture))
+    for index in 0..<fixture.batch.sequences {
+      let (tokens, segments) = fixture.sequence(index)
+      let states = try whole.encode(tokens, segments: segments)
+      #expect(try states == rounded.encode(tokens, segments: segments))
+      #expect(try head == .none || states == exact.encode(tokens, segments: segments))
+      if head == .none { continue }
+      let logits = try whole.wordLogits(tokens, at: [0])
+      #expect(try logits.map(\.bits) == rounded.wordLogits(tokens, at: [0]).map(\.bits))
+      #expect(try logits[0].distance(exact.wordLogits(tokens, at: [0])[0]) < 1e-3)
+    }
+  }
+
+  /// A float32 file with the rows of `table` rounded to 32,767ths of their largest elements.
+  private func rounding(_ table: String, _ head: ModelHead, _ fixture: PackedFixture) throws -> String {
+    var (tensors, metadata) = try fixture.tensors(fixture.packed(head: head, reals: .float32))
+    let index = try #require(tensors.firstIndex { $0.name == table })
+    var floats = tensors[index].bytes.withUnsafeBytes { Array($0.bindMemory(to: Float.self)) }
+    let columns = tensors[index].shape[1]
+    for start in stride(from: 0, to: floats.count, by: columns) {
+      let row = start..<start + columns
+      let unit = row.map { abs(floats[$0]) }.max()! / 32767
+      for place in row { floats[place] = unit * (floats[place] / unit).rounded(.toNearestOrEven) }
+    }
+    tensors[index] = Tensor(name: table, shape: tensors[index].shape, floats: floats)
+    let path = fixture.path("rounded.bipft")
+    try writeSafetensors(path: path, tensors: tensors, metadata: metadata)
+    return path
+  }
+
   /// Step sizes below the smallest act as that.
   @Test func smallestStepSize() throws {
     let fixture = try PackedFixture(PackedFixture.small(rank: 0))

@@ -77,7 +77,7 @@ import Testing
     #expect(against.output.contains("437928960 of weights, this file \(size)"), "\(against.output)")
   }
 
-  /// `bipft evaluate` gives what the run recorded: the same numbers of a file with float32, nearly the same with float16.
+  /// `bipft evaluate` gives what the run recorded: the same numbers of a file with float32, nearly the same else.
   @Test func heldOutLossAsTrained() throws {
     let tiny = try TinyRun()
     let trained = try Program.pretrain(tiny.arguments("r", ["--set", "training.steps=12"]))

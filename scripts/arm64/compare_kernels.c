@@ -312,6 +312,8 @@ static void attention(const bk_kernels *t, size_t m, size_t width, size_t n) {
   }
   t->sum_set_elements(values, 1, n, estimates, 0.5f, sums);
   record("sum_set_elements", sums, 4);
+  t->widen_integers((const int16_t *)keys, 1, 4 * n, shift, extra = realloc(extra, (m + 4) * n * 4));
+  record("widen_integers", extra, 4 * n * 4);
   free(queries), free(keys), free(values), free(context), free(key_groups), free(value_groups);
   free(extra), free(estimates), free(shift), free(sums), free(room);
 }

@@ -5,7 +5,7 @@ import Parameters
 import TensorFiles
 
 /// Writes a trained model as a packed file (docs/inference.md): binary tensors as the bits that training multiplies with,
-/// the rest as float16 or float32.
+/// the rest as `PackedModelFormat.Reals` says.
 ///
 /// Legend: V vocabulary, H hidden, O outputs, I inputs.
 public struct PackedModelWriter: ~Copyable {
@@ -146,7 +146,10 @@ public struct PackedModelWriter: ~Copyable {
           Tensor(
             name: parameter.name, shape: [],
             floats: [max(parameters.view[parameter.offset], StepSize.smallest)]))
-      case .real: try addReals(parameter.name, parameter.shape, parameters.view[parameter.range])
+      case .real:
+        try addReals(
+          parameter.name, parameter.shape, parameters.view[parameter.range],
+          isTable: parameter.range == encoder.embeddings.positions && head != .words)
       }
     }
     addMetadata()
@@ -194,13 +197,18 @@ public struct PackedModelWriter: ~Copyable {
 
   /// The latent word embedding serves the head alone.
   private func isOfHead(_ name: String) -> Bool {
-    name.hasPrefix("cls.") || name.hasPrefix(PackedModelFormat.classifier + ".")
-      || layout.find(name)?.range == words
+    let embedding = layout.parameters.first { $0.range == words }!.name
+    return name.hasPrefix("cls.") || name.hasPrefix(PackedModelFormat.classifier + ".")
+      || name == embedding || name == PackedModelFormat.units(embedding)
   }
 
-  private mutating func addReals(_ name: String, _ shape: [Int], _ values: FloatView) throws(ModelError) {
+  /// - Parameter isTable: whether it is read row by row.
+  private mutating func addReals(
+    _ name: String, _ shape: [Int], _ values: FloatView, isTable: Bool = false
+  ) throws(ModelError) {
     switch reals {
-    case .float32: add(Tensor(name: name, type: .float32, shape: shape, bytes: Array(values.bytes)))
+    case .int16 where isTable: addWholeNumbers(name, shape, values)
+    case .float32, .int16: add(Tensor(name: name, type: .float32, shape: shape, bytes: Array(values.bytes)))
     case .float16:
       let halves = values.array.map { Float16($0) }
       if let place = halves.firstIndex(where: { !$0.isFinite }) {
@@ -261,6 +269,24 @@ public struct PackedModelWriter: ~Copyable {
         shape: [thresholds.exceptions.count, 2], bytes: exceptions.withUnsafeBytes { Array($0) }))
   }
 
+  /// A table as the nearest whole multiples of each row's unit, its largest element by 32,767.
+  private mutating func addWholeNumbers(_ name: String, _ shape: [Int], _ values: FloatView) {
+    let (rows, columns) = (shape[0], shape[1])
+    var (numbers, units) = ([Int16](), [Float]())
+    numbers.reserveCapacity(values.count)
+    for row in 0..<rows {
+      let own = values[row * columns..<(row + 1) * columns]
+      let unit = (0..<columns).reduce(0) { max($0, abs(own[$1])) } / Float(Int16.max)
+      units.append(unit)
+      for column in 0..<columns {
+        let multiple = unit == 0 ? 0 : (own[column] / unit).rounded(.toNearestOrEven)
+        numbers.append(Int16(max(-Float(Int16.max), min(Float(Int16.max), multiple))).littleEndian)
+      }
+    }
+    add(Tensor(name: name, type: .int16, shape: shape, bytes: numbers.withUnsafeBytes { Array($0) }))
+    add(Tensor(name: PackedModelFormat.units(name), shape: [rows], floats: units))
+  }
+
   private mutating func addBits(_ name: String, _ rows: Int, _ columns: Int, shape: [Int], _ bytes: [UInt8]) {
     binary.append(Tensor(name: PackedModelFormat.bits(name), type: .uint8, shape: shape, bytes: bytes))
     metadata[PackedModelFormat.shapeKey(name)] = "\(rows),\(columns)"
@@ -294,7 +320,7 @@ public struct PackedModelWriter: ~Copyable {
       parameter.name, rows, columns,
       shape: PackedModelFormat.tableShape(rows: rows, columns: columns), bytes)
     try addReals(PackedModelFormat.scale(parameter.name), [rows], scales)
-    if head == .words { try addReals(parameter.name, parameter.shape, values) }
+    if head == .words { try addReals(parameter.name, parameter.shape, values, isTable: true) }
     withExtendedLifetime(arena) {}
   }
 }

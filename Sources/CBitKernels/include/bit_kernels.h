@@ -126,6 +126,8 @@ typedef struct {
   void (*transposed_product)(const float *a, size_t ld_a, const float *b, size_t ld_b, size_t depth, size_t rows,
                              size_t columns, bool add, float *out, size_t ld_out);
   void (*widen_halves)(const uint16_t *halves, size_t count, float *x);  // from IEEE binary16, exactly
+  // x[i*columns + j] = units[i] * integers[i*columns + j]
+  void (*widen_integers)(const int16_t *integers, size_t rows, size_t columns, const float *units, float *x);
 
   // ---- sums, in fixed order ----
 
