@@ -3,7 +3,8 @@
     python scripts/inference/measure.py RUNTIME FOLDER BATCH TOKENS THREADS [SECONDS]
 
 RUNTIME: pytorch-float32, pytorch-bfloat16, pytorch-int8, onnxruntime-int8 or ctranslate2-int8; FOLDER is one of rivals.py's.
-cpu_ms: the least processor time of a call, all threads together; least_ms, median_ms: by the clock; load_ms: from the file to
+cpu_ms: the least processor time of a call, all threads together (of blocks of calls of a tenth of a second: the time of other
+threads is accounted for late); least_ms, median_ms: by the clock; load_ms: from the file to
 a model that is ready, without imports; peak_mb: of the process, Python included; file_mb: of what is loaded.
 """
 import json
@@ -79,11 +80,14 @@ def main() -> None:
     call()
     processor, clock = [], []
     end = time.perf_counter() + seconds
-    while len(clock) < 5 or (time.perf_counter() < end and len(clock) < 200):
-        start, used = time.perf_counter(), time.process_time()
-        call()
-        processor.append(1e3 * (time.process_time() - used))
-        clock.append(1e3 * (time.perf_counter() - start))
+    while len(clock) < 5 or time.perf_counter() < end:
+        first, used, calls = time.perf_counter(), time.process_time(), 0
+        while calls == 0 or time.perf_counter() < first + 0.1:
+            start = time.perf_counter()
+            call()
+            clock.append(1e3 * (time.perf_counter() - start))
+            calls += 1
+        processor.append(1e3 * (time.process_time() - used) / calls)
     print(json.dumps({
         'runtime': runtime, 'shape': os.path.basename(folder), 'case': f'{batch}x{tokens}', 'threads': threads,
         'cpu_ms': round(min(processor), 2), 'least_ms': round(min(clock), 2),
