@@ -84,7 +84,8 @@ for precision in float32 int8 bfloat16; do
 done
 "$programs/bipft" checkpoint verify "$folder/float32" >/dev/null
 "$programs/bipft" schedule --audit "$folder/float32" >/dev/null
-# Its last weights teach another run.
-weights=$folder/float32/checkpoints/step-00000006/model.safetensors
+# The last weights of a run at full precision start and teach another one.
+job 0 full --set model.precision=full --set model.estimator_rank=0
+weights=$folder/full/checkpoints/step-00000006/model.safetensors
 job 0 taught --set teacher="$weights" --set initial_weights="$weights" --set training.backward_precision=int8
 echo "sanitizers: nothing found"

@@ -1,7 +1,7 @@
 import Kernels
 import Parameters
 
-/// A binary transformer with its objective: forward, backward and the fit of step sizes for batches of one shape (METHOD,
+/// A transformer, as binary as its precision says, with its objective: forward, backward and the fit of step sizes for batches of one shape (METHOD,
 /// "The network" and "Objective"). Parameters and gradients are flat buffers of a `ModelLayout`.
 ///
 /// A batch is a micro-batch or a slice of one: memory grows with the slice, and the gradients of the slices of a micro-batch
@@ -42,6 +42,9 @@ public struct Model<Goal: Objective>: ~Copyable {
     backwardPrecision: BackwardPrecision, seed: UInt64
   ) {
     let c = layout.configuration
+    precondition(
+      c.precision == .binary || backwardPrecision == .float32,
+      "\(backwardPrecision) gradients for weights that are not binary")
     precondition(length <= c.maximumLength, "\(length) tokens for a model of at most \(c.maximumLength)")
     self.layout = layout
     self.sequences = sequences
@@ -103,7 +106,7 @@ public struct Model<Goal: Objective>: ~Copyable {
       output, batch, divisors: divisors(of: [batch]), parameters: parameters, teacher: teacher,
       gradients: nil, into: &losses)
     let counted = counted ?? sequences
-    if let teacher, counted > 0 {
+    if let teacher, counted > 0, layout.objective.distilsHiddenStates {
       let elements = counted * length * gradient.columns
       let distance = output.hidden.indices.reduce(0.0) {
         $0
@@ -166,14 +169,14 @@ public struct Model<Goal: Objective>: ~Copyable {
     encoder.backward(
       gradient, pooled: pooledGradient, BackwardPass(forward: pass, gradients: gradients)
     ) { index, d in
-      guard let teacher else { return }
+      guard let teacher, layout.objective.distilsHiddenStates else { return }
       distance += self.distance(
         states[index], teacher.hidden[index], batch.tokens,
         elements: divisors.sequences * length * gradient.columns, addingTo: d)
     } complete: {
       reached(.complete(from: $0))
     }
-    if teacher != nil {
+    if teacher != nil, layout.objective.distilsHiddenStates {
       losses.add(Distillation.key, sum: distance, count: gradient.rows * gradient.columns)
     }
   }

@@ -1,3 +1,17 @@
+/// In which operands of its products a model is binary.
+public enum ModelPrecision: String, CaseIterable, Sendable {
+  /// In weights and activations: BiPFT.
+  case binary
+  /// In activations alone; weights, the word embedding among them, are used as they are.
+  case halfBinary = "half_binary"
+  /// In none: BERT itself in float32 (Devlin et al. 2019), its pooler tanh(dense(x₀)), so that the weights of a BERT give
+  /// what they give elsewhere.
+  case full
+
+  var hasBinaryWeights: Bool { self == .binary }
+  var hasBinaryActivations: Bool { self != .full }
+}
+
 /// The shape of a BiPFT model (METHOD of arXiv 2312.08937; BERT's names).
 public struct ModelConfiguration: Equatable, Sendable {
   public var vocabularySize: Int
@@ -9,11 +23,19 @@ public struct ModelConfiguration: Equatable, Sendable {
   /// Rank of the residual estimators; 0 is BiPFT-A, which has none.
   public var estimatorRank: Int
   public var dropout: Float
+  /// Rank of the low-rank corrections of query, key, value and attention output; 0 has none.
+  public var linearRank: Int
+  public var precision: ModelPrecision
 
+  /// - Precondition: at full precision there are no estimators and no corrections, which stand for what binarisation
+  ///   throws away.
   public init(
     vocabularySize: Int, hiddenSize: Int, layers: Int, heads: Int, intermediateSize: Int, maximumLength: Int,
-    estimatorRank: Int, dropout: Float
+    estimatorRank: Int, dropout: Float, linearRank: Int = 0, precision: ModelPrecision = .binary
   ) {
+    precondition(
+      precision != .full || estimatorRank == 0 && linearRank == 0,
+      "estimators of rank \(estimatorRank), corrections of rank \(linearRank) at full precision")
     self.vocabularySize = vocabularySize
     self.hiddenSize = hiddenSize
     self.layers = layers
@@ -22,6 +44,8 @@ public struct ModelConfiguration: Equatable, Sendable {
     self.maximumLength = maximumLength
     self.estimatorRank = estimatorRank
     self.dropout = dropout
+    self.linearRank = linearRank
+    self.precision = precision
   }
 
   public var headSize: Int { hiddenSize / heads }

@@ -21,6 +21,17 @@ public func binariseProbabilitiesSerial(
     p.base, keep?.base, factor, p.rows, p.columns, step, bits.base)
 }
 
+/// Backward through dropout and softmax: `gradient` (M×T, to the probabilities after dropout) becomes the gradient to the
+/// unscaled score. It is that of `probabilitiesBackwardSerial` with a step size that no probability comes near, so that every
+/// gradient passes.
+public func softmaxBackwardSerial(
+  _ p: MatrixView, keep: BitView?, dropoutFactor: Float, scoreFactor: Float, gradient: MatrixView
+) {
+  _ = probabilitiesBackwardSerial(
+    p, keep: keep, dropoutFactor: dropoutFactor, step: .infinity, scoreFactor: scoreFactor,
+    gradient: gradient)
+}
+
 /// Backward through binarisation, dropout and softmax: `gradient` (M×T, to the binarised probability) becomes the
 /// gradient to the unscaled score.
 ///

@@ -37,6 +37,12 @@ public struct Dropout: Sendable {
     }
   }
 
+  /// `apply` on the calling thread alone, for use within a parallel loop.
+  public func applySerial(_ keep: BitView, to x: FloatView) {
+    precondition(x.count == keep.rows * keep.columns, "dropout of \(x.count) by \(keep.rows)×\(keep.columns)")
+    InstructionSet.table.pointee.dropout_apply(keep.base, keep.rows, keep.columns, factor, x.base)
+  }
+
   /// x = keep ? factor·x : 0, for dense x of the shape of `keep`.
   public func apply(_ keep: BitView, to x: FloatView) {
     precondition(x.count == keep.rows * keep.columns, "dropout of \(x.count) by \(keep.rows)×\(keep.columns)")

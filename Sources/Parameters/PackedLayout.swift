@@ -5,7 +5,7 @@
 ///   whole word of 64 bits.
 /// - mean(w) and mean|w| of a tensor come from sums over its pieces: the parts that the fixed chunks of the flat vector cut
 ///   it into, so that a piece has one owner and everyone adds the pieces up in the same order.
-/// - All else, the word embedding included, stays float32.
+/// - All else, the word embedding included, stays float32. Where nothing is binary, that is everything.
 public struct PackedLayout: Sendable {
   /// Elements of a chunk of the flat vector.
   public static let chunk = 65_536
@@ -36,27 +36,24 @@ public struct PackedLayout: Sendable {
   public let signByteCount: Int
   /// The pieces of the word embedding and of all matrices, in flat order.
   public let pieces: [Range<Int>]
-  /// The word embedding.
+  /// The word embedding where it is binary; else empty.
   public let table: Range<Int>
   /// The word embedding's, and each matrix's, among `pieces`.
   public let tablePieces: Range<Int>
   public let matrixPieces: [Range<Int>]
 
-  /// - Precondition: the layout has one binary table, before all binary matrices.
+  /// - Precondition: the layout has at most one binary table, before all binary matrices.
   public init(_ layout: ParameterLayout) {
     var matrices: [Matrix] = []
     var words = 0
-    guard let table = layout.parameters.first(where: { $0.kind == .binaryTable }) else {
-      preconditionFailure("a layout without a word embedding")
-    }
-    var pieces = Self.pieces(of: table.range)
+    table = layout.parameters.first { $0.kind == .binaryTable }?.range ?? 0..<0
+    var pieces = Self.pieces(of: table)
     var matrixPieces: [Range<Int>] = []
-    self.table = table.range
     tablePieces = pieces.indices
     for parameter in layout.parameters where parameter.kind == .binaryMatrix {
       let matrix = Matrix(range: parameter.range, firstWord: words)
       precondition(
-        parameter.offset >= pieces.last!.upperBound, "binary matrices are not in flat order")
+        parameter.offset >= pieces.last?.upperBound ?? 0, "binary matrices are not in flat order")
       matrices.append(matrix)
       words += matrix.words
       let own = Self.pieces(of: parameter.range)

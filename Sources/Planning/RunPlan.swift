@@ -119,7 +119,7 @@ public struct RunPlan: Equatable, Sendable {
           exchange: exchange.bufferBytes(of: rank),
           checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,
-          teacher: configuration.teacher == nil ? 0 : TeacherWeights.byteCount(model.configuration))
+          teacher: configuration.hasTeacher ? TeacherWeights.byteCount(model.configuration) : 0)
       }.max { ($0.total, $0.checkpointCopy) < ($1.total, $1.checkpointCopy) }!
     }
     let own = exchange(configuration.synchronisation)

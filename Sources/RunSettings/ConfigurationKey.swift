@@ -63,6 +63,8 @@ extension ConfigurationKey {
     integer("model.maximum_length", \.model.maximumLength, 5...65536),
     integer("model.estimator_rank", \.model.estimatorRank, 0...1024),
     number("model.dropout", \.model.dropout, "a number from 0 to below 1") { 0 <= $0 && $0 < 1 },
+    integer("model.linear_rank", \.model.linearRank, 0...1024, isRequired: false),
+    choice("model.precision", \.model.precision),
     choice("model.step_size_fit", \.model.stepSizeFit),
     path("data.corpus", \.data.corpus),
     integer("data.sequence_length", \.data.sequenceLength, 5...65536),
@@ -73,6 +75,8 @@ extension ConfigurationKey {
     optionalText("task.vocabulary", \.task.vocabulary, "a path or null"),
     optionalInteger("task.epochs", \.task.epochs, 1...1_000_000),
     optionalInteger("task.training_rows", \.task.trainingRows, 2...1_000_000_000),
+    optionalText("task.teacher", \.task.teacher, "a path or null"),
+    choice("task.distillation", \.task.distillation),
     weight("sentence.cosine_weight", \.sentence.cosineWeight),
     weight("sentence.similarity_weight", \.sentence.similarityWeight),
     weight("sentence.hidden_weight", \.sentence.hiddenWeight),
@@ -288,17 +292,6 @@ extension ConfigurationKey {
     return digits.isEmpty && (1...longest).contains(total) ? total : nil
   }
 
-  private static let stepSizeFit = ConfigurationKey(
-    name: "model.step_size_fit",
-    allowed: StepSizeFit.allCases.map(\.rawValue).joined(separator: " or "),
-    isRequired: false,
-    text: { $0.model.stepSizeFit.rawValue },
-    set: { configuration, scalar in
-      guard let value = StepSizeFit(rawValue: scalar.text) else { return false }
-      configuration.model.stepSizeFit = value
-      return true
-    })
-
   private static let backwardPrecision = ConfigurationKey(
     name: "training.backward_precision",
     allowed: BackwardPrecision.allCases.map(\.rawValue).joined(separator: " or "),
@@ -337,10 +330,11 @@ extension RunConfiguration {
     hangTimeout: 600, objective: defaultObjective, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
-      stepSizeFit: .published),
+      linearRank: 0, precision: .binary, stepSizeFit: .published),
     data: Data(corpus: "", sequenceLength: 0),
     task: Task(
-      name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil, epochs: nil, trainingRows: nil),
+      name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil, epochs: nil, trainingRows: nil,
+      teacher: nil, distillation: .both),
     sentence: Sentence(
       cosineWeight: 1, similarityWeight: 1, hiddenWeight: 1, temperature: 0.05, evaluation: nil),
     training: Training(

@@ -322,7 +322,32 @@ private struct ConfigurationReader {
     if training.globalBatch % training.microBatch != 0 {
       reportPair("training.global_batch", "is not a multiple of", "training.micro_batch")
     }
+    checkPrecision()
     checkDropout()
+  }
+
+  /// What stands for the loss of binarisation, or rounds gradients for binary weights, has no place without it.
+  private mutating func checkPrecision() {
+    let (model, precision) = (configuration.model, configuration.model.precision)
+    func refuse(_ key: String, _ value: String, _ only: String, _ neutral: String) {
+      report(
+        cause(key, "model.precision"), key,
+        "\(value) is for \(only); model.precision is \(precision.rawValue): set \(key) to \(neutral)")
+    }
+    if precision == .full {
+      let only = "what binarisation throws away"
+      if model.estimatorRank > 0 { refuse("model.estimator_rank", "\(model.estimatorRank)", only, "0") }
+      if model.linearRank > 0 { refuse("model.linear_rank", "\(model.linearRank)", only, "0") }
+    }
+    let rounding = configuration.training.backwardPrecision
+    if precision != .binary, rounding != .float32 {
+      refuse("training.backward_precision", rounding.rawValue, "binary weights", "float32")
+    }
+    if configuration.teacher != nil, configuration.task.teacher != nil {
+      report(
+        cause("teacher", "task.teacher"), "task.teacher",
+        "is given beside teacher; a run has one teacher: set one of them to null")
+    }
   }
 
   /// The numbers that dropout draws for the attention of one sample are counted in 32 bits.
@@ -336,15 +361,20 @@ private struct ConfigurationReader {
     )
   }
 
-  /// Blames the second key if only that was overridden, else the first.
+  /// Two keys that do not fit each other.
   private mutating func reportPair(_ first: String, _ relation: String, _ second: String) {
     func value(_ name: String) -> String { ConfigurationKey.find(name)!.text(configuration) }
+    report(cause(first, second), first, "\(value(first)) \(relation) \(second) \(value(second))")
+  }
+
+  /// Which of two places is to blame for keys that do not fit: that of the second key if only that was overridden, else that of
+  /// the first.
+  private func cause(_ first: String, _ second: String) -> ConfigurationProblem.Place {
     func isOverride(_ place: ConfigurationProblem.Place) -> Bool {
       if case .override = place { true } else { false }
     }
     let (firstPlace, secondPlace) = (place(of: first), place(of: second))
-    let place = isOverride(secondPlace) && !isOverride(firstPlace) ? secondPlace : firstPlace
-    report(place, first, "\(value(first)) \(relation) \(second) \(value(second))")
+    return isOverride(secondPlace) && !isOverride(firstPlace) ? secondPlace : firstPlace
   }
 
   /// Where a key was given; the whole file for one that it leaves out.

@@ -43,6 +43,8 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var maximumLength: Int
     public internal(set) var estimatorRank: Int
     public internal(set) var dropout: Float
+    public internal(set) var linearRank: Int
+    public internal(set) var precision: ModelPrecision
     public internal(set) var stepSizeFit: StepSizeFit
   }
 
@@ -69,6 +71,10 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var epochs: Int?
     /// Train on as many rows of the training file, chosen by a keyed permutation, the same for every seed; nil takes all.
     public internal(set) var trainingRows: Int?
+    /// A run or checkpoint of the same task at full precision to distil from, its classifier included; nil for none.
+    public internal(set) var teacher: String?
+    /// What of it is to be matched.
+    public internal(set) var distillation: DistillationTarget
   }
 
   /// How embeddings are matched, where the objective is `sentence`.
@@ -137,6 +143,9 @@ public struct RunConfiguration: Equatable, Sendable {
   /// V: the micro-batches of a step.
   public var lanes: Int { training.globalBatch / training.microBatch }
 
+  /// Whether there is something to distil from.
+  public var hasTeacher: Bool { teacher != nil || task.teacher != nil }
+
   /// Sequences of a micro-batch that are computed at a time (`TokenBatch.sliceSequences`): its activations take memory.
   public var sliceSequences: Int {
     TokenBatch.sliceSequences(of: training.microBatch, length: data.sequenceLength)
@@ -152,7 +161,8 @@ public struct RunConfiguration: Equatable, Sendable {
     ModelConfiguration(
       vocabularySize: vocabularySize, hiddenSize: model.hiddenSize, layers: model.layers, heads: model.heads,
       intermediateSize: model.intermediateSize, maximumLength: model.maximumLength,
-      estimatorRank: model.estimatorRank, dropout: model.dropout)
+      estimatorRank: model.estimatorRank, dropout: model.dropout, linearRank: model.linearRank,
+      precision: model.precision)
   }
 }
 

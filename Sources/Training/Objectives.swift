@@ -18,11 +18,14 @@ public enum Objectives {
     },
     Entry(name: classification) { configuration throws(TrainingError) in
       try RunInputs(onTaskOf: configuration) { source in
-        Classification(classes: source.data.classes.count, score: source.score)
+        Classification(
+          classes: source.data.classes.count, distillation: configuration.distillation, score: source.score)
       }
     },
     Entry(name: regression) { configuration throws(TrainingError) in
-      try RunInputs(onTaskOf: configuration) { source in Regression(score: source.score) }
+      try RunInputs(onTaskOf: configuration) { source in
+        Regression(distillation: configuration.distillation, score: source.score)
+      }
     },
     Entry(name: sentence) { configuration throws(TrainingError) in
       try RunInputs(sentence: configuration)

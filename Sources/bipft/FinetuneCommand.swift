@@ -14,6 +14,11 @@ struct FinetuneCommand: ParsableCommand {
         bipft finetune --task sst2 --from runs/demo --data glue
         bipft finetune --config configs/glue/sst2.yaml --from runs/demo --data glue --seeds 3
 
+      A BERT of full precision, first as it is, then binarised and taught by what came of that:
+
+        bipft finetune --task sst2 --from bert/ --precision full --data glue --output runs/teacher
+        bipft finetune --task sst2 --from bert/ --teacher runs/teacher --data glue
+
       Of your own train.csv and dev.csv (or .tsv, .jsonl) with named columns; classes are found in the data:
 
         bipft finetune --from runs/demo --data reviews --text review --label stars
@@ -57,16 +62,45 @@ struct FinetuneCommand: ParsableCommand {
   var number = false
 
   @Option(
-    help: ArgumentHelp("The checkpoint to start from, or a run, whose newest it is.", valueName: "checkpoint")
-  )
+    help: ArgumentHelp(
+      "What to start from: a checkpoint, or a run, whose newest it is; a full-precision BERT as Hugging Face has it, a folder "
+        + "with config.json, model.safetensors and vocab.txt, or the weights in it; or scratch, with the model's shape in --set "
+        + "or the --config file.",
+      valueName: "start"))
   var from: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "binary (a BERT is binarised, its step sizes fitted to the first batch), half_binary (activations alone) or full (float32, "
+        + "a BERT as it is). Default: that of the checkpoint, else binary.",
+      valueName: "precision"))
+  var precision: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Rank of the residual estimators, 0 for none. Default: that of the checkpoint; of a BERT and from scratch 1.",
+      valueName: "n"))
+  var estimatorRank: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Distil from this run or checkpoint of the same task, fine-tuned with --precision full.",
+      valueName: "run"))
+  var teacher: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "What of the teacher is to be matched: logits, hidden (states) or both. Default: both.",
+      valueName: "what"))
+  var distillation: String?
 
   @Option(help: ArgumentHelp("The folder of the task's files.", valueName: "dir"))
   var data: String?
 
   @Option(
     help: ArgumentHelp(
-      "The vocabulary of the checkpoint. Default: that of the corpus that its run names.", valueName: "file"))
+      "The vocabulary of the model. Default: that of the corpus that the checkpoint's run names; vocab.txt beside a BERT.",
+      valueName: "file"))
   var vocab: String?
 
   @Option(help: ArgumentHelp("Default: as BiPFT's authors (6 to 50), else 10.", valueName: "n"))
@@ -134,7 +168,9 @@ struct FinetuneCommand: ParsableCommand {
         throw ValidationError(
           "give --task NAME for a task of GLUE, --text COLUMN of your own files, or --config FILE")
       }
-      if from == nil { throw ValidationError("give --from RUN, the run or checkpoint to start from") }
+      if from == nil {
+        throw ValidationError("give --from RUN, the run, checkpoint or BERT to start from, or scratch")
+      }
       if data == nil { throw ValidationError("give --data DIR, the folder of the task's files") }
     }
     if task != nil, text != nil || secondText != nil || label != nil || number {
@@ -143,13 +179,16 @@ struct FinetuneCommand: ParsableCommand {
     }
     for (name, value, least) in [
       ("--epochs", epochs, 1), ("--batch", batch, 1), ("--length", length, 5), ("--patience", patience, 0),
-      ("--seeds", seeds, 1),
+      ("--seeds", seeds, 1), ("--estimator-rank", estimatorRank, 0),
     ] {
       if let value, value < least { throw ValidationError("\(name) \(value): use \(least) or more") }
     }
     if text == nil, secondText != nil { throw ValidationError("--second-text needs --text") }
     if predict.isEmpty, probabilities || last {
       throw ValidationError("\(probabilities ? "--probabilities" : "--last") needs --predict FILE")
+    }
+    if distillation != nil, teacher == nil, config == nil {
+      throw ValidationError("--distillation needs --teacher RUN")
     }
     if probabilities, number {
       throw ValidationError("--probabilities are of classes; leave it out with --number")
@@ -164,6 +203,10 @@ struct FinetuneCommand: ParsableCommand {
     options.label = label
     options.isNumber = number
     options.checkpoint = from
+    options.precision = precision
+    options.estimatorRank = estimatorRank
+    options.teacher = teacher
+    options.distillation = distillation
     options.data = data
     options.vocabulary = vocab
     options.epochs = epochs

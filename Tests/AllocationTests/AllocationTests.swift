@@ -8,9 +8,11 @@ import Testing
 /// all its memory is there from the start. (With more threads each parallel loop allocates its closure.) What is around
 /// the model in a run, batches, exchange and records, allocates in every step, and is not counted here.
 @Suite(.serialized) struct AllocationTests {
-  private static let configuration = ModelConfiguration(
-    vocabularySize: 300, hiddenSize: 128, layers: 2, heads: 2, intermediateSize: 256, maximumLength: 32,
-    estimatorRank: 1, dropout: 0.1)
+  private static func configuration(_ precision: ModelPrecision) -> ModelConfiguration {
+    ModelConfiguration(
+      vocabularySize: 300, hiddenSize: 128, layers: 2, heads: 2, intermediateSize: 256, maximumLength: 32,
+      estimatorRank: precision == .full ? 0 : 1, dropout: 0.1, precision: precision)
+  }
 
   private static let counted = ConditionTrait.enabled(
     "SKIPPED: allocations cannot be counted here (AddressSanitizer, or no GNU C library)"
@@ -33,10 +35,16 @@ import Testing
   @Test(AllocationTests.counted) func stepInInt8() async {
     await #expect(processExitsWith: .success) { Self.checkStep(.int8) }
   }
+  @Test(AllocationTests.counted) func stepAtHalfBinaryPrecision() async {
+    await #expect(processExitsWith: .success) { Self.checkStep(.float32, of: .halfBinary) }
+  }
+  @Test(AllocationTests.counted) func stepAtFullPrecision() async {
+    await #expect(processExitsWith: .success) { Self.checkStep(.float32, of: .full) }
+  }
 
-  private static func checkStep(_ precision: BackwardPrecision) {
+  private static func checkStep(_ precision: BackwardPrecision, of model: ModelPrecision = .binary) {
     useSingleThreadedBLAS()
-    let shape = ModelLayout(configuration, Pretraining())
+    let shape = ModelLayout(configuration(model), Pretraining())
     let layout = shape.parameters
     let parameters = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)

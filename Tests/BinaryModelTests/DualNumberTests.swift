@@ -13,14 +13,18 @@ import Testing
     let seed: UInt32
     /// Sequences of 70 tokens instead of 9: more than one word of packed bits a row.
     var isLong = false
+    var linearRank = 0
+    var precision = ModelPrecision.binary
 
     var testDescription: String {
-      "rank \(rank), \(isLong ? 70 : 9) tokens, dropout \(dropoutRate), distilled \(isDistilled), seed \(seed)"
+      "\(precision), rank \(rank), \(linearRank), \(isLong ? 70 : 9) tokens, dropout \(dropoutRate), distilled \(isDistilled), "
+        + "seed \(seed)"
     }
     var dropout: Dropout? { dropoutRate == 0 ? nil : Dropout(rate: dropoutRate, seed: UInt64(seed)) }
 
     func make() -> (tiny: TinyModel, reference: ReferenceModel) {
-      var configuration = TinyModel.configuration(rank: rank)
+      var configuration = TinyModel.configuration(
+        rank: rank, linearRank: linearRank, precision: precision)
       if isLong {
         (configuration.hiddenSize, configuration.layers, configuration.maximumLength) = (12, 1, 70)
       }
@@ -40,6 +44,12 @@ import Testing
     Case(rank: 1, dropoutRate: 0.2, isDistilled: false, seed: 2),
     Case(rank: 3, dropoutRate: 0.2, isDistilled: true, seed: 2),
     Case(rank: 2, dropoutRate: 0.2, isDistilled: true, seed: 6, isLong: true),
+    Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 2, linearRank: 2),
+    Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 3, linearRank: 1, precision: .halfBinary),
+    Case(rank: 0, dropoutRate: 0, isDistilled: false, seed: 3, precision: .halfBinary),
+    Case(rank: 0, dropoutRate: 0, isDistilled: true, seed: 2, precision: .full),
+    Case(rank: 0, dropoutRate: 0.2, isDistilled: true, seed: 3, precision: .full),
+    Case(rank: 0, dropoutRate: 0.2, isDistilled: false, seed: 6, isLong: true, precision: .full),
   ]
 
   @Test(arguments: cases) func lossesAndGradients(test: Case) throws {
@@ -78,8 +88,10 @@ import Testing
       }
       reference.parameters[parameter.name] = start
     }
-    // The estimators' key biases have no gradient but rounding: softmax does not see them.
-    let withoutGradient = test.rank == 0 ? 0 : 2 * tiny.model.configuration.layers
+    // The estimators' key biases have no gradient but rounding, nor has that of the keys at full precision: softmax does not see
+    // them.
+    let unseen = (test.rank == 0 ? 0 : 2) + (test.precision == .full ? 1 : 0)
+    let withoutGradient = unseen * tiny.model.configuration.layers
     #expect(nonzero == tiny.layout.parameters.count - withoutGradient, "\(nonzero) gradients above 1e-6")
   }
 

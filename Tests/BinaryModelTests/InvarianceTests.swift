@@ -6,10 +6,10 @@ import Testing
 /// What results must not depend on.
 @Suite(.serialized) struct InvarianceTests {
   /// Several panels of rows and columns, tails in every packed word.
-  private static func wide() -> TinyModel {
+  private static func wide(_ precision: ModelPrecision = .binary) -> TinyModel {
     let configuration = ModelConfiguration(
       vocabularySize: 300, hiddenSize: 72, layers: 2, heads: 3, intermediateSize: 150, maximumLength: 40,
-      estimatorRank: 2, dropout: 0)
+      estimatorRank: precision == .full ? 0 : 2, dropout: 0, precision: precision)
     return TinyModel(configuration, sequences: 5, length: 33, seed: 11)
   }
 
@@ -22,11 +22,17 @@ import Testing
       let first = BackwardPrecision.allCases.map {
         tiny.train(dropout: dropout, isDistilled: true, precision: $0)
       }
+      let lessBinary = [ModelPrecision.halfBinary, .full].map { InvarianceTests.wide($0) }
+      let firstOfThem = lessBinary.map { $0.train(dropout: dropout, isDistilled: true) }
       for threads in 2...3 {
         #expect(startThreads(threads) == threads)
         for (precision, first) in zip(BackwardPrecision.allCases, first) {
           let found = tiny.train(dropout: dropout, isDistilled: true, precision: precision)
           #expect(found.bits == first.bits && found.sums == first.sums, "\(threads) threads, \(precision)")
+        }
+        for (tiny, first) in zip(lessBinary, firstOfThem) {
+          let found = tiny.train(dropout: dropout, isDistilled: true)
+          #expect(found.bits == first.bits && found.sums == first.sums, "\(threads) threads")
         }
       }
     }

@@ -11,7 +11,8 @@ struct ReferenceLosses {
 }
 
 /// METHOD's network in plain loops over dual numbers, in double precision. The straight-through rules stand where the
-/// binarisers set the tangents of their results.
+/// binarisers set the tangents of their results; at half-binary and full precision some or all of them let operands through as
+/// they are.
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden. Matrices are flat, row-major.
 struct ReferenceModel {
@@ -37,6 +38,7 @@ struct ReferenceModel {
   }
 
   private var rows: Int { batch.sequences * batch.length }
+  private var isFull: Bool { configuration.precision == .full }
 
   mutating func forward() -> ReferenceLosses {
     let c = configuration
@@ -47,7 +49,10 @@ struct ReferenceModel {
       last[b * batch.length * c.hiddenSize..<(b * batch.length + 1) * c.hiddenSize]
     }
     let dense = binaryLinear(first, "bert.pooler.dense", c.hiddenSize, c.hiddenSize)
-    let pooled = zip(normalise(dense, "bert.pooler.LayerNorm"), first).map { ($0 + $1).hyperbolicTangent }
+    let pooled =
+      isFull
+      ? dense.map(\.hyperbolicTangent)
+      : zip(normalise(dense, "bert.pooler.LayerNorm"), first).map { ($0 + $1).hyperbolicTangent }
     nspLogits = linear(pooled, "cls.seq_relationship", c.hiddenSize, 2)
     return losses(last)
   }
@@ -62,6 +67,7 @@ struct ReferenceModel {
 
   /// α·sign(x + b): the gradient passes where |x + b| ≤ α; α's is sign / √numel.
   private mutating func elasticSign(_ x: [Dual], shift: String?, step name: String) -> [Dual] {
+    if isFull { return x }
     let values = shifted(x, by: shift)
     if let fit {
       let mean = values.reduce(0) { $0 + abs($1.value) } / Double(values.count)
@@ -83,6 +89,7 @@ struct ReferenceModel {
 
   /// α·clamp(round(p/α), 0, 1)
   private mutating func elasticProbability(_ p: [Dual], step name: String) -> [Dual] {
+    if isFull { return p }
     let step = parameters[name]![0]
     let alpha = max(step.value, 1e-5)
     let root = Double(p.count).squareRoot()
@@ -102,6 +109,7 @@ struct ReferenceModel {
   /// m·sign(w − mean(w)), m = mean|w|: the identity for tangents.
   private mutating func binaryMatrix(_ name: String) -> [Dual] {
     let w = parameters[name]!
+    if configuration.precision != .binary { return w }
     let mean = w.reduce(0) { $0 + $1.value } / Double(w.count)
     let magnitude = w.reduce(0) { $0 + abs($1.value) } / Double(w.count)
     weightMargin = min(weightMargin, w.map { abs($0.value - mean) }.min()!)
@@ -131,6 +139,17 @@ struct ReferenceModel {
   private mutating func binaryLinear(_ x: [Dual], _ name: String, _ inputs: Int, _ outputs: Int) -> [Dual] {
     let operand = elasticSign(x, shift: name + ".move.bias", step: name + ".input_clip_val")
     return product(operand, binaryMatrix(name + ".weight"), parameters[name + ".bias"]!, inputs, outputs)
+  }
+
+  /// y + (x Aᵀ) Bᵀ, where there are corrections.
+  private func corrected(_ y: [Dual], _ x: [Dual], _ name: String) -> [Dual] {
+    let (size, rank) = (configuration.hiddenSize, configuration.linearRank)
+    guard rank > 0 else { return y }
+    func map(_ x: [Dual], _ part: Int, _ inputs: Int, _ outputs: Int) -> [Dual] {
+      let bias = [Dual](repeating: Dual(0), count: outputs)
+      return product(x, parameters[name + ".lora.\(part).weight"]!, bias, inputs, outputs)
+    }
+    return zip(y, map(map(x, 0, size, rank), 1, rank, size)).map { $0 + $1 }
   }
 
   private func normalise(_ x: [Dual], _ name: String) -> [Dual] {
@@ -186,9 +205,12 @@ struct ReferenceModel {
       let magnitude = row.reduce(0) { $0 + abs($1.value) } / Double(size)
       for j in 0..<size {
         let w = words[id * size + j]
-        weightMargin = min(weightMargin, abs(w.value - mean))
-        let binary = Dual(w.value - mean >= 0 ? magnitude : -magnitude, tangent: w.tangent)
-        x.append(binary + positions[token % batch.length * size + j] + types[type * size + j])
+        var word = w
+        if configuration.precision == .binary {
+          weightMargin = min(weightMargin, abs(w.value - mean))
+          word = Dual(w.value - mean >= 0 ? magnitude : -magnitude, tangent: w.tangent)
+        }
+        x.append(word + positions[token % batch.length * size + j] + types[type * size + j])
       }
     }
     return droppedHidden(normalise(x, "bert.embeddings.LayerNorm"), place: 0)
@@ -199,7 +221,9 @@ struct ReferenceModel {
     let block = "bert.encoder.layer.\(index)."
     let context = attention(x, block + "attention.self.", place: 1 + 3 * index)
     let attended = droppedHidden(
-      binaryLinear(context, block + "attention.output.dense", size, size), place: 2 + 3 * index)
+      corrected(
+        binaryLinear(context, block + "attention.output.dense", size, size), context,
+        block + "attention.output.lora_o"), place: 2 + 3 * index)
     let middle = normalise(zip(attended, x).map { $0 + $1 }, block + "attention.output.LayerNorm")
     let activated = binaryLinear(middle, block + "intermediate.dense", size, inner).map(\.gelu)
     let output = droppedHidden(
@@ -209,9 +233,9 @@ struct ReferenceModel {
 
   private mutating func attention(_ x: [Dual], _ name: String, place: Int) -> [Dual] {
     let (size, length) = (configuration.hiddenSize, batch.length)
-    let query = binaryLinear(x, name + "query", size, size)
-    let key = binaryLinear(x, name + "key", size, size)
-    let value = binaryLinear(x, name + "value", size, size)
+    let query = corrected(binaryLinear(x, name + "query", size, size), x, name + "lora_q")
+    let key = corrected(binaryLinear(x, name + "key", size, size), x, name + "lora_k")
+    let value = corrected(binaryLinear(x, name + "value", size, size), x, name + "lora_v")
     let q = elasticSign(query, shift: nil, step: name + "clip_query")
     let k = elasticSign(key, shift: nil, step: name + "clip_key")
     let v = elasticSign(value, shift: nil, step: name + "clip_value")
@@ -239,7 +263,7 @@ struct ReferenceModel {
         afterDropout += dropped(own, b, rows: length, columns: length, place: place, part: head)
       }
     }
-    if let fit {
+    if let fit, !isFull {
       let mean = probabilities.reduce(0) { $0 + $1.value } / Double(probabilities.count)
       parameters[name + "clip_attn"]![0] = Dual(fit.unsigned * mean)
     }

@@ -15,6 +15,8 @@ import Testing
     let layout: ModelLayout<Goal>
     let batch: Batch<SequenceLabels>
     var values: [Float]
+    /// B×outputs, and L + 1 hidden states; nil for no teacher.
+    var teacher: (logits: [Float], hidden: [[Float]])?
 
     init(_ goal: Goal, targets: [Float?]) {
       let configuration = TinyModel.configuration(rank: 1)
@@ -39,19 +41,46 @@ import Testing
       let gradients = FloatBuffer(count: values.count)
       parameters.view.copy(values)
       model.binarise(parameters.view)
-      var losses = layout.objective.noLosses(isDistilled: false)
-      model.train(
-        parameters.view, gradients: gradients.view, batch: batch, divisors: model.divisors(of: [batch]),
-        dropout: dropout, into: &losses)
-      return (losses["task_loss"], gradients.view.array)
+      var losses = layout.objective.noLosses(isDistilled: teacher != nil)
+      withTeacher { teacher in
+        model.train(
+          parameters.view, gradients: gradients.view, batch: batch, divisors: model.divisors(of: [batch]),
+          dropout: dropout, teacher: teacher, into: &losses)
+      }
+      return (losses.total, gradients.view.array)
     }
 
-    func evaluate() -> (losses: LossTerms, predictions: [Prediction]) {
+    func evaluate(counted: Int? = nil) -> (losses: LossTerms, predictions: [Prediction]) {
       var model = Model(layout, sequences: batch.sequences, length: batch.length)
       let parameters = FloatBuffer(count: values.count)
       parameters.view.copy(values)
       model.binarise(parameters.view)
-      return model.evaluate(parameters.view, batch: batch)
+      return withTeacher { model.evaluate(parameters.view, batch: batch, teacher: $0, counted: counted) }
+    }
+
+    /// What the encoder makes of the batch: L + 1 hidden states.
+    func hidden() -> [[Float]] {
+      var model = Model(layout, sequences: batch.sequences, length: batch.length)
+      let parameters = FloatBuffer(count: values.count)
+      parameters.view.copy(values)
+      model.binarise(parameters.view)
+      return model.encode(parameters.view, batch.tokens).hidden.map(\.array)
+    }
+
+    /// Runs `body` with the teacher's output in memory.
+    private func withTeacher<Result>(_ body: (TeacherOutput?) -> Result) -> Result {
+      guard let teacher else { return body(nil) }
+      var arena = Arena()
+      func view(_ values: [Float], _ arena: inout Arena) -> FloatView {
+        let view = arena.floats(values.count)
+        view.copy(values)
+        return view
+      }
+      let logits = view(teacher.logits, &arena)
+      var hidden: [FloatView] = []
+      for values in teacher.hidden { hidden.append(view(values, &arena)) }
+      let output = TeacherOutput(hidden: hidden, logits: logits)
+      return withExtendedLifetime(arena) { body(output) }
     }
 
     func checkGradients(dropout: Dropout?) {
@@ -97,6 +126,49 @@ import Testing
       $0 + Double(($1.values[0] - $1.label) * ($1.values[0] - $1.label)) / 3
     }
     #expect(abs(losses["task_loss"] - expected) < 1e-5)
+  }
+
+  /// Logits of a teacher: the cross entropy of its softmax with the student's.
+  @Test func classificationWithATeacher() throws {
+    var scene = Scene(Classification(classes: 3, distillation: .logits), targets: [2, nil, 0, 1])
+    var draws = Draws(3)
+    let states = scene.hidden().map { draws.floats($0.count, -2...2) }
+    scene.teacher = (draws.floats(12, -2...2), states)
+    scene.checkGradients(dropout: nil)
+    let (losses, predictions) = scene.evaluate()
+    #expect(losses.terms.filter { $0.role == .distillation }.map(\.key) == ["task_distillation_loss"])
+    func logSoftmax(_ x: [Float]) -> [Double] {
+      let sum = x.reduce(0) { $0 + exp(Double($1)) }
+      return x.map { Double($0) - log(sum) }
+    }
+    let expected = zip([0, 2, 3], predictions).reduce(0.0) { sum, row in
+      let teacher = logSoftmax(Array(scene.teacher!.logits[3 * row.0..<3 * row.0 + 3]))
+      return zip(teacher, logSoftmax(row.1.values)).reduce(sum) { $0 - exp($1.0) * $1.1 / 9 }
+    }
+    #expect(abs(losses["task_distillation_loss"] - expected) < 1e-6)
+    #expect(losses.term("task_distillation_loss").count == 9)
+  }
+
+  /// Numbers and hidden states of a teacher; sequences that fill a batch up do not count.
+  @Test func regressionWithATeacher() {
+    var scene = Scene(Regression(distillation: .both), targets: [2.5, 0, 5, nil])
+    var draws = Draws(3)
+    let states = scene.hidden()
+    scene.teacher = (draws.floats(4, 0...5), states.map { draws.floats($0.count, -2...2) })
+    scene.checkGradients(dropout: nil)
+    let (losses, predictions) = scene.evaluate(counted: 3)
+    let expected = zip(scene.teacher!.logits, predictions).reduce(0.0) {
+      $0 + Double(($1.1.values[0] - $1.0) * ($1.1.values[0] - $1.0)) / 3
+    }
+    #expect(abs(losses["task_distillation_loss"] - expected) < 1e-5)
+    let distance = zip(states, scene.teacher!.hidden).reduce(0.0) { sum, pair in
+      let counted = pair.0.count * 3 / 4
+      let square = zip(pair.0, pair.1).prefix(counted).reduce(0.0) {
+        $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1)
+      }
+      return sum + square / Double(counted * states.count)
+    }
+    #expect(abs(losses["hidden_loss"] - distance) < 1e-5, "\(losses["hidden_loss"]), \(distance)")
   }
 
   /// Dropout before the head is there, with its share of zeros: without it the two losses would be the same.

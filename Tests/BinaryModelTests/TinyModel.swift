@@ -29,10 +29,12 @@ struct TinyModel {
   let teacherLogits: [Float]
 
   /// The configuration that most tests use.
-  static func configuration(rank: Int) -> ModelConfiguration {
+  static func configuration(
+    rank: Int, linearRank: Int = 0, precision: ModelPrecision = .binary
+  ) -> ModelConfiguration {
     ModelConfiguration(
       vocabularySize: 40, hiddenSize: 24, layers: 2, heads: 3, intermediateSize: 40, maximumLength: 12,
-      estimatorRank: rank, dropout: 0)
+      estimatorRank: rank, dropout: 0, linearRank: linearRank, precision: precision)
   }
 
   init(_ configuration: ModelConfiguration, sequences: Int, length: Int, seed: UInt32) {

@@ -113,6 +113,33 @@ import Testing
     }
   }
 
+  /// The encoder at full precision is BERT, pooler included: it gives the hidden states and logits of PyTorch's.
+  @Test(arguments: GoldenFile.all.filter { $0.tensors.find("teacher_nsp_logits") != nil })
+  func fullPrecision(golden: GoldenFile) throws {
+    var configuration = golden.model.configuration
+    (configuration.precision, configuration.estimatorRank) = (.full, 0)
+    let model = ModelLayout(configuration, Pretraining())
+    let parameters = FloatBuffer(count: model.parameters.elementCount)
+    for parameter in model.parameters.parameters where !parameter.name.hasPrefix("cls.predictions.") {
+      let values = try golden.tensors.floats("teacher_param/" + parameter.name)
+      try #require(values.count == parameter.count, "\(parameter.name)")
+      for (i, value) in values.enumerated() { parameters.view[parameter.offset + i] = value }
+    }
+    let batch = try golden.batch()
+    var network = PretrainingModel(model, sequences: batch.sequences, length: batch.length)
+    network.binarise(parameters.view)
+    let output = network.encode(parameters.view, batch.tokens)
+    for index in output.hidden.indices {
+      let expected = try golden.tensors.floats("teacher_hidden/\(index)")
+      let found = output.hidden[index].array
+      let worst = zip(found, expected).map { abs($0 - $1) }.max() ?? 0
+      #expect(found.count == expected.count && worst < 1e-4, "hidden state \(index): off by \(worst)")
+    }
+    let logits = network.nextSentenceLogits(parameters.view, output)
+    let expected = try golden.tensors.floats("teacher_nsp_logits")
+    #expect(zip(logits, expected).allSatisfy { abs($0 - $1) < 1e-4 }, "\(logits), expected \(expected)")
+  }
+
   @Test(arguments: GoldenFile.all.filter { $0.tensors.find("teacher_nsp_logits") != nil })
   func teacher(golden: GoldenFile) throws {
     let batch = try golden.batch()

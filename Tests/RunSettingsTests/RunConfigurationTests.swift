@@ -117,15 +117,19 @@ private func changed(_ line: String, to new: String) -> String {
   @Test func canonicalTextReadsBackToTheSame() throws {
     let overrides = [
       "seed=18446744073709551615", "threads=3", "initial_weights=\"a \\\"b\\\": c\\\\d\\u00e9.safetensors\"",
-      "teacher='null'", "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
-      "model.step_size_fit=least_squares", "data.corpus='12'",
+      "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
+      "model.step_size_fit=least_squares", "model.linear_rank=2", "model.precision=half_binary",
+      "data.corpus='12'", "task.label='null'", "task.teacher=runs/teacher", "task.distillation=logits",
       "synchronisation=replicated", "gradient_format=bfloat16", "overlap_exchange=true",
       "task.epochs=3", "task.training_rows=100", "evaluation.patience=2", "checkpoint.keep_best=true",
     ]
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
-    #expect(run.seed == .max && run.threads == 3 && run.teacher == "null" && run.data.corpus == "12")
+    #expect(run.seed == .max && run.threads == 3 && run.data.corpus == "12")
     #expect(run.initialWeights == "a \"b\": c\\dé.safetensors")
     #expect(run.model.stepSizeFit == .leastSquares)
+    #expect(run.model.linearRank == 2 && run.model.precision == .halfBinary)
+    #expect(run.task.teacher == "runs/teacher" && run.task.distillation == .logits)
+    #expect(run.task.label == "null")
     #expect(run.synchronisation == .replicated && run.gradientFormat == .bfloat16 && run.overlapExchange)
     #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
     #expect(
@@ -155,6 +159,8 @@ private func changed(_ line: String, to new: String) -> String {
           maximum_length: 128
           estimator_rank: 1
           dropout: 0.1
+          linear_rank: 0
+          precision: binary
           step_size_fit: published
 
         data:
@@ -169,6 +175,8 @@ private func changed(_ line: String, to new: String) -> String {
           vocabulary: null
           epochs: null
           training_rows: null
+          teacher: null
+          distillation: both
 
         sentence:
           cosine_weight: 1.0
@@ -357,7 +365,7 @@ private func changed(_ line: String, to new: String) -> String {
     (
       "model=2",
       "is a section; set one of its keys hidden_size, layers, heads, intermediate_size, maximum_length, "
-        + "estimator_rank, dropout, step_size_fit, as in model.hidden_size=…"
+        + "estimator_rank, dropout, linear_rank, precision, step_size_fit, as in model.hidden_size=…"
     ),
     ("training.steps", "expected KEY=VALUE, as in --set training.steps=100"),
     ("stop_after=30m1h", "expected null, seconds, or a time such as 23h30m, found 30m1h"),
@@ -365,6 +373,10 @@ private func changed(_ line: String, to new: String) -> String {
     ("stop_after=h", "expected null, seconds, or a time such as 23h30m, found h"),
     ("=3", "expected KEY=VALUE, as in --set training.steps=100"),
     ("model.hidden_size=66", "66 is not a multiple of model.heads 4"),
+    (
+      "model.precision=full",
+      "model.estimator_rank: 1 is for what binarisation throws away; model.precision is full: set model.estimator_rank to 0"
+    ),
     ("model.heads=5", "model.hidden_size: 64 is not a multiple of model.heads 5"),
     ("training.micro_batch=5", "training.global_batch: 32 is not a multiple of training.micro_batch 5"),
   ])

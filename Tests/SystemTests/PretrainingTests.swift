@@ -1,6 +1,6 @@
 import Coordinator
 import Foundation
-import TensorFiles
+import Telemetry
 import Testing
 
 /// Whole runs of `bipft-pretrain`, under mpirun.
@@ -55,9 +55,11 @@ import Testing
 
   @Test func aFullPrecisionModelStartsAndTeaches() throws {
     let tiny = try TinyRun()
-    try writeBERT(to: tiny.scratch.path("bert.safetensors"))
+    try TinyRun.writeBERT(to: tiny.scratch.path("bert.safetensors"))
     let path = tiny.scratch.path("bert.safetensors")
-    let more = ["--set", "initial_weights=\(path)", "--set", "teacher=\(path)", "--set", "training.steps=4"]
+    let more = [
+      "initial_weights=\(path)", "teacher=\(path)", "training.steps=4", "model.dropout=0",
+    ].flatMap { ["--set", $0] }
     let one = try Program.pretrain(tiny.arguments("one", more))
     #expect(one.code == 0, "\(one.errors)")
     #expect(one.errors.contains("weights from \(path)"))
@@ -65,47 +67,32 @@ import Testing
     #expect(three.code == 0, "\(three.errors)")
     let metrics = try tiny.metrics("one")
     #expect(try tiny.metrics("three") == metrics)
-    #expect(metrics.contains { $0.contains("\"hidden_loss\"") && $0.contains("\"nsp_distillation_loss\"") })
+    // Every record has every term, and its loss is their sum. The distance from the teacher is about that of the first batch.
+    let records = try MetricsFile.records(path: tiny.scratch.path("one/metrics.jsonl"))
+    let terms = ["mlm_loss", "nsp_loss", "hidden_loss", "nsp_distillation_loss"]
+    for (line, record) in zip(metrics, records) {
+      #expect(terms.allSatisfy { line.contains("\"\($0)\"") }, "\(line)")
+      if record.kind == .eval {
+        #expect(record.losses.map(\.key) == terms && record.losses.allSatisfy { $0.value > 0 })
+        #expect(abs(record.losses.reduce(0) { $0 + $1.value } - record.loss) < 1e-5, "\(line)")
+      }
+    }
+    func hidden(_ record: StepRecord?) -> Double? {
+      if let loss = record?.losses.first(where: { $0.key == "hidden_loss" }) { return Double(loss.value) }
+      guard case .number(let value)? = record?.extras.first(where: { $0.key == "hidden_loss" })?.value else {
+        return nil
+      }
+      return value
+    }
+    let (held, trained) = (
+      try #require(hidden(records.first { $0.kind == .eval })),
+      try #require(hidden(records.first { $0.kind == .train }))
+    )
+    #expect(abs(held - trained) < 0.2 * held, "\(held) held out, \(trained) of the first batch")
 
     // The wrong number of layers is refused.
     let wrong = try Program.pretrain(tiny.arguments("wrong", more + ["--set", "model.layers=3"]), ranks: 2)
     #expect(wrong.code == 78)
     #expect(wrong.errors.contains("has 2 layers, the configured model 3"), "\(wrong.errors)")
-  }
-
-  /// A random BERT of the tiny shape with Hugging Face names, without the `bert.` prefix.
-  private func writeBERT(to path: String) throws {
-    var state: UInt32 = 99
-    func tensor(_ name: String, _ shape: [Int], around centre: Float = 0) -> Tensor {
-      let values = (0..<shape.reduce(1, *)).map { _ -> Float in
-        state = state &* 1_664_525 &+ 1_013_904_223
-        return centre + (Float(state >> 8) / Float(1 << 24) - 0.5) * 0.1
-      }
-      return Tensor(name: name, shape: shape, floats: values)
-    }
-    var tensors = [
-      tensor("embeddings.word_embeddings.weight", [31, 24]),
-      tensor("embeddings.position_embeddings.weight", [64, 24]),
-      tensor("embeddings.token_type_embeddings.weight", [2, 24]),
-    ]
-    func linear(_ name: String, _ outputs: Int, _ inputs: Int) {
-      tensors += [tensor(name + ".weight", [outputs, inputs]), tensor(name + ".bias", [outputs])]
-    }
-    func normalisation(_ name: String) {
-      tensors += [tensor(name + ".gamma", [24], around: 1), tensor(name + ".beta", [24])]
-    }
-    normalisation("embeddings.LayerNorm")
-    for layer in 0..<2 {
-      let block = "encoder.layer.\(layer)."
-      for projection in ["query", "key", "value"] { linear(block + "attention.self." + projection, 24, 24) }
-      linear(block + "attention.output.dense", 24, 24)
-      normalisation(block + "attention.output.LayerNorm")
-      linear(block + "intermediate.dense", 40, 24)
-      linear(block + "output.dense", 24, 40)
-      normalisation(block + "output.LayerNorm")
-    }
-    linear("pooler.dense", 24, 24)
-    linear("cls.seq_relationship", 2, 24)
-    try writeSafetensors(path: path, tensors: tensors)
   }
 }

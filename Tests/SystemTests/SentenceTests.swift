@@ -12,7 +12,9 @@ import Testing
 
     init() throws {
       tiny = try TinyRun()
-      let teacher = try Program.pretrain(tiny.arguments("teacher", ["--set", "training.steps=0"]))
+      let settings = ["training.steps=0", "model.precision=full", "model.estimator_rank=0"]
+      let teacher = try Program.pretrain(
+        tiny.arguments("teacher", settings.flatMap { ["--set", $0] }))
       try #require(teacher.code == 0, "\(teacher.errors)")
       try FileManager.default.createDirectory(
         atPath: tiny.scratch.path("pairs"), withIntermediateDirectories: true)

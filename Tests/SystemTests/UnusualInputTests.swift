@@ -37,14 +37,14 @@ import Testing
     }
   }
 
-  /// A file with all tensors of `TinyRun`'s model, changed by `change`, given as `key`.
+  /// A file with all tensors of `TinyRun`'s model, as a teacher of full precision, changed by `change`, given as `key`.
   private func start(
     _ tiny: TinyRun, _ key: String, ranks: Int?, vocabulary: Int = 31,
     _ change: (Tensor) -> Tensor? = { $0 }
   ) throws -> Program.Outcome {
     let configuration = ModelConfiguration(
       vocabularySize: vocabulary, hiddenSize: 24, layers: 2, heads: 3, intermediateSize: 40,
-      maximumLength: 32, estimatorRank: 0, dropout: 0)
+      maximumLength: 32, estimatorRank: 0, dropout: 0, precision: key == "teacher" ? .full : .binary)
     let layout = ModelLayout(configuration, Pretraining()).parameters
     let tensors: [Tensor] = layout.parameters.compactMap { parameter in
       change(

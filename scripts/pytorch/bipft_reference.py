@@ -205,8 +205,8 @@ class Reference:
         return out, hidden, logits, nsp
 
 
-def fp_teacher(c: Config, p: dict, batch):
-    """A plain full-precision BERT (GELU) forward, Hugging Face names; returns hidden states and NSP logits."""
+def fp_encode(c: Config, p: dict, batch):
+    """A plain full-precision BERT (GELU) forward without dropout, Hugging Face names; returns hidden states and pooled."""
     B, T = batch['input_ids'].shape; H, heads = c.hidden_size, c.num_attention_heads
     lin = lambda x, n: F.linear(x, p[n + '.weight'], p[n + '.bias'])
     norm = lambda x, n: F.layer_norm(x, (H,), p[n + '.weight'], p[n + '.bias'], c.layer_norm_eps)
@@ -223,8 +223,14 @@ def fp_teacher(c: Config, p: dict, batch):
         x = norm(a + x, n + 'attention.output.LayerNorm')
         x = norm(lin(F.gelu(lin(x, n + 'intermediate.dense')), n + 'output.dense') + x, n + 'output.LayerNorm')
         hidden.append(x)
-    pooled = torch.tanh(lin(x[:, 0], 'bert.pooler.dense'))
-    return {'hidden': hidden, 'nsp': lin(pooled, 'cls.seq_relationship')}
+    return hidden, torch.tanh(lin(x[:, 0], 'bert.pooler.dense'))
+
+
+def fp_teacher(c: Config, p: dict, batch):
+    """What `fp_encode` gives as a teacher: hidden states and NSP logits."""
+    hidden, pooled = fp_encode(c, p, batch)
+    nsp = F.linear(pooled, p['cls.seq_relationship.weight'], p['cls.seq_relationship.bias'])
+    return {'hidden': hidden, 'nsp': nsp}
 
 
 def random_batch(c: Config, seed, B=4, T=32):

@@ -4,26 +4,47 @@ import Parameters
 
 /// Where the tensors of one layer's self-attention lie in the flat buffers.
 struct AttentionPlaces: Sendable {
-  let query: BinaryLinearPlaces
-  let key: BinaryLinearPlaces
-  let value: BinaryLinearPlaces
-  let queryStep: StepSize
-  let keyStep: StepSize
-  let valueStep: StepSize
-  let probabilityStep: StepSize
+  let query: EncoderLinearPlaces
+  let key: EncoderLinearPlaces
+  let value: EncoderLinearPlaces
+  /// nil where the attention is not binary.
+  let steps: Steps?
   let estimators: EstimatorPlaces?
+  /// Of query, key and value; nil each at rank 0.
+  let queryCorrection: CorrectionPlaces?
+  let keyCorrection: CorrectionPlaces?
+  let valueCorrection: CorrectionPlaces?
+
+  /// The step sizes of Q, K, V and the probabilities.
+  struct Steps: Sendable {
+    let query: StepSize
+    let key: StepSize
+    let value: StepSize
+    let probability: StepSize
+  }
 
   /// Adds the tensors of the attention, whose names begin with `prefix`, to a layout.
   init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
     let hidden = c.hiddenSize
     estimators = EstimatorPlaces(prefix, rank: c.estimatorRank, hidden: hidden, in: &layout)
-    query = BinaryLinearPlaces(prefix + "query", outputs: hidden, inputs: hidden, in: &layout)
-    key = BinaryLinearPlaces(prefix + "key", outputs: hidden, inputs: hidden, in: &layout)
-    value = BinaryLinearPlaces(prefix + "value", outputs: hidden, inputs: hidden, in: &layout)
-    queryStep = StepSize(prefix + "clip_query", in: &layout)
-    keyStep = StepSize(prefix + "clip_key", in: &layout)
-    valueStep = StepSize(prefix + "clip_value", in: &layout)
-    probabilityStep = StepSize(prefix + "clip_attn", in: &layout)
+    func linear(_ name: String, in layout: inout LayoutBuilder) -> EncoderLinearPlaces {
+      EncoderLinearPlaces(prefix + name, outputs: hidden, inputs: hidden, c.precision, in: &layout)
+    }
+    query = linear("query", in: &layout)
+    key = linear("key", in: &layout)
+    value = linear("value", in: &layout)
+    steps =
+      c.precision.hasBinaryActivations
+      ? Steps(
+        query: StepSize(prefix + "clip_query", in: &layout), key: StepSize(prefix + "clip_key", in: &layout),
+        value: StepSize(prefix + "clip_value", in: &layout),
+        probability: StepSize(prefix + "clip_attn", in: &layout)) : nil
+    func correction(_ name: String, in layout: inout LayoutBuilder) -> CorrectionPlaces? {
+      CorrectionPlaces(prefix + name, outputs: hidden, inputs: hidden, rank: c.linearRank, in: &layout)
+    }
+    queryCorrection = correction("lora_q", in: &layout)
+    keyCorrection = correction("lora_k", in: &layout)
+    valueCorrection = correction("lora_v", in: &layout)
   }
 }
 
@@ -31,15 +52,20 @@ struct AttentionPlaces: Sendable {
 ///
 ///     S = (Q_b K_bᵀ + S_est) / √D + mask     P = softmax(S)     context = P_b V_b + P_b v_p
 ///
+/// Q, K and V may have low-rank corrections, before they are binarised.
+///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, h heads, D = H/h. Heads are numbered b·h + head.
 struct Attention {
   let sequences: Int
   let length: Int
   let heads: Int
   let headSize: Int
-  let query: BinaryLinear
-  let key: BinaryLinear
-  let value: BinaryLinear
+  let query: EncoderLinear
+  let key: EncoderLinear
+  let value: EncoderLinear
+  let queryCorrection: LowRankCorrection?
+  let keyCorrection: LowRankCorrection?
+  let valueCorrection: LowRankCorrection?
   let estimators: ResidualEstimators?
   /// Of (B·h·T)×D.
   let queries: SignBinariser
@@ -53,8 +79,8 @@ struct Attention {
   let dropoutPlace: Int
 
   init(
-    _ places: AttentionPlaces, configuration: ModelConfiguration, sequences: Int, length: Int,
-    dropoutPlace: Int, in arena: inout Arena
+    _ places: AttentionPlaces, steps: AttentionPlaces.Steps, configuration: ModelConfiguration,
+    sequences: Int, length: Int, dropoutPlace: Int, in arena: inout Arena
   ) {
     self.sequences = sequences
     self.length = length
@@ -62,9 +88,12 @@ struct Attention {
     heads = configuration.heads
     headSize = configuration.headSize
     let rows = sequences * length
-    query = BinaryLinear(places.query, rows: rows, in: &arena)
-    key = BinaryLinear(places.key, rows: rows, in: &arena)
-    value = BinaryLinear(places.value, rows: rows, in: &arena)
+    query = EncoderLinear(places.query, rows: rows, in: &arena)
+    key = EncoderLinear(places.key, rows: rows, in: &arena)
+    value = EncoderLinear(places.value, rows: rows, in: &arena)
+    queryCorrection = places.queryCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
+    keyCorrection = places.keyCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
+    valueCorrection = places.valueCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
     estimators = places.estimators.map {
       ResidualEstimators($0, sequences: sequences, length: length, in: &arena)
     }
@@ -73,10 +102,10 @@ struct Attention {
       SignBinariser(
         SignBinariser.Places(step: step, shift: nil), rows: headRows, columns: columns, in: &arena)
     }
-    queries = binariser(places.queryStep, &arena, columns: headSize)
-    keys = binariser(places.keyStep, &arena, columns: headSize)
-    values = binariser(places.valueStep, &arena, columns: headSize)
-    probabilityBinariser = ProbabilityBinariser(step: places.probabilityStep)
+    queries = binariser(steps.query, &arena, columns: headSize)
+    keys = binariser(steps.key, &arena, columns: headSize)
+    values = binariser(steps.value, &arena, columns: headSize)
+    probabilityBinariser = ProbabilityBinariser(step: steps.probability)
     probabilities = MatrixView(arena.floats(headRows * length), rows: headRows, columns: length)
     keep = arena.bits(rows: headRows, columns: length)
   }
@@ -102,6 +131,9 @@ struct Attention {
     query.forward(x, pass, into: scratch.query)
     key.forward(x, pass, into: scratch.key)
     value.forward(x, pass, into: scratch.value)
+    queryCorrection?.forward(x, parameters: parameters, addingTo: scratch.query)
+    keyCorrection?.forward(x, parameters: parameters, addingTo: scratch.key)
+    valueCorrection?.forward(x, parameters: parameters, addingTo: scratch.value)
     estimators?.forward(
       x, parameters: parameters, order: pass.mode.sumOrder, scratch: scratch.estimators)
     if let rule = pass.mode.fit {
@@ -172,6 +204,12 @@ struct Attention {
     query.backward(scratch.query, pass, add: true, dx: dx)
     key.backward(scratch.key, pass, add: true, dx: dx)
     value.backward(scratch.value, pass, add: true, dx: dx)
+    func correct(_ correction: LowRankCorrection?, _ d: MatrixView) {
+      correction?.backward(d, x: x, parameters: pass.parameters, gradients: gradients, addingTo: dx)
+    }
+    correct(queryCorrection, scratch.query)
+    correct(keyCorrection, scratch.key)
+    correct(valueCorrection, scratch.value)
     estimators?.backward(
       x: x, parameters: pass.parameters, gradients: gradients, scratch: scratch.estimators, addingTo: dx)
   }

@@ -2,42 +2,22 @@ import DenseProducts
 import Kernels
 import Parameters
 
-/// Where a binary linear layer's tensors lie in the flat buffers. Legend: O outputs, I inputs.
-struct BinaryLinearPlaces: Sendable {
-  /// What stands before `.weight` and `.bias`.
-  let name: String
-  /// Its number among the binary matrices.
-  let index: Int
-  let outputs: Int
-  let inputs: Int
-  let weight: Range<Int>  // O×I
-  let bias: Range<Int>  // O
-  let input: SignBinariser.Places
-
-  /// Adds the tensors of the layer called `name` to a layout.
-  init(_ name: String, outputs: Int, inputs: Int, in layout: inout LayoutBuilder) {
-    self.name = name
-    self.outputs = outputs
-    self.inputs = inputs
-    index = layout.matrixCount
-    weight = layout.add(name + ".weight", [outputs, inputs], .binaryMatrix, initial: .normal).range
-    bias = layout.add(name + ".bias", [outputs], initial: .zero).range
-    let shift = layout.add(name + ".move.bias", [inputs], initial: .zero).range
-    input = SignBinariser.Places(step: StepSize(name + ".input_clip_val", in: &layout), shift: shift)
-  }
-}
-
 /// A linear layer whose input and weight are binary: y = (α·sign(x + b)) (m·sign(w − mean w))ᵀ + bias.
 ///
 /// Legend: N rows (tokens), I inputs, O outputs. METHOD, "Binarisers".
 struct BinaryLinear {
-  let places: BinaryLinearPlaces
+  let linear: LinearPlaces
+  /// The number of its weight among the binary matrices.
+  let matrix: Int
   /// Of N×I.
   let input: SignBinariser
 
-  init(_ places: BinaryLinearPlaces, rows: Int, in arena: inout Arena) {
-    self.places = places
-    input = SignBinariser(places.input, rows: rows, columns: places.inputs, in: &arena)
+  init(
+    _ linear: LinearPlaces, matrix: Int, input: SignBinariser.Places, rows: Int, in arena: inout Arena
+  ) {
+    self.linear = linear
+    self.matrix = matrix
+    self.input = SignBinariser(input, rows: rows, columns: linear.inputs, in: &arena)
   }
 
   /// x: N×I → y: N×O. In a fit, the step size is first set from x.
@@ -53,10 +33,10 @@ struct BinaryLinear {
   ///
   /// - Cost: N·I·O / 64 word operations.
   func product(_ pass: Pass, into y: MatrixView) {
-    let weight = pass.matrices[places.index]
+    let weight = pass.matrices[matrix]
     xnorProduct(
       input.signs, weight.interleaved, scale: input.scale(pass.parameters) * weight.scale,
-      bias: pass.parameters[places.bias], into: y)
+      bias: pass.parameters[linear.bias], into: y)
   }
 
   /// dy: N×O → dx: N×I, written or added to; gradients of weight, bias, shift and step size are added to.
@@ -64,25 +44,21 @@ struct BinaryLinear {
   /// - Cost: two products of 2·N·I·O operations, on bytes or bfloat16 where gradients are rounded.
   func backward(_ dy: MatrixView, _ pass: BackwardPass, add: Bool, dx: MatrixView) {
     let (gradients, scratch) = (pass.gradients, pass.scratch.backward)
-    let weight = pass.forward.matrices[places.index]
-    let weightGradient = MatrixView(
-      gradients[places.weight], rows: places.outputs, columns: places.inputs)
+    let weight = pass.forward.matrices[matrix]
+    let weightGradient = linear.weight(gradients)
     let sum: Double
     if let rounding = scratch.rounding {
       rounding.round(
-        dy, place: places.index, sampleOf: pass.forward.tokens, addingColumnSumsTo: gradients[places.bias])
+        dy, place: matrix, sampleOf: pass.forward.tokens, addingColumnSumsTo: gradients[linear.bias])
       sum = rounding.products(
         dy, weight: weight, input: input, step: input.scale(pass.parameters), weightGradient: weightGradient,
-        add: add, dx: dx, shiftGradient: gradients[places.input.shift!])
+        add: add, dx: dx, shiftGradient: gradients[input.places.shift!])
     } else {
-      dy.addColumnSums(to: gradients[places.bias])
-      let unpacked = MatrixView(scratch.input, rows: dy.rows, columns: places.inputs)
-      parallelPanels(dy.rows, 96) { range, _ in
-        input.unpack(rows: range, pass.parameters, into: unpacked[rows: range])
-      }
+      dy.addColumnSums(to: gradients[linear.bias])
+      let unpacked = scratch.unpack(input, pass.parameters)
       denseProduct(.transposed(dy), .plain(unpacked), accumulate: true, into: weightGradient)
-      let signs = MatrixView(scratch.weight, rows: places.outputs, columns: places.inputs)
-      parallelPanels(places.outputs, 96) { range, _ in
+      let signs = MatrixView(scratch.weight, rows: linear.outputs, columns: linear.inputs)
+      parallelPanels(linear.outputs, 96) { range, _ in
         weight.signs[rows: range].unpack(high: weight.scale, low: -weight.scale, into: signs[rows: range])
       }
       // The binary input's gradient takes the place of the unpacked input.
@@ -122,6 +98,16 @@ struct BackwardScratch {
         RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena),
         BackwardRounding(seed: seed))
     }
+  }
+
+  /// A binary input as floats, ±α, in the memory of `input`: N×I.
+  func unpack(_ binary: SignBinariser, _ parameters: FloatView) -> MatrixView {
+    let (rows, columns) = (binary.signs.rows, binary.signs.columns)
+    let unpacked = MatrixView(input, rows: rows, columns: columns)
+    parallelPanels(rows, 96) { range, _ in
+      binary.unpack(rows: range, parameters, into: unpacked[rows: range])
+    }
+    return unpacked
   }
 }
 

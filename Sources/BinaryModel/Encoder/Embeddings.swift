@@ -11,21 +11,27 @@ struct EmbeddingPlaces: Sendable {
   let positions: Range<Int>  // maximum length × H
   let types: Range<Int>  // 2×H
   let normalisation: NormalisationPlaces
+  /// Whether the words' rows are used as signs.
+  let hasBinaryWords: Bool
 
   /// Adds the tensors of the embeddings, whose names begin with `prefix`, to a layout.
   init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
     let names = ["word", "position", "token_type"].map { prefix + $0 + "_embeddings.weight" }
     (wordName, positionName, typeName) = (names[0], names[1], names[2])
-    words = layout.add(wordName, [c.vocabularySize, c.hiddenSize], .binaryTable, initial: .normal).range
+    hasBinaryWords = c.precision.hasBinaryWeights
+    words =
+      layout.add(
+        wordName, [c.vocabularySize, c.hiddenSize], hasBinaryWords ? .binaryTable : .real, initial: .normal
+      ).range
     positions = layout.add(positionName, [c.maximumLength, c.hiddenSize], initial: .normal).range
     types = layout.add(typeName, [2, c.hiddenSize], initial: .normal).range
     normalisation = NormalisationPlaces(prefix + "LayerNorm", width: c.hiddenSize, in: &layout)
   }
 }
 
-/// Binarised word + position + type embeddings, layer normalisation, dropout (METHOD, "The network").
+/// Word + position + type embeddings, layer normalisation, dropout (METHOD, "The network").
 ///
-/// Legend: B sequences, T tokens, N = B·T, H hidden. A word's row is m·sign(w − mean), m = mean|w| of that row, the
+/// Legend: B sequences, T tokens, N = B·T, H hidden. A binary word's row is m·sign(w − mean), m = mean|w| of that row, the
 /// mean over the whole table.
 struct Embeddings {
   let places: EmbeddingPlaces
@@ -52,12 +58,16 @@ struct Embeddings {
       for token in range {
         let out = x.base + token * hidden
         let word = words[row(Int(batch.inputIDs[token]))]
-        let magnitude = Float(word.sumOfAbsolutes() / Double(hidden))
         let position = positions[row(token % length)]
         let type = types[row(Int(batch.tokenTypeIDs[token]))]
-        for j in 0..<hidden {
-          let binary = word.base[j] - mean >= 0 ? magnitude : -magnitude
-          out[j] = binary + position.base[j] + type.base[j]
+        if places.hasBinaryWords {
+          let magnitude = Float(word.sumOfAbsolutes() / Double(hidden))
+          for j in 0..<hidden {
+            let binary = word.base[j] - mean >= 0 ? magnitude : -magnitude
+            out[j] = binary + position.base[j] + type.base[j]
+          }
+        } else {
+          for j in 0..<hidden { out[j] = word.base[j] + position.base[j] + type.base[j] }
         }
       }
     }

@@ -20,7 +20,7 @@ struct EncoderPlaces: Sendable {
     }
     self.layers = layers
     self.starts = starts + [layout.end]
-    pooler = PoolerPlaces("bert.pooler.", hidden: c.hiddenSize, in: &layout)
+    pooler = PoolerPlaces("bert.pooler.", c, in: &layout)
   }
 }
 
@@ -34,7 +34,7 @@ public struct EncoderOutput {
   public let pooled: MatrixView
 }
 
-/// The binary transformer without heads: embeddings, layers, pooler (METHOD, "The network").
+/// The transformer without heads: embeddings, layers, pooler (METHOD, "The network"), as binary as the model's precision says.
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, L layers.
 struct Encoder {

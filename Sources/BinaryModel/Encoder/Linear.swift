@@ -21,10 +21,17 @@ public struct LinearPlaces: Sendable {
 
   /// Adds the tensors of the layer called `name` to a layout.
   public init(_ name: String, outputs: Int, inputs: Int, in layout: inout LayoutBuilder) {
+    self.init(name, outputs: outputs, inputs: inputs, weight: .real, in: &layout)
+  }
+
+  /// The same with a weight of any kind.
+  init(
+    _ name: String, outputs: Int, inputs: Int, weight kind: ParameterKind, in layout: inout LayoutBuilder
+  ) {
     self.name = name
     self.outputs = outputs
     self.inputs = inputs
-    weight = layout.add(name + ".weight", [outputs, inputs], initial: .normal).range
+    weight = layout.add(name + ".weight", [outputs, inputs], kind, initial: .normal).range
     bias = layout.add(name + ".bias", [outputs], initial: .zero).range
   }
 

@@ -6,7 +6,7 @@ struct Pass {
   let mode: ForwardMode
   /// All parameters, flat.
   let parameters: FloatView
-  /// The binary matrices, by their numbers, and mean(w) over the word embedding.
+  /// The binary matrices, by their numbers, and mean(w) over the word embedding where it is binary.
   let matrices: [PackedMatrix]
   let tableMean: Float
   let scratch: LayerScratch

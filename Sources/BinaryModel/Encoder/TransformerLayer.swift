@@ -3,23 +3,27 @@ import Parameters
 
 struct LayerPlaces: Sendable {
   let attention: AttentionPlaces
-  let attentionOutput: BinaryLinearPlaces
+  let attentionOutput: EncoderLinearPlaces
+  let attentionOutputCorrection: CorrectionPlaces?
   let attentionNormalisation: NormalisationPlaces
-  let intermediate: BinaryLinearPlaces
-  let output: BinaryLinearPlaces
+  let intermediate: EncoderLinearPlaces
+  let output: EncoderLinearPlaces
   let outputNormalisation: NormalisationPlaces
 
   /// Adds the tensors of one block, whose names begin with `prefix`, to a layout.
   init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
     let (hidden, inner) = (c.hiddenSize, c.intermediateSize)
     attention = AttentionPlaces(prefix + "attention.self.", c, in: &layout)
-    attentionOutput = BinaryLinearPlaces(
-      prefix + "attention.output.dense", outputs: hidden, inputs: hidden, in: &layout)
+    attentionOutput = EncoderLinearPlaces(
+      prefix + "attention.output.dense", outputs: hidden, inputs: hidden, c.precision, in: &layout)
+    attentionOutputCorrection = CorrectionPlaces(
+      prefix + "attention.output.lora_o", outputs: hidden, inputs: hidden, rank: c.linearRank, in: &layout)
     attentionNormalisation = NormalisationPlaces(
       prefix + "attention.output.LayerNorm", width: hidden, in: &layout)
-    intermediate = BinaryLinearPlaces(
-      prefix + "intermediate.dense", outputs: inner, inputs: hidden, in: &layout)
-    output = BinaryLinearPlaces(prefix + "output.dense", outputs: hidden, inputs: inner, in: &layout)
+    intermediate = EncoderLinearPlaces(
+      prefix + "intermediate.dense", outputs: inner, inputs: hidden, c.precision, in: &layout)
+    output = EncoderLinearPlaces(
+      prefix + "output.dense", outputs: hidden, inputs: inner, c.precision, in: &layout)
     outputNormalisation = NormalisationPlaces(prefix + "output.LayerNorm", width: hidden, in: &layout)
   }
 }
@@ -30,31 +34,42 @@ struct LayerPlaces: Sendable {
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, F intermediate.
 struct TransformerLayer {
-  let attention: Attention
-  let attentionOutput: BinaryLinear
+  let attention: SelfAttention
+  let attentionOutput: EncoderLinear
+  /// With the context that it corrects the output of, N×H.
+  let attentionOutputCorrection: (correction: LowRankCorrection, context: MatrixView)?
   let attentionDropout: OutputDropout
   let attentionNormalisation: LayerNormalisation
-  let intermediate: BinaryLinear
-  let output: BinaryLinear
+  let intermediate: EncoderLinear
+  let output: EncoderLinear
   let outputDropout: OutputDropout
   let outputNormalisation: LayerNormalisation
+  /// F
+  private let inner: Int
 
   init(
     _ places: LayerPlaces, index: Int, configuration c: ModelConfiguration, sequences: Int, length: Int,
     in arena: inout Arena
   ) {
     let rows = sequences * length
+    inner = c.intermediateSize
     // Place 0 is the embeddings' dropout; each layer has three.
     let firstPlace = 1 + 3 * index
-    attention = Attention(
+    attention = SelfAttention(
       places.attention, configuration: c, sequences: sequences, length: length, dropoutPlace: firstPlace,
       in: &arena)
-    attentionOutput = BinaryLinear(places.attentionOutput, rows: rows, in: &arena)
+    attentionOutput = EncoderLinear(places.attentionOutput, rows: rows, in: &arena)
+    attentionOutputCorrection = places.attentionOutputCorrection.map {
+      (
+        LowRankCorrection($0, rows: rows, in: &arena),
+        MatrixView(arena.floats(rows * c.hiddenSize), rows: rows, columns: c.hiddenSize)
+      )
+    }
     attentionDropout = OutputDropout(
       place: firstPlace + 1, sequences: sequences, length: length, width: c.hiddenSize, in: &arena)
     attentionNormalisation = LayerNormalisation(places.attentionNormalisation, rows: rows, in: &arena)
-    intermediate = BinaryLinear(places.intermediate, rows: rows, in: &arena)
-    output = BinaryLinear(places.output, rows: rows, in: &arena)
+    intermediate = EncoderLinear(places.intermediate, rows: rows, in: &arena)
+    output = EncoderLinear(places.output, rows: rows, in: &arena)
     outputDropout = OutputDropout(
       place: firstPlace + 2, sequences: sequences, length: length, width: c.hiddenSize, in: &arena)
     outputNormalisation = LayerNormalisation(places.outputNormalisation, rows: rows, in: &arena)
@@ -67,11 +82,15 @@ struct TransformerLayer {
     attention.forward(x, pass, into: context)
     let middle = MatrixView(scratch.middle, rows: rows, columns: hidden)
     attentionOutput.forward(context, pass, into: middle)
+    if let (correction, kept) = attentionOutputCorrection {
+      kept.dense.copy(from: context.dense)
+      correction.forward(kept, parameters: parameters, addingTo: middle)
+    }
     attentionDropout.forward(scratch.middle, pass)
     scratch.middle.add(x.dense)
     attentionNormalisation.forward(middle, parameters: parameters, into: scratch.middle)
 
-    let activated = MatrixView(scratch.activated, rows: rows, columns: intermediate.places.outputs)
+    let activated = MatrixView(scratch.activated, rows: rows, columns: inner)
     intermediate.forward(middle, pass, into: activated)
     scratch.activated.gelu(of: scratch.activated)
     let out = MatrixView(y, rows: rows, columns: hidden)
@@ -91,9 +110,9 @@ struct TransformerLayer {
     let branch = MatrixView(scratch.middle, rows: rows, columns: hidden)
     scratch.middle.copy(from: d)
     outputDropout.backward(scratch.middle, pass)
-    let dInner = MatrixView(scratch.activated, rows: rows, columns: intermediate.places.outputs)
+    let dInner = MatrixView(scratch.activated, rows: rows, columns: inner)
     output.backward(branch, pass, add: false, dx: dInner)
-    // What went into GELU is computed again from its bits: one product, against N×F numbers kept for each layer.
+    // What went into GELU is computed again from what is kept anyway: one product, against N×F numbers kept for each layer.
     intermediate.product(
       pass.forward, into: MatrixView(scratch.inner, rows: rows, columns: dInner.columns))
     scratch.activated.multiplyByGELUDerivative(at: scratch.inner)
@@ -104,6 +123,10 @@ struct TransformerLayer {
     attentionDropout.backward(scratch.middle, pass)
     let dContext = MatrixView(scratch.context, rows: rows, columns: hidden)
     attentionOutput.backward(branch, pass, add: false, dx: dContext)
+    if let (correction, context) = attentionOutputCorrection {
+      correction.backward(
+        branch, x: context, parameters: parameters, gradients: gradients, addingTo: dContext)
+    }
     attention.backward(dContext, x: x, pass, addingTo: dy)
   }
 }

@@ -7,24 +7,32 @@ import Parameters
 public struct Classification: Objective {
   /// C, at least 2.
   public let classes: Int
+  /// What of a teacher, if there is one, is to be matched.
+  private let distillation: DistillationTarget
   /// What evaluations record, made of the predictions of all samples.
   private let score: @Sendable ([Prediction]) -> [(key: String, value: Double)]
 
   public init(
-    classes: Int, score: @escaping @Sendable ([Prediction]) -> [(key: String, value: Double)] = { _ in [] }
+    classes: Int, distillation: DistillationTarget = .both,
+    score: @escaping @Sendable ([Prediction]) -> [(key: String, value: Double)] = { _ in [] }
   ) {
     precondition(classes > 1, "\(classes) classes")
     self.classes = classes
+    self.distillation = distillation
     self.score = score
   }
 
   public var losses: [String] { ["task_loss"] }
+  public var distillationLosses: [String] { distillation.hasLogits ? [PooledHead.distillationKey] : [] }
+  public var distilsHiddenStates: Bool { distillation.hasHiddenStates }
 
   public func addParameters(
     _ c: ModelConfiguration, words: Range<Int>, to layout: inout LayoutBuilder
   ) -> LinearPlaces {
     LinearPlaces(PooledHead.name, outputs: classes, inputs: c.hiddenSize, in: &layout)
   }
+
+  public func teacherHead(_ places: LinearPlaces) -> LinearPlaces? { distillation.hasLogits ? places : nil }
 
   public func counts(_ labels: SequenceLabels) -> [Int] { [labels.count] }
 
@@ -55,6 +63,10 @@ public struct ClassificationHead: ObjectiveHead {
       loss += crossEntropy(row, label: Int(target), factor: 1 / Float(divisors.count(0))).loss
     }
     terms.add("task_loss", sum: loss, count: batch.labels.count)
+    if let logits = teacher?.logits {
+      pooled.distil(
+        logits, batch.labels, divisor: divisors.count(0), into: &terms, distance: Distillation.crossEntropy)
+    }
     if let gradients { pooled.backward(parameters: parameters, gradients: gradients) }
   }
 

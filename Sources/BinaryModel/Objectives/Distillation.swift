@@ -1,8 +1,25 @@
 import Kernels
 
-/// Distillation of hidden states: the mean over the L + 1 hidden states of MSE(student, teacher) (METHOD, "Objective").
+#if canImport(Glibc)
+  import func Glibc.exp
+#else
+  import func Darwin.exp
+#endif
+
+/// What of its teacher a task's student is to match.
+public enum DistillationTarget: String, CaseIterable, Sendable {
+  case logits
+  case hidden
+  case both
+
+  public var hasLogits: Bool { self != .hidden }
+  public var hasHiddenStates: Bool { self != .logits }
+}
+
+/// The distances of a student from its teacher (METHOD, "Objective"): of hidden states the mean over all L + 1 of
+/// MSE(student, teacher); of logits the mean of −softmax(t)·log softmax(s); of numbers the mean of (s − t)².
 ///
-/// Legend: N tokens, H hidden, L layers.
+/// Legend: N tokens, H hidden, L layers, C classes.
 enum Distillation {
   static let key = "hidden_loss"
 
@@ -43,5 +60,34 @@ enum Distillation {
       }
       return (0..<tokens.sequences).reduce(0) { $0 + distances[$1] }
     }
+  }
+
+  /// −Σ softmax(teacher)·log softmax(student) over the C logits of one sequence, with its gradient,
+  /// (softmax(student) − softmax(teacher)) / `count`, added.
+  ///
+  /// - Parameter count: logits of the global batch.
+  static func crossEntropy(
+    _ student: FloatView, _ teacher: FloatView, _ count: Int, addingTo gradient: FloatView
+  ) -> Double {
+    var loss = 0.0
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: student.count) { memory in
+      let part = FloatView(base: memory.baseAddress!, count: student.count)
+      for target in 0..<student.count {
+        let logit = Double(teacher[target])
+        let weight = 1 / (0..<student.count).reduce(0) { $0 + exp(Double(teacher[$1]) - logit) }
+        part.copy(from: student)
+        let own = Kernels.crossEntropy(part, label: target, factor: Float(weight) / Float(count))
+        loss += weight * own.loss
+        gradient.addSerial(part)
+      }
+    }
+    return loss
+  }
+
+  /// Σ(student − teacher)² over the numbers of one sequence, with the gradient of its mean over `count` added.
+  static func squaredError(
+    _ student: FloatView, _ teacher: FloatView, _ count: Int, addingTo gradient: FloatView
+  ) -> Double {
+    student.squaredDifference(to: teacher, factor: 2 / Float(count), addingTo: gradient)
   }
 }

@@ -1,11 +1,5 @@
 import Kernels
 
-#if canImport(Glibc)
-  import func Glibc.exp
-#else
-  import func Darwin.exp
-#endif
-
 /// Next-sentence prediction: logits = W pooled + b, two classes (0: the second segment follows the first).
 ///
 /// Legend: B sequences, H hidden.
@@ -37,28 +31,15 @@ struct NextSentenceHead {
     var (loss, correct, count, distillation) = (0.0, 0, 0, 0.0)
     for (b, label) in labels.enumerated() where label >= 0 {
       count += 1
-      let student = (logits.base[2 * b], logits.base[2 * b + 1])
       let label = Int(label)
-      let row = FloatView(base: gradient.base + 2 * b, count: 2)
-      row.base[0] = student.0
-      row.base[1] = student.1
+      let row = gradient[rows: b..<b + 1].dense
+      row.copy(from: logits[rows: b..<b + 1].dense)
       let result = crossEntropy(row, label: label, factor: 1 / Float(divisor))
       loss += result.loss
       if result.best == label { correct += 1 }
       guard let teacher else { continue }
-      // Σ −t log s, t = softmax(teacher): the gradient is softmax(s) − t, over 2·sequences elements.
-      for target in 0..<2 {
-        let (own, other) = (teacher.base[2 * b + target], teacher.base[2 * b + 1 - target])
-        let weight = 1 / (1 + exp(Double(other) - Double(own)))
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: 2) { copy in
-          let copy = FloatView(base: copy.baseAddress!, count: 2)
-          copy.base[0] = student.0
-          copy.base[1] = student.1
-          let part = crossEntropy(copy, label: target, factor: Float(weight) / Float(2 * divisor))
-          distillation += weight * part.loss
-          row.addSerial(copy)
-        }
-      }
+      distillation += Distillation.crossEntropy(
+        logits[rows: b..<b + 1].dense, teacher[2 * b..<2 * b + 2], 2 * divisor, addingTo: row)
     }
     terms.add("nsp_loss", sum: loss, count: count)
     terms.add("nsp_accuracy", sum: Double(correct), count: count)

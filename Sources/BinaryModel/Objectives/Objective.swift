@@ -15,6 +15,8 @@ public protocol Objective: Sendable {
   var losses: [String] { get }
   /// The keys of those that need the logits of a teacher.
   var distillationLosses: [String] { get }
+  /// Whether a teacher's hidden states are to be matched too.
+  var distilsHiddenStates: Bool { get }
   /// The keys of shares that evaluations record.
   var shares: [String] { get }
 
@@ -51,6 +53,7 @@ public protocol Objective: Sendable {
 
 extension Objective {
   public var distillationLosses: [String] { [] }
+  public var distilsHiddenStates: Bool { true }
   public var shares: [String] { [] }
   public func weight(of key: String) -> Float { 1 }
   public var distilsPadding: Bool { true }
@@ -61,9 +64,9 @@ extension Objective {
 
   /// All sums zero.
   public func noLosses(isDistilled: Bool) -> LossTerms {
-    LossTerms(
-      losses: losses, distillation: isDistilled ? [Distillation.key] + distillationLosses : [],
-      shares: shares, weight: weight)
+    let distillation = (distilsHiddenStates ? [Distillation.key] : []) + distillationLosses
+    return LossTerms(
+      losses: losses, distillation: isDistilled ? distillation : [], shares: shares, weight: weight)
   }
 }
 

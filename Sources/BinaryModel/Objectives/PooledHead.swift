@@ -27,6 +27,8 @@ public struct SequenceLabels: BatchLabels {
 struct PooledHead {
   /// The name of its parameters, as in Hugging Face's BERT.
   static let name = "classifier"
+  /// Of the distance from a teacher's outputs.
+  static let distillationKey = "task_distillation_loss"
 
   let places: LinearPlaces
   private let dropout: OutputDropout
@@ -60,6 +62,25 @@ struct PooledHead {
     dropout.forward(input.dense, tokens, rate)
     places.forward(input, parameters: parameters, order: order, into: outputs)
     gradient.dense.fill(0)
+  }
+
+  /// Adds the distance of the outputs from a teacher's (B×O) to the losses, and its gradient to `gradient`: a mean over the
+  /// outputs of all sequences that count.
+  ///
+  /// - Parameters:
+  ///   - divisor: the global number of sequences that count.
+  ///   - distance: one of `Distillation`, of the outputs of one sequence.
+  func distil(
+    _ teacher: FloatView, _ labels: SequenceLabels, divisor: Int, into terms: inout LossTerms,
+    distance: (_ student: FloatView, _ teacher: FloatView, _ count: Int, _ gradient: FloatView) -> Double
+  ) {
+    let width = places.outputs
+    var sum = 0.0
+    for (b, label) in labels.targets.enumerated() where label != nil {
+      let own = b * width..<(b + 1) * width
+      sum += distance(outputs.dense[own], teacher[own], divisor * width, gradient.dense[own])
+    }
+    terms.add(Self.distillationKey, sum: sum, count: labels.count * width)
   }
 
   /// From `gradient` to those of the parameters and of the pooled output, which are added to.

@@ -3,22 +3,30 @@ import Parameters
 
 /// A number for each whole sequence: the squared difference of w·dropout(pooled) + b from the target.
 public struct Regression: Objective {
+  /// What of a teacher, if there is one, is to be matched.
+  private let distillation: DistillationTarget
   /// What evaluations record, made of the predictions of all samples.
   private let score: @Sendable ([Prediction]) -> [(key: String, value: Double)]
 
   public init(
+    distillation: DistillationTarget = .both,
     score: @escaping @Sendable ([Prediction]) -> [(key: String, value: Double)] = { _ in [] }
   ) {
+    self.distillation = distillation
     self.score = score
   }
 
   public var losses: [String] { ["task_loss"] }
+  public var distillationLosses: [String] { distillation.hasLogits ? [PooledHead.distillationKey] : [] }
+  public var distilsHiddenStates: Bool { distillation.hasHiddenStates }
 
   public func addParameters(
     _ c: ModelConfiguration, words: Range<Int>, to layout: inout LayoutBuilder
   ) -> LinearPlaces {
     LinearPlaces(PooledHead.name, outputs: 1, inputs: c.hiddenSize, in: &layout)
   }
+
+  public func teacherHead(_ places: LinearPlaces) -> LinearPlaces? { distillation.hasLogits ? places : nil }
 
   public func counts(_ labels: SequenceLabels) -> [Int] { [labels.count] }
 
@@ -47,6 +55,10 @@ public struct RegressionHead: ObjectiveHead {
       pooled.gradient.base[b] = 2 * difference / Float(divisors.count(0))
     }
     terms.add("task_loss", sum: loss, count: batch.labels.count)
+    if let logits = teacher?.logits {
+      pooled.distil(
+        logits, batch.labels, divisor: divisors.count(0), into: &terms, distance: Distillation.squaredError)
+    }
     if let gradients { pooled.backward(parameters: parameters, gradients: gradients) }
   }
 

@@ -106,11 +106,9 @@ public final class FullPrecisionTeacher: Teacher {
       for head in 0..<configuration.heads {
         let columns = head * headSize..<(head + 1) * headSize
         let own = scores[worker]
-        denseProductSerial(
-          .plain(query[rows: rows][columns: columns]), .transposed(key[rows: rows][columns: columns]),
-          into: own)
-        softmaxSerial(
-          own, extra: nil, length: Int(batch.lengths[b]), factor: 1 / Float(headSize).squareRoot())
+        attentionProbabilitiesSerial(
+          query: query[rows: rows][columns: columns], key: key[rows: rows][columns: columns],
+          length: Int(batch.lengths[b]), into: own)
         denseProductSerial(
           .plain(own), .plain(value[rows: rows][columns: columns]),
           into: context[rows: rows][columns: columns])

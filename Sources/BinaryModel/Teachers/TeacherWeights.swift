@@ -50,11 +50,13 @@ public struct TeacherWeights: ~Copyable {
 
   /// Reads all that a forward pass needs.
   ///
-  /// - Throws: `ModelError` where a tensor is missing, is not finite, or its shape is not the student's.
+  /// - Throws: `ModelError` where a tensor is missing, is not finite, or its shape is not the student's, and for a binary
+  ///   model.
   /// - Cost: one read of all parameters, one tensor at a time.
   public init<Goal: Objective>(
     _ file: PretrainedWeights, student layout: ModelLayout<Goal>
   ) throws(ModelError) {
+    try checkFullPrecision(file)
     var arena = Arena()
     let head = layout.objective.teacherHead(layout.head)
     tensors = try TeacherReader(file: file).tensors(
@@ -83,7 +85,7 @@ private struct TeacherReader {
     var layers: [TeacherWeights.Layer] = []
     for own in places.layers { layers.append(try layer(own, in: &arena)) }
     var read: TeacherWeights.Head?
-    if let head, file.find(places.pooler.dense.name + ".weight") != nil,
+    if let head, file.find(places.pooler.dense.linear.name + ".weight") != nil,
       file.find(head.name + ".weight") != nil
     {
       read = TeacherWeights.Head(
@@ -123,9 +125,9 @@ private struct TeacherReader {
   }
 
   private func linear(
-    _ places: BinaryLinearPlaces, in arena: inout Arena
+    _ places: EncoderLinearPlaces, in arena: inout Arena
   ) throws(ModelError) -> TeacherWeights.Linear {
-    try linear(places.name, places.outputs, places.inputs, in: &arena)
+    try linear(places.linear.name, places.linear.outputs, places.linear.inputs, in: &arena)
   }
 
   private func linear(

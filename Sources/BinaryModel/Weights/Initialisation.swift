@@ -49,26 +49,29 @@ public enum Initialisation {
       if missing.isEmpty { return "none" }
       let ofBinarisers = missing.count(where: isOfBinariser)
       let ofEstimators = missing.count(where: isOfEstimator)
+      let ofCorrections = missing.count(where: isOfCorrection)
       var groups: [String] = []
       if ofBinarisers > 0 { groups.append("\(ofBinarisers) shifts and step sizes of the binarisers") }
       if ofEstimators > 0 { groups.append("\(ofEstimators) of the residual estimators") }
-      return (groups + missing.filter { !isOfBinariser($0) && !isOfEstimator($0) }).joined(separator: ", ")
+      if ofCorrections > 0 { groups.append("\(ofCorrections) of the low-rank corrections") }
+      return (groups + missing.filter { !isOfNoBERT($0) }).joined(separator: ", ")
     }
   }
 
   /// Overwrites those parameters that `weights` has: a full-precision BERT or a BiPFT model. Only the pooler, the
-  /// objective's own parameters, residual estimators and the binarisers' own parameters may be missing.
+  /// objective's own parameters, residual estimators, low-rank corrections and the binarisers' own parameters may be missing.
   ///
-  /// - Throws: `ModelError` where others are missing, where shapes or the number of layers differ, and for weights that
-  ///   are not finite.
+  /// - Throws: `ModelError` where others are missing, where shapes or the number of layers differ, for weights that
+  ///   are not finite, and for those of a binary model where this one is of full precision.
   public static func load<Goal: Objective>(
     _ weights: PretrainedWeights, into parameters: FloatView, layout model: ModelLayout<Goal>
   ) throws(ModelError) -> LoadReport {
     let layout = model.parameters
     try checkLayers(weights, model.configuration.layers)
+    if model.configuration.precision == .full { try checkFullPrecision(weights) }
     let missing = layout.parameters.filter { weights.find($0.name) == nil }
     let core = missing.filter {
-      !isOfBinariser($0.name) && !isOfEstimator($0.name) && !$0.name.hasPrefix("bert.pooler.")
+      !isOfNoBERT($0.name) && !$0.name.hasPrefix("bert.pooler.")
         && !model.headRange.contains($0.offset)
     }
     if !core.isEmpty { throw .missing(path: weights.path, tensors: core.map(\.name)) }
@@ -89,6 +92,24 @@ private func isOfBinariser(_ name: String) -> Bool {
 
 private func isOfEstimator(_ name: String) -> Bool {
   [".q_m.", ".q_p.", ".k_m.", ".k_p.", ".v_p."].contains { name.contains($0) }
+}
+
+private func isOfCorrection(_ name: String) -> Bool { name.contains(".lora.") }
+
+/// Whether a parameter is one that no full-precision BERT has.
+private func isOfNoBERT(_ name: String) -> Bool {
+  isOfBinariser(name) || isOfEstimator(name) || isOfCorrection(name)
+}
+
+/// Refuses the weights of a binary model where a BERT of full precision is wanted.
+func checkFullPrecision(_ weights: PretrainedWeights) throws(ModelError) {
+  let step = "bert.encoder.layer.0.attention.self.query.input_clip_val"
+  if weights.find(step) != nil {
+    throw .notWeights(
+      path: weights.path,
+      what: "holds a binary model (\(step)), whose latent weights are no BERT of full precision; give a "
+        + "BERT, or a run with model.precision full")
+  }
 }
 
 /// Refuses a file that is no BERT, or one with another number of layers than `layers`.

@@ -227,28 +227,34 @@ public struct PackedModelWriter: ~Copyable {
       let attention = layer.attention
       for places in [attention.query, attention.key, attention.value] {
         try addThresholds(places, reader: nil)
-        replaced.formUnion([places.name + ".bias", places.name + ".input_clip_val"])
+        let name = places.linear.name
+        replaced.formUnion([name + ".bias", name + ".input_clip_val"])
       }
       let (inner, output) = (layer.intermediate, layer.output)
       try addThresholds(inner, reader: output)
-      replaced.formUnion([inner.name + ".bias", inner.name + ".input_clip_val", output.name + ".move.bias"])
+      let (name, reader) = (inner.linear.name, output.linear.name)
+      replaced.formUnion([name + ".bias", name + ".input_clip_val", reader + ".move.bias"])
     }
     return replaced
   }
 
   /// The thresholds of one layer, of gelu's output as `reader` shifts it or of the signs.
   private mutating func addThresholds(
-    _ layer: BinaryLinearPlaces, reader: BinaryLinearPlaces?
+    _ places: EncoderLinearPlaces, reader: EncoderLinearPlaces?
   ) throws(ModelError) {
+    guard let matrix = places.matrix, let input = places.input else {
+      preconditionFailure("\(places.linear.name) is not binary")
+    }
+    let layer = places.linear
     guard layer.inputs <= CountThresholds.inputLimit else {
       throw .tooManyInputs(
         path: path, layer: layer.name, inputs: layer.inputs, limit: CountThresholds.inputLimit)
     }
-    let step = layer.input.step.value(parameters.view)
+    let step = input.step.value(parameters.view)
     add(
       CountThresholds(
-        scale: step * packed.matrices[layer.index].scale, bias: parameters.view[layer.bias].base,
-        shift: reader.map { parameters.view[$0.input.shift!].base }, outputs: layer.outputs,
+        scale: step * packed.matrices[matrix].scale, bias: parameters.view[layer.bias].base,
+        shift: (reader?.input?.shift).map { parameters.view[$0].base }, outputs: layer.outputs,
         inputs: layer.inputs),
       layer.name)
   }

@@ -25,7 +25,7 @@ struct PackedWeights: ~Copyable {
   private let stream: UnsafeMutablePointer<UInt64>
   /// By their numbers. Where I fills whole words the plain signs are the stream itself.
   private(set) var matrices: [PackedMatrix]
-  /// mean(w) over the word embedding, and over each matrix.
+  /// mean(w) over the word embedding where it is binary, and over each matrix.
   private(set) var tableMean: Float = 0
   private var means: [Float]
 
@@ -85,7 +85,7 @@ struct PackedWeights: ~Copyable {
   /// Takes the means over: `all` has the sums of all pieces, which are added in their order.
   mutating func setMeans(_ all: UnsafeBufferPointer<Sums>) {
     func mean(_ pieces: Range<Int>, _ count: Int, _ value: (Sums) -> Double) -> Float {
-      Float(pieces.reduce(0) { $0 + value(all[$1]) } / Double(count))
+      Float(pieces.reduce(0) { $0 + value(all[$1]) } / Double(max(1, count)))
     }
     tableMean = mean(layout.tablePieces, layout.table.count) { $0.weights }
     for (index, pieces) in layout.matrixPieces.enumerated() {

@@ -20,7 +20,8 @@ public struct RunInputs<Goal: Objective>: Sendable {
   /// What a user is told at the beginning of a new run, and the files that its folder keeps beside the configuration (the
   /// names of classes, say), by their names. Made by the first rank alone, which calls `touch` on the way, as a sign of life.
   let atStart: @Sendable (_ touch: () -> Void) -> StartNotes
-  /// SHA-256 of the teacher's file, once `readTeacherDigest` has found it; nil without a teacher.
+  /// The path of the teacher's weights and SHA-256 of them, once `findTeacher` has found them; nil without a teacher.
+  private(set) var teacherPath: String?
   private(set) var teacherDigest: String?
 
   /// - Parameters:
@@ -57,16 +58,21 @@ public struct RunInputs<Goal: Objective>: Sendable {
   /// Sequences of a micro-batch that are computed at a time.
   var sliceSequences: Int { configuration.sliceSequences(for: layout.objective) }
 
-  /// Finds the digest of the teacher's file as this rank's host has it: the first rank of each host reads it. Collective.
+  /// Finds the teacher, and the digest of its file as this rank's host has it: the first rank of each host reads it.
+  /// Collective.
   ///
-  /// - Throws: `TrainingError.unreadable`, the same on all ranks.
-  mutating func readTeacherDigest(world: borrowing World) throws {
-    guard let path = configuration.teacher else { return }
+  /// - Throws: `TrainingError`, the same on all ranks.
+  mutating func findTeacher(world: borrowing World) throws {
+    let found = try world.together { world.rank == 0 ? try configuration.teacherPath() : nil }
+    let path = String(decoding: try world.broadcast(Array((found ?? "").utf8), from: 0), as: UTF8.self)
+    if path.isEmpty { return }
+    teacherPath = path
+    let key = configuration.teacher == nil ? "task.teacher" : "teacher"
     let host = world.hostName
     let hosts = try world.allGather(Array(host.utf8))
     let reader = hosts.firstIndex(of: Array(host.utf8))!
     let own = try world.together {
-      reader == world.rank ? try digest(ofTeacher: path, host: host) : ""
+      reader == world.rank ? try digest(ofTeacher: path, key: key, host: host) : ""
     }
     teacherDigest = String(decoding: try world.allGather(Array(own.utf8))[reader], as: UTF8.self)
   }
@@ -75,13 +81,17 @@ public struct RunInputs<Goal: Objective>: Sendable {
   func identity() -> RunIdentity {
     var settings: [String: String] = [:]
     for setting in configuration.definingSettings
-    where !["data.corpus", "initial_weights", "task.vocabulary", "sentence.evaluation"].contains(setting.key)
-    {
+    where ![
+      "data.corpus", "initial_weights", "task.vocabulary", "task.teacher", "sentence.evaluation",
+    ].contains(setting.key) {
       settings[setting.key] = setting.value
     }
     // Runs from before there was a choice do not name it.
     for key in settings.keys where key.hasPrefix("task.") && settings[key] == "null" { settings[key] = nil }
     if settings["evaluation.patience"] == "0" { settings["evaluation.patience"] = nil }
+    if configuration.task.teacher == nil { settings["task.distillation"] = nil }
+    if settings["model.linear_rank"] == "0" { settings["model.linear_rank"] = nil }
+    if settings["model.precision"] == ModelPrecision.binary.rawValue { settings["model.precision"] = nil }
     if settings["training.decay"] == LearningRateDecay.linear.rawValue { settings["training.decay"] = nil }
     if configuration.objective != Objectives.sentence {
       for key in settings.keys where key.hasPrefix("sentence.") { settings[key] = nil }
@@ -105,10 +115,10 @@ public struct StartNotes: Sendable {
 /// SHA-256 of the teacher's file; of a sharded one that of its files' digests and names, in their order.
 ///
 /// - Cost: reads all of the files.
-private func digest(ofTeacher path: String, host: String) throws(TrainingError) -> String {
+private func digest(ofTeacher path: String, key: String, host: String) throws(TrainingError) -> String {
   let unreadable = TrainingError.unreadable(
     path: path,
-    reason: "cannot be read on \(host) (key teacher); give a safetensors file of a BERT that all hosts have")
+    reason: "cannot be read on \(host) (key \(key)); give a safetensors file of a BERT that all hosts have")
   // A host may lack what the others have.
   if access(path, R_OK) != 0 { throw unreadable }
   let files = try inModule { () throws(ModelError) in try WeightFiles(path: path).all }

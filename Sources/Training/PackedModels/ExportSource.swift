@@ -57,7 +57,7 @@ struct ExportSource {
   var portableConfiguration: String {
     let own = [
       "data.corpus=\(JSONText.quoted(lastName(of: configuration.data.corpus)))", "initial_weights=null",
-      "teacher=null", "task.vocabulary=null",
+      "teacher=null", "task.vocabulary=null", "task.teacher=null",
     ]
     let portable = try? RunConfiguration.parse(
       configuration.canonicalText, file: "configuration", overrides: own)

@@ -39,10 +39,17 @@ public struct ModelExport: Sendable {
   ///
   /// - Parameter report: receives a line for each checkpoint that is skipped since it is damaged.
   /// - Throws: errors of checkpoints, corpora and weights; `TrainingError.unreadable` for a vocabulary that is not the
-  ///   run's, and for a head that the checkpoint has not.
+  ///   run's, for a head that the checkpoint has not, and for a model that is not binary.
   /// - Cost: reads and hashes the checkpoint; memory for its weights in float32.
   public func run(report: (String) -> Void) throws -> Result {
     let source = try ExportSource(source, choice, vocabulary: vocabulary, report: report)
+    let model = source.configuration.model
+    guard model.precision == .binary, model.linearRank == 0 else {
+      throw TrainingError.unreadable(
+        path: source.folder + "/state.json",
+        reason: "has model.precision \(model.precision.rawValue) and model.linear_rank \(model.linearRank); "
+          + "a packed file holds models with binary and 0 alone")
+    }
     let weights = try PretrainedWeights(path: source.weightsPath)
     let heads = PackedModelWriter.heads(of: weights)
     let head = head ?? heads[0]

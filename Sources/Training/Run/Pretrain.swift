@@ -86,7 +86,7 @@ extension RunInputs: TrainableInputs {
     var inputs = self
     useSingleThreadedBLAS()
     startThreads(configuration.threads ?? world.fairThreads)
-    try inputs.readTeacherDigest(world: world)
+    try inputs.findTeacher(world: world)
     var notes = try compareRanks(options, inputs, world: world)
     MappedFile.reportFaults(
       speaker: "\(options.program): rank \(world.rank) (\(world.hostName))", code: ExitCode.failed.rawValue)
@@ -219,7 +219,7 @@ private func keepStartNotes<Goal: Objective>(
 private func loadTeacher<Goal: Objective>(
   _ inputs: RunInputs<Goal>, note: inout String?
 ) throws(TrainingError) -> (any Teacher)? {
-  guard let path = inputs.configuration.teacher else { return nil }
+  guard let path = inputs.teacherPath else { return nil }
   let weights: TeacherWeights
   do throws(ModelError) {
     let file = try PretrainedWeights(path: path)
@@ -228,6 +228,11 @@ private func loadTeacher<Goal: Objective>(
     weights = try TeacherWeights(file, student: inputs.layout)
   } catch {
     throw .module(error)
+  }
+  if inputs.configuration.task.teacher != nil, inputs.configuration.distillation.hasLogits, !weights.hasHead {
+    throw .incompleteTask(
+      "task.teacher: \(path) has no classifier, whose logits are to be matched; fine-tune it first, or set "
+        + "task.distillation to hidden")
   }
   return FullPrecisionTeacher(
     weights, configuration: inputs.layout.configuration, sequences: inputs.sliceSequences,

@@ -26,7 +26,7 @@ extension TrainingRun {
         "weights from \(path): \(layout.parameters.count - report.missing.count) tensors\(taken); at their "
           + "defaults: \(report.missingText)")
     }
-    if !hasStepSizes {
+    if !hasStepSizes, layout.parameters.contains(where: { $0.kind == .stepSize }) {
       Model.fitStepSizes(
         parameters.view, layout: inputs.layout, batch: try inputs.batches.batch(step: 1, lane: 0).tokens,
         rule: configuration.model.stepSizeFit)
@@ -107,7 +107,7 @@ extension ModelConfiguration {
     guard others.allSatisfy({ $0 > 0 }), estimatorRank >= 0, hiddenSize % heads == 0 else { return nil }
   }
 
-  /// The sizes of a model by their configuration key, as a checkpoint keeps them.
+  /// The sizes of a model by their configuration key, as a checkpoint keeps them. (The tensors tell the rank of corrections.)
   var sizes: [String: Int] {
     [
       "vocabulary size": vocabularySize, "model.hidden_size": hiddenSize, "model.layers": layers,

@@ -10,11 +10,17 @@ public struct FinetuneOptions: Equatable, Sendable {
   public var label: String?
   /// The labels are numbers.
   public var isNumber = false
-  /// The checkpoint to start from: its folder, or that of its run.
+  /// What to start from, see `FinetuneStart`.
   public var checkpoint: String?
   /// The folder of the task's files.
   public var data: String?
-  /// The vocabulary of the checkpoint.
+  /// Keys of the model that may differ from what it starts from.
+  public var precision: String?
+  public var estimatorRank: Int?
+  /// A run or checkpoint of the task to distil from, and what of it.
+  public var teacher: String?
+  public var distillation: String?
+  /// The vocabulary of the model.
   public var vocabulary: String?
   public var epochs: Int?
   public var learningRate: String?
@@ -55,6 +61,10 @@ public struct FinetuneOptions: Equatable, Sendable {
     add("task.label", label.map(JSONText.quoted))
     if isNumber { add("objective", Objectives.regression) }
     add("initial_weights", checkpoint.map(JSONText.quoted))
+    add("model.precision", precision)
+    add("model.estimator_rank", estimatorRank.map(String.init))
+    add("task.teacher", teacher.map(JSONText.quoted))
+    add("task.distillation", distillation)
     add("data.corpus", data.map(JSONText.quoted))
     add("task.vocabulary", vocabulary.map(JSONText.quoted))
     add("task.epochs", epochs.map(String.init))

@@ -7,13 +7,13 @@ import Tasks
 ///
 /// A key of their configuration is as `--set` says, else the argument for it, else the file, else the published recipe (AdamW
 /// without decay, 32 rows of at most 128 tokens a step, constant rate 2e-5, dropout 0.1, the task's number of epochs), else,
-/// as the model's shape, the configuration of the checkpoint that they start from.
+/// as the model's shape, the configuration of what they start from.
 struct FinetuneRuns {
   private let options: FinetuneOptions
   /// The text of the configuration file; without one an empty mapping.
   private let text: String
   private let given: GivenKeys
-  /// The checkpoint to start from, and the folder of the data.
+  /// What to start from, and the folder of the data.
   private let start: String
   private let data: String
   let definition: TaskDefinition
@@ -43,7 +43,8 @@ struct FinetuneRuns {
     definition = try Self.definition(given)
     guard let start = given.value("initial_weights", \.initialWeights) else {
       throw .incompleteTask(
-        "--from: missing; name the run or checkpoint to start from, or initial_weights in the file")
+        "--from: missing; name the run, checkpoint or BERT to start from, or scratch, or initial_weights in the file"
+      )
     }
     guard let data = given.value("data.corpus", \.data.corpus) else {
       throw .incompleteTask(
@@ -95,8 +96,7 @@ struct FinetuneRuns {
   /// - Throws: `TrainingError` for a checkpoint, vocabulary or data that cannot be read or do not fit each other.
   /// - Cost: reads the task's files, to count them.
   func configuration(seed: UInt64) throws(TrainingError) -> RunConfiguration {
-    let start = try FinetuneStart(
-      self.start, vocabulary: given.value("task.vocabulary", \.task.vocabulary))
+    let start = try FinetuneStart(self.start, given)
     let data = try inModule { () throws(TaskError) in try TaskData(definition, folder: self.data) }
     // Before hours of training, not after them.
     for file in options.predict {
@@ -105,7 +105,7 @@ struct FinetuneRuns {
     func text(_ value: String?) -> String { value.map(JSONText.quoted) ?? "null" }
     let values = recipe(start.configuration, data)
     let forced = [
-      "seed=\(seed)", "initial_weights=\(text(start.path + "/model.safetensors"))",
+      "seed=\(seed)", "initial_weights=\(text(start.weights))",
       "task.vocabulary=\(text(start.vocabulary))", "task.epochs=null",
     ]
     return try inModule { () throws(ConfigurationError) in
@@ -117,7 +117,7 @@ struct FinetuneRuns {
     }
   }
 
-  /// The published recipe for this data, and all else in which fine-tuning differs from what the checkpoint came of.
+  /// The published recipe for this data, and all else in which fine-tuning differs from what it starts from.
   private func recipe(_ base: RunConfiguration, _ data: TaskData) -> [(key: String, value: String)] {
     func text(_ value: String?) -> String { value.map(JSONText.quoted) ?? "null" }
     let trainingRows = given.value("task.training_rows", \.task.trainingRows)
@@ -127,12 +127,13 @@ struct FinetuneRuns {
     let stepsPerEpoch = max(1, rows / batch)
     let steps = stepsPerEpoch * (epochs ?? Self.publishedEpochs[definition.name] ?? 10)
     let own = definition.isBuiltIn ? [] : definition.texts
-    return [
+    return precision(base) + [
       ("objective", definition.objective), ("stop_after", "null"), ("teacher", "null"),
       ("model.dropout", "0.1"), ("data.sequence_length", "\(min(128, base.model.maximumLength))"),
       ("task.name", text(definition.isBuiltIn ? definition.name : nil)), ("task.text", text(own.first)),
       ("task.second_text", text(own.dropFirst().first)),
       ("task.label", text(definition.isBuiltIn ? nil : definition.label)), ("task.training_rows", "null"),
+      ("task.teacher", "null"), ("task.distillation", "both"),
       ("training.steps", "\(steps)"), ("training.global_batch", "\(batch)"),
       ("training.micro_batch", "\(FinetuneOptions.microBatch(of: batch))"),
       ("training.learning_rate", "2e-5"), ("training.warmup_steps", "0"), ("training.decay", "constant"),
@@ -142,5 +143,19 @@ struct FinetuneRuns {
       ("evaluation.patience", "0"), ("checkpoint.every", "\(stepsPerEpoch)"), ("checkpoint.keep", "1"),
       ("checkpoint.keep_every", "0"), ("checkpoint.keep_best", "true"),
     ]
+  }
+
+  /// What goes with the precision of the model: at full precision there are no estimators and corrections, with real weights
+  /// gradients are not rounded, and a BERT that becomes binary gets the published estimators.
+  private func precision(_ base: RunConfiguration) -> [(key: String, value: String)] {
+    let precision = given.value("model.precision", \.model.precision) ?? base.model.precision
+    let rank = base.model.precision == .full ? 1 : base.model.estimatorRank
+    var values = [
+      ("model.precision", precision.rawValue),
+      ("model.estimator_rank", "\(precision == .full ? 0 : rank)"),
+    ]
+    if precision == .full { values.append(("model.linear_rank", "0")) }
+    if precision != .binary { values.append(("training.backward_precision", "float32")) }
+    return values.map { (key: $0.0, value: $0.1) }
   }
 }
