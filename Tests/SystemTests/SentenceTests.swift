@@ -59,7 +59,11 @@ import Testing
       #expect(record.metrics.map(\.key) == ["pearson", "spearman"])
     }
     let (first, last) = (evaluations[0], evaluations[3])
-    #expect(last.loss < 0.95 * first.loss, "\(first.loss) to \(last.loss)")
+    // In the mean of ten steps: a course this short and small hangs on the last bits of float32 sums, and with them on the
+    // kernels that OpenBLAS takes.
+    let training = records.filter { $0.kind == .train }.map(\.loss)
+    let (before, after) = (training.prefix(10).reduce(0, +) / 10, training.suffix(10).reduce(0, +) / 10)
+    #expect(after < 0.8 * before, "\(before) to \(after)")
     #expect(last.losses[0].value < first.losses[0].value)
     // A sentence is nearer to itself with a word more than to another one, whatever the teacher.
     #expect(last.metrics[1].value > 0.5, "\(evaluations.map(\.metrics))")
