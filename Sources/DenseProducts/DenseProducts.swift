@@ -1,6 +1,12 @@
 import COpenBLAS
 import Kernels
 
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
 /// Whether an operand of a dense product is used as it is or transposed.
 public enum Operand {
   case plain(MatrixView)
@@ -88,4 +94,20 @@ public func useSingleThreadedBLAS() { openblas_set_num_threads(1) }
 public var linearAlgebraName: String {
   let version = String(cString: openblas_get_config()).split(separator: " ").prefix(2).joined(separator: " ")
   return "\(version) \(String(cString: openblas_get_corename()))"
+}
+
+/// What to do where OpenBLAS, older than the processor, does not know it and takes the kernels of 2004; nil where it does.
+/// Only some products of backward are its own, so that a step of BERT-base takes 1.25 times as long.
+public func adviceOnOpenBLAS(core: String, instructionSet: String) -> String? {
+  guard ["Prescott", "Core2", "Nehalem"].contains(core),
+    let better = ["avx512": "SkylakeX", "avx512bw": "SkylakeX", "avx2": "Haswell"][instructionSet]
+  else { return nil }
+  return "OpenBLAS does not know this processor and takes its kernels for \(core), which are slower; "
+    + "OPENBLAS_CORETYPE=\(better) in the environment of all ranks chooses others (from a run's start on: sums differ)"
+}
+
+/// `adviceOnOpenBLAS` to this process; nil where OPENBLAS_CORETYPE chooses.
+public var linearAlgebraAdvice: String? {
+  if getenv("OPENBLAS_CORETYPE") != nil { return nil }
+  return adviceOnOpenBLAS(core: String(cString: openblas_get_corename()), instructionSet: InstructionSet.name)
 }

@@ -49,5 +49,15 @@ extension KernelSuites {
         }
       }
     }
+
+    @Test func adviceWhereTheLibraryIsOlderThanTheProcessor() {
+      #expect(adviceOnOpenBLAS(core: "Prescott", instructionSet: "avx512")?.contains("=SkylakeX") == true)
+      #expect(adviceOnOpenBLAS(core: "Nehalem", instructionSet: "avx2")?.contains("=Haswell") == true)
+      for (core, instructionSet) in [
+        ("SkylakeX", "avx512"), ("Zen", "avx2"), ("Prescott", "portable"), ("ARMV8", "neon"),
+      ] {
+        #expect(adviceOnOpenBLAS(core: core, instructionSet: instructionSet) == nil)
+      }
+    }
   }
 }

@@ -21,7 +21,8 @@ func compareRanks<Goal: Objective>(
       kernels: InstructionSet.name, linearAlgebra: linearAlgebraName)
   }
   let preflight = try Preflight.compare(facts, world: world)
-  return ["preflight: \(preflight.summary)"] + preflight.warnings.map { "warning: \($0)" }
+  let warnings = preflight.warnings + [linearAlgebraAdvice].compactMap(\.self)
+  return ["preflight: \(preflight.summary)"] + warnings.map { "warning: \($0)" }
 }
 
 /// Looks at the run's folder before a run starts. Collective.
