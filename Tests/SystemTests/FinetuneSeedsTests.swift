@@ -42,6 +42,15 @@ import Testing
     scene.arguments(folder, ["--epochs", "\(Self.epochs)"] + more)
   }
 
+  /// The start as it is: what a comparison with another program begins from.
+  @Test func aRunOfNoStepsIsJudgedAsItStarts() throws {
+    let scene = try FinetuneScene()
+    let start = try Program.bipft(arguments(scene, "start", ["--set", "training.steps=0"]))
+    #expect(start.code == 0, "\(start.errors)")
+    #expect(start.output.contains("seed 1, last epoch"), "\(start.output)")
+    #expect(start.output.contains("step 0"), "\(start.output)")
+  }
+
   @Test(.timeLimit(.minutes(4))) func seedsOneAfterTheOther() throws {
     let scene = try FinetuneScene()
     let scratch = scene.tiny.scratch

@@ -74,11 +74,13 @@ struct FinetuneSummary: Codable, Equatable {
 
   private static func seed(_ seed: UInt64, _ run: String) throws(TrainingError) -> Seed {
     let path = run + "/metrics.jsonl"
-    let evaluations = try inModule { () throws(TelemetryError) in try MetricsFile.records(path: path) }
-      .filter { $0.kind == .eval && $0.step > 0 }
+    let evaluated = try inModule { () throws(TelemetryError) in try MetricsFile.records(path: path) }
+      .filter { $0.kind == .eval }
+    // What a run starts with is no result of it, unless it has no steps.
+    let trained = evaluated.filter { $0.step > 0 }
+    let evaluations = trained.isEmpty ? evaluated : trained
     guard let last = evaluations.last else {
-      throw .unreadable(
-        path: path, reason: "tells of no evaluation after a step; remove the run and start over")
+      throw .unreadable(path: path, reason: "tells of no evaluation; remove the run and start over")
     }
     var (rule, best) = (BestEvaluation(), last)
     for evaluation in evaluations where rule.note(evaluation) { best = evaluation }
