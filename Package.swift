@@ -36,6 +36,7 @@ let package = Package(
   products: [
     .executable(name: "bipft-pretrain", targets: ["bipft-pretrain"]),
     .executable(name: "bipft", targets: ["bipft"]),
+    .executable(name: "bipft-tools", targets: ["bipft-tools"]),
     // Packed models in other programs: no MPI, no BLAS, no training.
     .library(name: "BinaryInference", targets: ["BinaryInference"]),
   ],
@@ -92,10 +93,15 @@ let package = Package(
       ]),
     module("RunArguments", [arguments]),
     program("bipft-pretrain", ["RunArguments", "Training", "Planning", "Collectives", arguments]),
+    module(
+      "ModelCommands",
+      ["BinaryInference", "FileFormats", "DurableFiles", "Kernels", "TensorFiles", arguments]),
+    program("bipft", ["ModelCommands"]),
     program(
-      "bipft",
+      "bipft-tools",
       [
-        "RunArguments", "Training", "Planning", "RunSettings", "Coordinator", "Corpora", "BinaryModel",
+        "ModelCommands", "RunArguments", "Training", "Planning", "RunSettings", "Coordinator", "Corpora",
+        "BinaryModel",
         "DenseProducts", "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles",
         arguments,
       ]),

@@ -1,5 +1,5 @@
 import CMappedFiles
-import Foundation
+import Glibc
 
 /// Lets two files or folders of one file system change names, in one step.
 ///

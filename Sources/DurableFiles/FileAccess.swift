@@ -1,5 +1,5 @@
 import CMappedFiles
-import Foundation
+import Glibc
 
 /// An open file, read and written at given places; closed with its owner.
 public struct FileAccess: ~Copyable {

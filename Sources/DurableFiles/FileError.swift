@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 
 /// What the system says against a file. Each module wraps it in an error of its own, with what to do next.
 public enum FileError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 
 /// Makes the names in `folder` durable: an fsync of the folder itself.
 public func syncFolder(_ folder: String) throws(FileError) {

@@ -1,5 +1,5 @@
 import FileFormats
-import Foundation
+import FoundationEssentials
 
 // Reading JSON needs no files; whoever reads files of JSON finds it here.
 public typealias JSONReader = FileFormats.JSONReader

@@ -1,5 +1,5 @@
 import CMappedFiles
-import Foundation
+import Glibc
 
 /// A file mapped read-only into memory; unmapped with its owner. Every read is checked against the size that the file had
 /// when it was opened.

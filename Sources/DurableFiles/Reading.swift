@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 
 /// A file, pipe or terminal open for reading from front to back.
 public final class InputFile {
@@ -35,7 +35,7 @@ public final class InputFile {
   public func read(into bytes: inout [UInt8], atMost count: Int) throws(FileError) -> Int {
     let (found, code) = withUnsafeTemporaryAllocation(byteCount: count, alignment: 1) { block in
       while true {
-        let found = Foundation.read(descriptor, block.baseAddress, count)
+        let found = Glibc.read(descriptor, block.baseAddress, count)
         if found < 0 && errno == EINTR { continue }
         let code = errno
         bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: block[..<max(found, 0)]))

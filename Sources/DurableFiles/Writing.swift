@@ -1,4 +1,4 @@
-import Foundation
+import Glibc
 
 /// Writes all of `bytes` at `offset`; short writes and interruptions are continued. `path` is the file's name in errors.
 public func writeAll(

@@ -1,4 +1,8 @@
-import Foundation
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
 
 /// Memory that is zero at first, aligned to 64 bytes. Large blocks are pages of their own, which take no physical memory
 /// until they are written.
@@ -38,11 +42,11 @@ struct ZeroMemory {
   /// than the machine's memory.
   private static func end(bytes: Int) -> Never {
     let reason = String(cString: strerror(errno))
-    FileHandle.standardError.write(
-      Data(
-        ("bipft: no memory for a block of \(bytes) bytes (\(reason)); more ranks or a smaller training.micro_batch take "
-          + "less a rank, --dry-run says how much\n").utf8))
-    exit(UInt64(bytes) > ProcessInfo.processInfo.physicalMemory ? 78 : 70)
+    var line =
+      "bipft: no memory for a block of \(bytes) bytes (\(reason)); more ranks or a smaller training.micro_batch take "
+      + "less a rank, --dry-run says how much\n"
+    line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    exit(bytes / sysconf(Int32(_SC_PAGESIZE)) > sysconf(Int32(_SC_PHYS_PAGES)) ? 78 : 70)
   }
 
   func deallocate() {

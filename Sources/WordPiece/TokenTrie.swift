@@ -17,18 +17,24 @@ struct TokenTrie: Sendable {
   /// Nodes that an edge has bits for.
   static let nodeLimit = 1 << 24
 
-  /// Nil for more than `nodeLimit` nodes.
-  init?(_ vocabulary: [String]) {
-    shift = 32 - 10
-    edges = [UInt64](repeating: 0, count: 1 << 10)
+  /// - Parameter lines: the tokens, empty ones are none.
+  /// - Returns: nil for more than `nodeLimit` nodes.
+  init?(_ lines: TokenLines) {
+    // Two slots an edge, as tokens of a natural language share half of their bytes, so that nothing is placed twice.
+    shift = 22
+    while 1 << (32 - shift) < min(lines.bytes.count, Self.nodeLimit) { shift -= 1 }
+    edges = [UInt64](repeating: 0, count: 1 << (32 - shift))
     tokens = [-1, -1, -1]
-    for (id, token) in vocabulary.enumerated() where !token.isEmpty {
-      let bytes = Array(token.utf8)
-      guard tokens.count + bytes.count <= Self.nodeLimit else { return nil }
-      if bytes.count > 2 && bytes[0] == UInt8(ascii: "#") && bytes[1] == UInt8(ascii: "#") {
-        insert(bytes[2...], below: Self.continuationRoot, as: Int32(id))
+    tokens.reserveCapacity(lines.bytes.count + 3)
+    for id in 0..<lines.count {
+      let token = lines[id]
+      guard !token.isEmpty else { continue }
+      guard tokens.count + token.count <= Self.nodeLimit else { return nil }
+      let hash = UInt8(ascii: "#")
+      if token.count > 2 && token[token.startIndex] == hash && token[token.startIndex + 1] == hash {
+        insert(token.dropFirst(2), below: Self.continuationRoot, as: Int32(id))
       } else {
-        insert(bytes[...], below: Self.wordRoot, as: Int32(id))
+        insert(token, below: Self.wordRoot, as: Int32(id))
       }
     }
   }

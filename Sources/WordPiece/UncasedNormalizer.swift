@@ -106,24 +106,28 @@ struct UncasedNormalizer: Sendable {
     var follows = false
   }
 
-  /// Parses `A`, `A-B`, `A-B/2`, each perhaps with `=X,Y` or `>X`.
-  private static func runs(_ text: String, targetRadix: Int = 16) -> [Run] {
-    text.split(separator: " ").map { entry in
-      let sides = entry.split(whereSeparator: { $0 == "=" || $0 == ">" })
-      let range = sides[0].split(separator: "/")
-      let ends = range[0].split(separator: "-").map { number($0, 16) }
+  /// Parses `A`, `A-B`, `A-B/2`, each perhaps with `=X,Y` or `>X`. By bytes: a program that uses a model does this at its start.
+  private static func runs(_ text: String, targetRadix: UInt32 = 16) -> [Run] {
+    let (equals, follows) = (UInt8(ascii: "="), UInt8(ascii: ">"))
+    return text.utf8.split(separator: UInt8(ascii: " ")).map { entry in
+      let sides = entry.split { $0 == equals || $0 == follows }
+      let range = sides[0].split(separator: UInt8(ascii: "/"))
+      let ends = range[0].split(separator: UInt8(ascii: "-")).map { number($0, 16) }
       var run = Run(first: ends[0], last: ends[ends.count - 1])
       if range.count == 2 { run.step = number(range[1], 10) }
-      if sides.count == 2 { run.targets = sides[1].split(separator: ",").map { number($0, targetRadix) } }
-      run.follows = entry.contains(">")
+      if sides.count == 2 {
+        run.targets = sides[1].split(separator: UInt8(ascii: ",")).map { number($0, targetRadix) }
+      }
+      run.follows = entry.contains(follows)
       return run
     }
   }
 
-  private static func number(_ text: Substring, _ radix: Int) -> UInt32 {
-    guard let value = UInt32(text, radix: radix) else {
-      preconditionFailure("UnicodeTableText holds \(text)")
+  private static func number(_ digits: Substring.UTF8View, _ radix: UInt32) -> UInt32 {
+    digits.reduce(0) { value, byte in
+      let digit = byte < UInt8(ascii: "A") ? byte &- UInt8(ascii: "0") : byte &- UInt8(ascii: "A") + 10
+      precondition(digit < radix, "UnicodeTableText holds \(String(Substring(digits)))")
+      return value * radix + UInt32(digit)
     }
-    return value
   }
 }

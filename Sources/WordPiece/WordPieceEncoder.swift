@@ -22,18 +22,18 @@ public struct WordPieceEncoder: Sendable {
   /// The most different beginnings that the tokens of a vocabulary may have.
   public static let beginningsLimit = TokenTrie.nodeLimit
 
-  /// - Parameter tokens: of the vocabulary, in the order of their ids. An empty text holds no token.
+  /// - Parameter lines: the tokens of the vocabulary in the order of their ids. An empty line holds no token.
   /// - Returns: nil without one of `specialTokens`, or where tokens have more than `beginningsLimit` different beginnings.
-  /// - Cost: builds the trie, about 20 ms for 30,522 tokens.
-  public init?(tokens: [String]) {
+  /// - Cost: builds the trie, 4 ms for 30,522 tokens.
+  public init?(_ lines: TokenLines) {
     // By their bytes: Swift compares strings by canonical equivalence.
     let bytes = Self.specialTokens.map { Array($0.utf8) }
     var ids = [Int32?](repeating: nil, count: bytes.count)
-    for (id, token) in tokens.enumerated() where token.utf8.first == UInt8(ascii: "[") {
-      if let place = bytes.firstIndex(where: { token.utf8.elementsEqual($0) }) { ids[place] = Int32(id) }
+    for id in 0..<lines.count where lines[id].first == UInt8(ascii: "[") {
+      if let place = bytes.firstIndex(where: { lines[id].elementsEqual($0) }) { ids[place] = Int32(id) }
     }
     let special = zip(bytes, ids).compactMap { bytes, id in id.map { (bytes: bytes, id: $0) } }
-    guard special.count == bytes.count, let trie = TokenTrie(tokens) else { return nil }
+    guard special.count == bytes.count, let trie = TokenTrie(lines) else { return nil }
     self.trie = trie
     self.special = special
     unknown = special[1].id

@@ -65,7 +65,7 @@ public struct Vocabulary: Sendable {
     self.ids = ids
     digest = SHA256.digest(bytes)
     // Fewer bytes make fewer nodes of a trie than there may be.
-    if bytes.count >= WordPieceEncoder.beginningsLimit, WordPieceEncoder(tokens: tokens) == nil {
+    if bytes.count >= WordPieceEncoder.beginningsLimit, WordPieceEncoder(TokenLines(tokens)) == nil {
       throw .vocabularyTooLarge(file: path)
     }
   }

@@ -7,7 +7,7 @@ public struct WordPieceTokenizer: Sendable {
 
   /// - Cost: builds the tokeniser's trie, about 20 ms for 30,522 tokens.
   public init(vocabulary: Vocabulary) {
-    guard let encoder = WordPieceEncoder(tokens: vocabulary.tokens) else {
+    guard let encoder = WordPieceEncoder(TokenLines(vocabulary.tokens)) else {
       preconditionFailure("a vocabulary that was not checked")
     }
     self.vocabulary = vocabulary

@@ -5,6 +5,7 @@ import Corpora
 import FileFormats
 import Foundation
 import Kernels
+import ModelCommands
 
 extension BenchCommand {
   /// `bipft bench inference MODEL`

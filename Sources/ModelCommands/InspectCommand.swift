@@ -2,12 +2,11 @@ import ArgumentParser
 import BinaryInference
 import DurableFiles
 import FileFormats
-import Foundation
 import TensorFiles
 
 /// `bipft inspect MODEL`
-struct InspectCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
+public struct InspectCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Show what a packed model holds, and what it costs to use.",
     discussion: """
       Tensors with the shapes that they stand for, bytes by kind, and operations on a sequence. --against bert-base sets bytes \
@@ -27,7 +26,9 @@ struct InspectCommand: ParsableCommand {
   @Option(help: "What to compare with: bert-base.")
   var against: Rival?
 
-  func run() throws {
+  public init() {}
+
+  public func run() throws {
     let (model, file): (BinaryModel, SafetensorsFile)
     do {
       model = try BinaryModel(path: path)
@@ -95,17 +96,19 @@ struct InspectCommand: ParsableCommand {
   private func show(_ count: OperationCount, tokens: Int, bytes: Int, against rival: Rival) {
     let full = rival.operations(tokens: tokens)
     let own = Double(count.binary) / 64 + Double(count.estimators)
-    func millions(_ value: Double) -> String { String(format: "%.1f million", value / 1e6) }
+    func tenths(_ value: Double) -> String { "\((value * 10).rounded() / 10)" }
+    func millions(_ value: Double) -> String { "\(tenths(value / 1e6)) million" }
     print(
-      String(
-        format: """
-          against \(rival.rawValue) in float32, \(tokens) tokens:
-            operations as papers count them (Liu et al. 2018, Bi-Real Net): binary / 64 + float; norms, softmax, activations and \
-          what is on top of the encoder count on neither side
-            \(rival.rawValue): \(millions(Double(full.binary))) float
-            this model: \(count.binary) / 64 + \(count.estimators) = \(millions(own)), %.1f times fewer (BiPFT's paper claims 56)
-            bytes: \(rival.bytes) of weights, this file \(bytes), %.1f times fewer (BiPFT's paper claims 28)
-          """, Double(full.binary) / own, Double(rival.bytes) / Double(bytes)))
+      """
+      against \(rival.rawValue) in float32, \(tokens) tokens:
+        operations as papers count them (Liu et al. 2018, Bi-Real Net): binary / 64 + float; norms, softmax, activations and \
+      what is on top of the encoder count on neither side
+        \(rival.rawValue): \(millions(Double(full.binary))) float
+        this model: \(count.binary) / 64 + \(count.estimators) = \(millions(own)), \(tenths(Double(full.binary) / own)) times \
+      fewer (BiPFT's paper claims 56)
+        bytes: \(rival.bytes) of weights, this file \(bytes), \(tenths(Double(rival.bytes) / Double(bytes))) times fewer \
+      (BiPFT's paper claims 28)
+      """)
   }
 }
 

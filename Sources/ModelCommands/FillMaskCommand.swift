@@ -1,11 +1,10 @@
 import ArgumentParser
 import BinaryInference
-import Corpora
 import DurableFiles
 
 /// `bipft fill-mask MODEL`
-struct FillMaskCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
+public struct FillMaskCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
     commandName: "fill-mask", abstract: "Guess the words at [MASK] in each line of standard input.",
     discussion: """
       Prints one JSON object a line: line (from 1) and masks, each with its position among the tokens ([CLS] is 0) and the \
@@ -22,11 +21,13 @@ struct FillMaskCommand: ParsableCommand {
 
   @OptionGroup var lines: LineOptions
 
-  func validate() throws {
+  public func validate() throws {
     if top < 1 { throw ValidationError("--top \(top): use 1 or more") }
   }
 
-  func run() throws {
+  public init() {}
+
+  public func run() throws {
     let use = try ModelUse(model)
     try use.require(.words)
     try use.eachLine(lines) { line in
@@ -39,7 +40,7 @@ struct FillMaskCommand: ParsableCommand {
         }
         return JSONText.object([("position", "\(mask.position)"), ("guesses", JSONText.array(guesses))])
       }
-      try writeStandardOutput(Array((line.answer([("masks", JSONText.array(masks))]) + "\n").utf8))
+      try printLine(line.answer([("masks", JSONText.array(masks))]))
     }
   }
 }

@@ -1,15 +1,15 @@
 import ArgumentParser
+import ModelCommands
 
-/// The tool around a pretraining run.
+/// What `bipft` becomes for all but the commands that use a packed model; it has those too, so that its help is whole.
 @main
-struct BipftCommand: ParsableCommand {
+struct BipftTools: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bipft",
     abstract:
       "Prepare corpora for 1-bit transformers, fine-tune them, look into their runs, and use what they trained.",
     subcommands: [
       CorpusCommand.self, FinetuneCommand.self, ScheduleCommand.self, CheckpointCommand.self,
-      ExportCommand.self, EvaluateCommand.self, FillMaskCommand.self, ClassifyCommand.self,
-      EmbedCommand.self, InspectCommand.self, BenchCommand.self,
-    ])
+      ExportCommand.self, EvaluateCommand.self,
+    ] + ModelCommands.all + [BenchCommand.self])
 }

@@ -1,8 +1,7 @@
 import ArgumentParser
 import BinaryInference
-import Corpora
 import DurableFiles
-import Foundation
+import Glibc
 import Kernels
 
 /// How the commands that use a packed model read lines of text.
@@ -19,7 +18,7 @@ struct LineOptions: ParsableArguments {
 }
 
 /// A packed model with its tokeniser, at work on lines of text.
-struct ModelUse {
+public struct ModelUse {
   let path: String
   let model: BinaryModel
   private let encoder: TextEncoder
@@ -40,8 +39,8 @@ struct ModelUse {
   }
 
   /// Writes a line to standard error; the exit code, 78 unless told otherwise, says not to try again.
-  static func ending(_ line: String, code: Int32 = 78) -> ExitCode {
-    FileHandle.standardError.write(Data("bipft: \(line)\n".utf8))
+  public static func ending(_ line: String, code: Int32 = 78) -> ExitCode {
+    try? writeAll(Array("bipft: \(line)\n".utf8), to: STDERR_FILENO, path: "standard error")
     return ExitCode(code)
   }
 
@@ -83,8 +82,6 @@ struct ModelUse {
       throw Self.ending("standard input, line \(lines.count): \(error)")
     } catch let error as BinaryModelError {
       throw Self.ending("standard input, line \(lines.count): \(error)")
-    } catch let error as CorpusError {
-      throw Self.ending("\(error)", code: error.exitCode)
     } catch let error as ExitCode {
       throw error
     } catch {
@@ -104,6 +101,11 @@ struct ModelUse {
     guard parts.count == 2 else { throw .texts(found: parts.count) }
     return parts
   }
+}
+
+/// Writes a line to standard output at once: an answer is read before the next question is asked.
+func printLine(_ line: String) throws(FileError) {
+  try writeAll(Array("\(line)\n".utf8), to: STDOUT_FILENO, path: "standard output")
 }
 
 /// What can be wrong with a line before a model reads it.

@@ -1,12 +1,11 @@
 import ArgumentParser
 import BinaryInference
-import Corpora
 import DurableFiles
 import TensorFiles
 
 /// `bipft embed MODEL`
-struct EmbedCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
+public struct EmbedCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
     commandName: "embed", abstract: "Turn each line of standard input into a vector.",
     discussion: """
       A vector is the mean of the last hidden states of all tokens ([CLS] and [SEP] included), of length 1. Prints one JSON \
@@ -24,19 +23,20 @@ struct EmbedCommand: ParsableCommand {
 
   @OptionGroup var lines: LineOptions
 
-  func validate() throws {
+  public func validate() throws {
     if let output, !output.hasSuffix(".npy") {
       throw ValidationError("--output \(output): NumPy's format is the only one; let the name end with .npy")
     }
   }
 
-  func run() throws {
+  public init() {}
+
+  public func run() throws {
     let use = try ModelUse(model)
     guard let output else {
       return try use.eachLine(lines) { line in
         let numbers = try use.model.embed(line.tokens, segments: line.segments).map { JSONText.number($0) }
-        try writeStandardOutput(
-          Array((line.answer([("embedding", JSONText.array(numbers))]) + "\n").utf8))
+        try printLine(line.answer([("embedding", JSONText.array(numbers))]))
       }
     }
     do {

@@ -1,11 +1,10 @@
 import ArgumentParser
 import BinaryInference
-import Corpora
 import DurableFiles
 
 /// `bipft classify MODEL`
-struct ClassifyCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(
+public struct ClassifyCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
     commandName: "classify", abstract: "Tell the class, or the number, of each line of standard input.",
     discussion: """
       Prints one JSON object a line: line (from 1), label, probability, and classes with all of them; of a model that tells \
@@ -19,12 +18,14 @@ struct ClassifyCommand: ParsableCommand {
     help: ArgumentHelp("A file that bipft export made of a run of bipft finetune.", valueName: "model"))
   var model: String
 
-  func run() throws {
+  public init() {}
+
+  public func run() throws {
     let use = try ModelUse(model)
     try use.require(.classifier)
     try use.eachLine(texts: use.model.classifierTexts ?? 1, limit: use.model.trainedLength) { line in
       let answer = try use.model.classify(line.tokens, segments: line.segments)
-      try writeStandardOutput(Array((line.answer(members(answer)) + "\n").utf8))
+      try printLine(line.answer(members(answer)))
     }
   }
 
