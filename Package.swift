@@ -77,7 +77,7 @@ let package = Package(
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),
     module("Tasks", ["DurableFiles", "Corpora", "WordPiece"]),
     module("Telemetry", ["DurableFiles"]),
-    module("RunSettings", ["DurableFiles", "Kernels", "Collectives", "BinaryModel", yams]),
+    module("RunSettings", ["FileFormats", "DurableFiles", "Kernels", "Collectives", "BinaryModel", yams]),
     module(
       "Planning",
       [

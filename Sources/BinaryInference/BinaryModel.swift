@@ -145,7 +145,7 @@ public struct BinaryModel: Sendable {
       network.run(tokens, segments: segments, space)
       vector.withUnsafeMutableBufferPointer { vector in
         let (table, sums) = (network.kernels.pointee, vector.baseAddress!)
-        table.add_column_sums(space.state, tokens.count, width, 0, width, sums)
+        network.sum(tokens.count, space, into: sums)
         // The mean and the sum have one direction.
         let length = table.sum_squares(sums, width).squareRoot()
         if length > 0 { table.scale(Float(1 / length), width, sums) }

@@ -1,12 +1,13 @@
 import CBitKernels
 import FileFormats
 
-/// What a fine-tuned model tells of a sequence: W pooled + b. Legend: O outputs, H hidden.
+/// What a fine-tuned model tells of a sequence: W x + b, x one vector of the sequence. Legend: O outputs, H hidden.
 struct ClassifierHead: @unchecked Sendable {
   /// Of the classes, in the order of the outputs; empty where there is one output, a number.
   let labels: [String]
   /// Texts of a sequence: 1 or 2.
   let texts: Int
+  let pooling: SequencePooling
   let weight: UnsafePointer<Float>  // O×H
   let bias: UnsafePointer<Float>  // O
 
@@ -20,9 +21,16 @@ struct ClassifierHead: @unchecked Sendable {
       throw .metadata(key: PackedModelFormat.textsKey, value: texts, wanted: "1 or 2")
     }
     self.texts = texts == "2" ? 2 : 1
-    let (name, outputs) = (PackedModelFormat.classifier, max(1, labels.count))
-    weight = try tensors.reals(name + ".weight", [outputs, shape.hiddenSize])
-    bias = try tensors.reals(name + ".bias", [outputs])
+    let name = metadata[PackedModelFormat.poolingKey] ?? SequencePooling.first.rawValue
+    guard let pooling = SequencePooling(rawValue: name) else {
+      throw .metadata(
+        key: PackedModelFormat.poolingKey, value: name,
+        wanted: SequencePooling.allCases.map(\.rawValue).joined(separator: " or "))
+    }
+    self.pooling = pooling
+    let (layer, outputs) = (PackedModelFormat.classifier, max(1, labels.count))
+    weight = try tensors.reals(layer + ".weight", [outputs, shape.hiddenSize])
+    bias = try tensors.reals(layer + ".bias", [outputs])
   }
 
   private static func labels(_ text: String?) throws(BinaryModelError) -> [String] {
@@ -109,10 +117,17 @@ extension BinaryModel {
     let (hidden, outputs) = (shape.hiddenSize, classifier.outputs)
     var logits = [Float](repeating: 0, count: outputs)
     withExtendedLifetime(memory) {
-      // The head reads the first token alone.
-      network.run(tokens, segments: segments, wanted: [0], space)
       withUnsafeTemporaryAllocation(of: Float.self, capacity: hidden) { pooled in
-        network.pool(space, into: pooled.baseAddress!)
+        switch classifier.pooling {
+        case .first:
+          // The head reads the first token alone.
+          network.run(tokens, segments: segments, wanted: [0], space)
+          network.pool(space, into: pooled.baseAddress!)
+        case .mean:
+          network.run(tokens, segments: segments, space)
+          network.sum(tokens.count, space, into: pooled.baseAddress!)
+          network.kernels.pointee.scale(1 / Float(tokens.count), hidden, pooled.baseAddress!)
+        }
         logits.withUnsafeMutableBufferPointer {
           network.kernels.pointee.linear(
             pooled.baseAddress!, 1, hidden, hidden, classifier.weight, outputs, classifier.bias,

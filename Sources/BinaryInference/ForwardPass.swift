@@ -49,6 +49,13 @@ extension Network {
     table.tanh(shape.hiddenSize, pooled)
   }
 
+  /// The sum of the first `tokens` rows of the state that `run` left: H elements.
+  func sum(_ tokens: Int, _ space: borrowing WorkSpace, into sums: UnsafeMutablePointer<Float>) {
+    let width = shape.hiddenSize
+    sums.update(repeating: 0, count: width)
+    kernels.pointee.add_column_sums(space.state, tokens, width, 0, width, sums)
+  }
+
   private func embed(_ tokens: Span<Int32>, _ segments: Span<Int32>, _ space: borrowing WorkSpace) {
     let hidden = shape.hiddenSize
     for index in tokens.indices {

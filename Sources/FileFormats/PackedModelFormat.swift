@@ -16,6 +16,8 @@ public enum PackedModelFormat {
   public static let labelsKey = "labels"
   /// How many texts a classifier was trained on in a sequence: 1 or 2.
   public static let textsKey = "texts"
+  /// What a classifier reads of a sequence, a `SequencePooling`; `first` where it is left out.
+  public static let poolingKey = "pooling"
   /// Tokens of a sequence in training.
   public static let sequenceLengthKey = "sequence_length"
   /// The configuration of the run, as YAML, without the folders of its machine.
@@ -37,7 +39,7 @@ public enum PackedModelFormat {
     case none
     /// Logits of the words at masked positions.
     case words = "mlm"
-    /// What a fine-tuned model tells of the pooled output: logits of classes, or a number.
+    /// What a fine-tuned model tells of a sequence: logits of classes, or a number.
     case classifier
   }
 

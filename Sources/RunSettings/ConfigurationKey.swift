@@ -1,6 +1,7 @@
 import BinaryModel
 import Collectives
 import DurableFiles
+import FileFormats
 
 /// A value as it stands in the file or in an override.
 struct ConfigurationScalar {
@@ -75,6 +76,7 @@ extension ConfigurationKey {
     optionalText("task.vocabulary", \.task.vocabulary, "a path or null"),
     optionalInteger("task.epochs", \.task.epochs, 1...1_000_000),
     optionalInteger("task.training_rows", \.task.trainingRows, 2...1_000_000_000),
+    choice("task.pooling", \.task.pooling),
     optionalText("task.teacher", \.task.teacher, "a path or null"),
     choice("task.distillation", \.task.distillation),
     weight("sentence.cosine_weight", \.sentence.cosineWeight),
@@ -334,7 +336,7 @@ extension RunConfiguration {
     data: Data(corpus: "", sequenceLength: 0),
     task: Task(
       name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil, epochs: nil, trainingRows: nil,
-      teacher: nil, distillation: .both),
+      pooling: .first, teacher: nil, distillation: .both),
     sentence: Sentence(
       cosineWeight: 1, similarityWeight: 1, hiddenWeight: 1, temperature: 0.05, evaluation: nil),
     training: Training(

@@ -1,5 +1,6 @@
 import BinaryModel
 import Collectives
+import FileFormats
 
 /// Everything that defines a pretraining run, read from one YAML file and checked.
 ///
@@ -71,6 +72,8 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var epochs: Int?
     /// Train on as many rows of the training file, chosen by a keyed permutation, the same for every seed; nil takes all.
     public internal(set) var trainingRows: Int?
+    /// What of a sequence the head reads.
+    public internal(set) var pooling: SequencePooling
     /// A run or checkpoint of the same task at full precision to distil from, its classifier included; nil for none.
     public internal(set) var teacher: String?
     /// What of it is to be matched.

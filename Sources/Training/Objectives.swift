@@ -19,12 +19,14 @@ public enum Objectives {
     Entry(name: classification) { configuration throws(TrainingError) in
       try RunInputs(onTaskOf: configuration) { source in
         Classification(
-          classes: source.data.classes.count, distillation: configuration.distillation, score: source.score)
+          classes: source.data.classes.count, pooling: configuration.task.pooling,
+          distillation: configuration.distillation, score: source.score)
       }
     },
     Entry(name: regression) { configuration throws(TrainingError) in
       try RunInputs(onTaskOf: configuration) { source in
-        Regression(distillation: configuration.distillation, score: source.score)
+        Regression(
+          pooling: configuration.task.pooling, distillation: configuration.distillation, score: source.score)
       }
     },
     Entry(name: sentence) { configuration throws(TrainingError) in

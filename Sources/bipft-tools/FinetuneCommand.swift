@@ -94,6 +94,13 @@ struct FinetuneCommand: ParsableCommand {
       valueName: "what"))
   var distillation: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "What of a text the head reads: first, BERT's pooled output, or mean, that of all last hidden states, which suits "
+        + "sentence encoders and models that saw few tokens. Default: first.",
+      valueName: "what"))
+  var pooling: String?
+
   @Option(help: ArgumentHelp("The folder of the task's files.", valueName: "dir"))
   var data: String?
 
@@ -207,6 +214,7 @@ struct FinetuneCommand: ParsableCommand {
     options.estimatorRank = estimatorRank
     options.teacher = teacher
     options.distillation = distillation
+    options.pooling = pooling
     options.data = data
     options.vocabulary = vocab
     options.epochs = epochs

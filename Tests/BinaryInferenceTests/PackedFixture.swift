@@ -94,14 +94,15 @@ final class PackedFixture {
   /// of two.
   func packed(
     head: ModelHead = .words, reals: PackedModelFormat.Reals = .float32,
-    labels: [String] = ["no", "yes", "\"?"]
+    labels: [String] = ["no", "yes", "\"?"], pooling: SequencePooling? = nil
   ) throws -> String {
-    let target = path("\(head.rawValue)-\(reals.rawValue)-\(labels.count).bipft")
+    let target = path("\(head.rawValue)-\(reals.rawValue)-\(labels.count)\(pooling?.rawValue ?? "").bipft")
     let names = labels.map { "\"" + $0.replacing("\"", with: "\\\"") + "\"" }
     var notes = ["sequence_length": "\(configuration.maximumLength - 1)"]
     if head == .classifier {
       notes["labels"] = "[\(names.joined(separator: ", "))]"
       notes["texts"] = labels.isEmpty ? "2" : "1"
+      notes["pooling"] = pooling?.rawValue
     }
     _ = try PackedModelWriter.write(
       PretrainedWeights(path: weights(outputs: max(1, labels.count))), configuration, head: head,

@@ -109,6 +109,27 @@ import Testing
   }
 
   /// What training's evaluation gives for each sequence.
+  /// A classifier on the mean of the hidden states gives what training's evaluation gives, on every instruction set.
+  @Test func classifierOnTheMean() throws {
+    let fixture = try PackedFixture(PackedFixture.wide(rank: 1))
+    let classes = try outputs(fixture, Classification(classes: 3, pooling: .mean))
+    let path = try fixture.packed(head: .classifier, pooling: .mean)
+    for name in InstructionSet.available {
+      let model = try BinaryModel(path: path, instructionSet: name)
+      for index in 0..<fixture.batch.sequences {
+        let (tokens, segments) = fixture.sequence(index)
+        #expect(try model.classifierLogits(tokens, segments: segments).bits == classes[index].bits, "\(name)")
+      }
+    }
+    let (tensors, metadata) = try fixture.tensors(path)
+    let other = fixture.path("median.bipft")
+    try writeSafetensors(
+      path: other, tensors: tensors, metadata: metadata.merging(["pooling": "median"]) { $1 })
+    #expect(throws: BinaryModelError.metadata(key: "pooling", value: "median", wanted: "first or mean")) {
+      try BinaryModel(path: other)
+    }
+  }
+
   private func outputs<Goal: Objective>(
     _ fixture: PackedFixture, _ objective: Goal
   ) throws -> [[Float]] where Goal.Labels == SequenceLabels {

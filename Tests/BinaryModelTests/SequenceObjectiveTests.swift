@@ -83,9 +83,9 @@ import Testing
       return withExtendedLifetime(arena) { body(output) }
     }
 
-    func checkGradients(dropout: Dropout?) {
+    func checkGradients(_ names: [String] = SequenceObjectiveTests.smooth, dropout: Dropout?) {
       let found = train(values, dropout: dropout).gradients
-      for name in SequenceObjectiveTests.smooth {
+      for name in names {
         let range = layout.parameters.find(name)!.range
         for element in stride(from: range.lowerBound, to: range.upperBound, by: max(1, range.count / 7)) {
           let step: Float = 1 / 64
@@ -115,6 +115,37 @@ import Testing
       return sum - (Double(row.values[Int(row.label)]) - largest - log(all)) / 3
     }
     #expect(abs(losses["task_loss"] - expected) < 1e-6 && losses.term("task_loss").count == 3)
+  }
+
+  /// On the mean of the last hidden states, which are smooth in the last layer normalisation; no pooler has a part in it.
+  @Test(arguments: [Float(0), 0.3]) func meanOfHiddenStates(rate: Float) {
+    let last = "bert.encoder.layer.\(TinyModel.configuration(rank: 1).layers - 1).output.LayerNorm."
+    let dropout = rate == 0 ? nil : Dropout(rate: rate, seed: 1)
+    let scene = Scene(Classification(classes: 3, pooling: .mean), targets: [2, nil, 0, 1])
+    scene.checkGradients(
+      ["classifier.weight", "classifier.bias", last + "weight", last + "bias"], dropout: dropout)
+    let gradients = scene.train(scene.values, dropout: dropout).gradients
+    let pooler = scene.layout.parameters.find("bert.pooler.LayerNorm.weight")!.range
+    #expect(gradients[pooler].allSatisfy { $0 == 0 })
+
+    // The outputs themselves, in double precision.
+    let (hidden, predictions) = (scene.hidden().last!, scene.evaluate().predictions)
+    func values(_ name: String) -> [Float] { Array(scene.values[scene.layout.parameters.find(name)!.range]) }
+    let (weight, bias) = (values("classifier.weight"), values("classifier.bias"))
+    let width = weight.count / 3
+    for (prediction, b) in zip(predictions, [0, 2, 3]) {
+      let tokens = Int(scene.batch.tokens.lengths[b])
+      for output in 0..<3 {
+        var sum = Double(bias[output])
+        for j in 0..<width {
+          let column = (0..<tokens).reduce(0.0) {
+            $0 + Double(hidden[(b * scene.batch.length + $1) * width + j])
+          }
+          sum += column / Double(tokens) * Double(weight[output * width + j])
+        }
+        #expect(abs(Double(prediction.values[output]) - sum) < 1e-5)
+      }
+    }
   }
 
   @Test(arguments: [Float(0), 0.3]) func regression(rate: Float) {

@@ -120,6 +120,7 @@ private func changed(_ line: String, to new: String) -> String {
       "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
       "model.step_size_fit=least_squares", "model.linear_rank=2", "model.precision=half_binary",
       "data.corpus='12'", "task.label='null'", "task.teacher=runs/teacher", "task.distillation=logits",
+      "task.pooling=mean",
       "synchronisation=replicated", "gradient_format=bfloat16", "overlap_exchange=true",
       "task.epochs=3", "task.training_rows=100", "evaluation.patience=2", "checkpoint.keep_best=true",
     ]
@@ -129,6 +130,7 @@ private func changed(_ line: String, to new: String) -> String {
     #expect(run.model.stepSizeFit == .leastSquares)
     #expect(run.model.linearRank == 2 && run.model.precision == .halfBinary)
     #expect(run.task.teacher == "runs/teacher" && run.task.distillation == .logits)
+    #expect(run.task.pooling == .mean)
     #expect(run.task.label == "null")
     #expect(run.synchronisation == .replicated && run.gradientFormat == .bfloat16 && run.overlapExchange)
     #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
@@ -175,6 +177,7 @@ private func changed(_ line: String, to new: String) -> String {
           vocabulary: null
           epochs: null
           training_rows: null
+          pooling: first
           teacher: null
           distillation: both
 

@@ -92,6 +92,7 @@ import Testing
       arguments("no", ["--from", scratch.path("base"), "--precision", "full"]), "holds a binary model")
     try fails(arguments("no", ["--teacher", scratch.path("student")]), "holds a binary model")
     try fails(arguments("no", ["--teacher", scratch.path("bert")]), "has no classifier")
+    try fails(arguments("no", teacher + ["--pooling", "mean"]), "use --distillation hidden")
     try fails(
       ["export", scratch.path("teacher"), "--output", scratch.path("m")], "has model.precision full")
     try scratch.write("reviews/train.csv", "review,kind\n" + (0..<20).map { "old,\($0 % 2)\n" }.joined())

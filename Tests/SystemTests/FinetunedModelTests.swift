@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test(.timeLimit(.minutes(2))) func classesOfTexts() throws {
+  @Test(.timeLimit(.minutes(2)), arguments: ["first", "mean"]) func classesOfTexts(pooling: String) throws {
     let texts = ["the king saw", "a horse walked to the river", "the queen said nothing", "the old road"]
     let labels = ["\"royal\"", "plain", "\"royal\"", "plain"]
     let rows = (0..<24).map { "\(texts[$0 % 4])\t\(labels[$0 % 4])" }
@@ -75,7 +75,7 @@ import Testing
     try write("kinds/test.tsv", ["text"] + texts + ["", texts.joined(separator: " ")])
     try finetune(
       [
-        "--data", tiny.scratch.path("kinds"), "--text", "text", "--predict",
+        "--data", tiny.scratch.path("kinds"), "--text", "text", "--pooling", pooling, "--predict",
         tiny.scratch.path("kinds/test.tsv"),
       ])
     let (model, recorded) = try export(["--reals", "float32"])
@@ -98,6 +98,12 @@ import Testing
       #expect(abs(try #require(answer.classes).reduce(0) { $0 + $1.probability } - 1) < 1e-5)
       #expect(answer.probability == answer.classes?.map(\.probability).max())
     }
+
+    // Transformers' BERT has a classifier on its pooled output alone.
+    let folder = try Program.bipft(
+      ["export", tiny.scratch.path("run"), "--format", "huggingface", "--output", model + "-hf"])
+    #expect(folder.code == (pooling == "first" ? 0 : 78), "\(folder)")
+    #expect(pooling == "first" || folder.errors.contains("task.pooling"), "\(folder)")
 
     // Without its run's folder a checkpoint does not know what its classes are called; without a head it need not.
     let checkpoint = tiny.scratch.path("run/checkpoints/step-00000006")

@@ -1,23 +1,27 @@
+import FileFormats
 import Kernels
 import Parameters
 
-/// Telling classes of whole sequences apart: cross entropy of softmax(W dropout(pooled) + b). Targets are numbers of classes.
+/// Telling classes of whole sequences apart: cross entropy of softmax(W dropout(x) + b), x one vector of a sequence
+/// (`SequencePooling`). Targets are numbers of classes.
 ///
 /// Legend: B sequences, C classes.
 public struct Classification: Objective {
   /// C, at least 2.
   public let classes: Int
+  private let pooling: SequencePooling
   /// What of a teacher, if there is one, is to be matched.
   private let distillation: DistillationTarget
   /// What evaluations record, made of the predictions of all samples.
   private let score: @Sendable ([Prediction]) -> [(key: String, value: Double)]
 
   public init(
-    classes: Int, distillation: DistillationTarget = .both,
+    classes: Int, pooling: SequencePooling = .first, distillation: DistillationTarget = .both,
     score: @escaping @Sendable ([Prediction]) -> [(key: String, value: Double)] = { _ in [] }
   ) {
     precondition(classes > 1, "\(classes) classes")
     self.classes = classes
+    self.pooling = pooling
     self.distillation = distillation
     self.score = score
   }
@@ -39,7 +43,7 @@ public struct Classification: Objective {
   public func makeHead(
     _ places: LinearPlaces, _ shape: HeadShape, in arena: inout Arena
   ) -> ClassificationHead {
-    ClassificationHead(pooled: PooledHead(places, shape, in: &arena))
+    ClassificationHead(pooled: PooledHead(places, pooling, shape, in: &arena))
   }
 
   public func metrics(_ predictions: [Prediction]) -> [(key: String, value: Double)] { score(predictions) }
@@ -53,7 +57,7 @@ public struct ClassificationHead: ObjectiveHead {
     teacher: TeacherOutput?, gradients: HeadGradients?, into terms: inout LossTerms
   ) {
     pooled.forward(
-      output.pooled, batch.tokens, parameters: parameters, order: gradients == nil ? .fixed : .library,
+      output, batch.tokens, parameters: parameters, order: gradients == nil ? .fixed : .library,
       dropout: gradients?.dropout)
     var loss = 0.0
     for (b, target) in batch.labels.targets.enumerated() {
@@ -67,7 +71,7 @@ public struct ClassificationHead: ObjectiveHead {
       pooled.distil(
         logits, batch.labels, divisor: divisors.count(0), into: &terms, distance: Distillation.crossEntropy)
     }
-    if let gradients { pooled.backward(parameters: parameters, gradients: gradients) }
+    if let gradients { pooled.backward(batch.tokens, parameters: parameters, gradients: gradients) }
   }
 
   public func predictions(_ batch: Batch<SequenceLabels>) -> [Prediction] { pooled.predictions(batch) }

@@ -1,3 +1,4 @@
+import FileFormats
 import Kernels
 
 /// The labels of an objective on whole sequences: a number for each, nil where the sequence does not count.
@@ -20,10 +21,10 @@ public struct SequenceLabels: BatchLabels {
   public var count: Int { targets.count { $0 != nil } }
 }
 
-/// A linear layer on the pooled output, with dropout between them in training, as in BERT (Devlin et al. 2019): what
-/// `Classification` and `Regression` have in common.
+/// A linear layer on one vector of each sequence (`SequencePooling`), with dropout between them in training, as in BERT (Devlin
+/// et al. 2019): what `Classification` and `Regression` have in common.
 ///
-/// Legend: B sequences, H hidden, O outputs.
+/// Legend: B sequences, T tokens, N = B·T, H hidden, O outputs.
 struct PooledHead {
   /// The name of its parameters, as in Hugging Face's BERT.
   static let name = "classifier"
@@ -31,19 +32,24 @@ struct PooledHead {
   static let distillationKey = "task_distillation_loss"
 
   let places: LinearPlaces
+  private let pooling: SequencePooling
+  /// T
+  private let length: Int
   private let dropout: OutputDropout
-  /// B×H: the pooled output after dropout, and the gradient to it.
+  /// B×H: the vectors after dropout, and the gradient to them.
   private let input: MatrixView
   private let inputGradient: MatrixView
   /// B×O, and their gradient.
   let outputs: MatrixView
   let gradient: MatrixView
 
-  init(_ places: LinearPlaces, _ shape: HeadShape, in arena: inout Arena) {
+  init(_ places: LinearPlaces, _ pooling: SequencePooling, _ shape: HeadShape, in arena: inout Arena) {
     func matrix(_ columns: Int, _ arena: inout Arena) -> MatrixView {
       MatrixView(arena.floats(shape.sequences * columns), rows: shape.sequences, columns: columns)
     }
     self.places = places
+    self.pooling = pooling
+    length = shape.length
     // Behind the places of the encoder: one of the embeddings, three of each layer.
     dropout = OutputDropout(
       place: 1 + 3 * shape.configuration.layers, sequences: shape.sequences, length: 1,
@@ -54,14 +60,30 @@ struct PooledHead {
     gradient = matrix(places.outputs, &arena)
   }
 
-  /// pooled: B×H → `outputs`; `gradient` becomes zero.
+  /// What the encoder makes of `tokens` → `outputs`; `gradient` becomes zero.
   func forward(
-    _ pooled: MatrixView, _ tokens: TokenBatch, parameters: FloatView, order: SumOrder, dropout rate: Dropout?
+    _ encoded: EncoderOutput, _ tokens: TokenBatch, parameters: FloatView, order: SumOrder,
+    dropout rate: Dropout?
   ) {
-    input.dense.copy(from: pooled.dense)
+    switch pooling {
+    case .first:
+      input.dense.copy(from: encoded.pooled.dense)
+    case .mean:
+      input.dense.fill(0)
+      for b in 0..<input.rows {
+        let mean = input[rows: b..<b + 1].dense
+        encoded.lastHidden[rows: own(b, tokens)].addColumnSums(to: mean)
+        mean.multiply(by: 1 / Float(tokens.lengths[b]))
+      }
+    }
     dropout.forward(input.dense, tokens, rate)
     places.forward(input, parameters: parameters, order: order, into: outputs)
     gradient.dense.fill(0)
+  }
+
+  /// The rows of sequence `b` among N, padding left out.
+  private func own(_ b: Int, _ tokens: TokenBatch) -> Range<Int> {
+    b * length..<b * length + Int(tokens.lengths[b])
   }
 
   /// Adds the distance of the outputs from a teacher's (B×O) to the losses, and its gradient to `gradient`: a mean over the
@@ -83,13 +105,22 @@ struct PooledHead {
     terms.add(Self.distillationKey, sum: sum, count: labels.count * width)
   }
 
-  /// From `gradient` to those of the parameters and of the pooled output, which are added to.
-  func backward(parameters: FloatView, gradients: HeadGradients) {
+  /// From `gradient` to those of the parameters and of what the encoder made of `tokens`, which are added to.
+  func backward(_ tokens: TokenBatch, parameters: FloatView, gradients: HeadGradients) {
     inputGradient.dense.fill(0)
     places.backward(
       gradient, x: input, parameters: parameters, gradients: gradients.parameters, addingTo: inputGradient)
     if let rate = gradients.dropout { dropout.backward(inputGradient.dense, rate) }
-    gradients.pooled.dense.addSerial(inputGradient.dense)
+    switch pooling {
+    case .first:
+      gradients.pooled.dense.addSerial(inputGradient.dense)
+    case .mean:
+      for b in 0..<input.rows {
+        let d = inputGradient[rows: b..<b + 1].dense
+        d.multiply(by: 1 / Float(tokens.lengths[b]))
+        for token in own(b, tokens) { gradients.lastHidden[rows: token..<token + 1].dense.addSerial(d) }
+      }
+    }
   }
 
   /// The outputs of the sequences that count, with what is right.

@@ -1,17 +1,21 @@
+import FileFormats
 import Kernels
 import Parameters
 
-/// A number for each whole sequence: the squared difference of w·dropout(pooled) + b from the target.
+/// A number for each whole sequence: the squared difference of w·dropout(x) + b from the target, x one vector of the
+/// sequence (`SequencePooling`).
 public struct Regression: Objective {
+  private let pooling: SequencePooling
   /// What of a teacher, if there is one, is to be matched.
   private let distillation: DistillationTarget
   /// What evaluations record, made of the predictions of all samples.
   private let score: @Sendable ([Prediction]) -> [(key: String, value: Double)]
 
   public init(
-    distillation: DistillationTarget = .both,
+    pooling: SequencePooling = .first, distillation: DistillationTarget = .both,
     score: @escaping @Sendable ([Prediction]) -> [(key: String, value: Double)] = { _ in [] }
   ) {
+    self.pooling = pooling
     self.distillation = distillation
     self.score = score
   }
@@ -31,7 +35,7 @@ public struct Regression: Objective {
   public func counts(_ labels: SequenceLabels) -> [Int] { [labels.count] }
 
   public func makeHead(_ places: LinearPlaces, _ shape: HeadShape, in arena: inout Arena) -> RegressionHead {
-    RegressionHead(pooled: PooledHead(places, shape, in: &arena))
+    RegressionHead(pooled: PooledHead(places, pooling, shape, in: &arena))
   }
 
   public func metrics(_ predictions: [Prediction]) -> [(key: String, value: Double)] { score(predictions) }
@@ -45,7 +49,7 @@ public struct RegressionHead: ObjectiveHead {
     teacher: TeacherOutput?, gradients: HeadGradients?, into terms: inout LossTerms
   ) {
     pooled.forward(
-      output.pooled, batch.tokens, parameters: parameters, order: gradients == nil ? .fixed : .library,
+      output, batch.tokens, parameters: parameters, order: gradients == nil ? .fixed : .library,
       dropout: gradients?.dropout)
     var loss = 0.0
     for (b, target) in batch.labels.targets.enumerated() {
@@ -59,7 +63,7 @@ public struct RegressionHead: ObjectiveHead {
       pooled.distil(
         logits, batch.labels, divisor: divisors.count(0), into: &terms, distance: Distillation.squaredError)
     }
-    if let gradients { pooled.backward(parameters: parameters, gradients: gradients) }
+    if let gradients { pooled.backward(batch.tokens, parameters: parameters, gradients: gradients) }
   }
 
   public func predictions(_ batch: Batch<SequenceLabels>) -> [Prediction] { pooled.predictions(batch) }

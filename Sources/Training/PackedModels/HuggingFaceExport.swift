@@ -44,6 +44,13 @@ public struct HuggingFaceExport: Sendable {
     let source = try ExportSource(source, choice, vocabulary: vocabulary, report: report)
     let head = try PackedModelWriter.heads(of: PretrainedWeights(path: source.weightsPath))[0]
     let task = head == .classifier ? try source.task() : nil
+    if task != nil, source.configuration.task.pooling != .first {
+      throw TrainingError.unreadable(
+        path: source.weightsPath,
+        reason:
+          "has a classifier on the mean of the hidden states (task.pooling), and transformers' BERT one on its pooled "
+          + "output; only --format packed can hold it")
+    }
     _ = try createFolders(output)
     // The checkpoint's file has the names, and the metadata that transformers asks for.
     try replaceFile(output + "/model.safetensors", with: readFile(source.weightsPath))

@@ -68,6 +68,7 @@ public struct ModelExport: Sendable {
       let task = try source.task()
       notes[PackedModelFormat.labelsKey] = JSONText.array(task.labels.map(JSONText.quoted))
       notes[PackedModelFormat.textsKey] = "\(task.texts)"
+      notes[PackedModelFormat.poolingKey] = source.configuration.task.pooling.rawValue
       outputs = max(1, task.labels.count)
     }
     let sizes = try PackedModelWriter.write(

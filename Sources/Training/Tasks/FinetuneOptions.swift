@@ -20,6 +20,8 @@ public struct FinetuneOptions: Equatable, Sendable {
   /// A run or checkpoint of the task to distil from, and what of it.
   public var teacher: String?
   public var distillation: String?
+  /// What of a sequence the head reads: `first` or `mean`.
+  public var pooling: String?
   /// The vocabulary of the model.
   public var vocabulary: String?
   public var epochs: Int?
@@ -63,6 +65,7 @@ public struct FinetuneOptions: Equatable, Sendable {
     add("initial_weights", checkpoint.map(JSONText.quoted))
     add("model.precision", precision)
     add("model.estimator_rank", estimatorRank.map(String.init))
+    add("task.pooling", pooling)
     add("task.teacher", teacher.map(JSONText.quoted))
     add("task.distillation", distillation)
     add("data.corpus", data.map(JSONText.quoted))

@@ -133,7 +133,7 @@ struct FinetuneRuns {
       ("task.name", text(definition.isBuiltIn ? definition.name : nil)), ("task.text", text(own.first)),
       ("task.second_text", text(own.dropFirst().first)),
       ("task.label", text(definition.isBuiltIn ? nil : definition.label)), ("task.training_rows", "null"),
-      ("task.teacher", "null"), ("task.distillation", "both"),
+      ("task.pooling", "first"), ("task.teacher", "null"), ("task.distillation", "both"),
       ("training.steps", "\(steps)"), ("training.global_batch", "\(batch)"),
       ("training.micro_batch", "\(FinetuneOptions.microBatch(of: batch))"),
       ("training.learning_rate", "2e-5"), ("training.warmup_steps", "0"), ("training.decay", "constant"),

@@ -41,10 +41,11 @@ struct TaskPredictions {
   /// - Returns: the path of the predictions, in the run folder.
   func write(_ path: String, withProbabilities: Bool) throws(TrainingError) -> String {
     let texts = try inModule { () throws(TaskError) in try TaskData.texts(task, path: path) }
+    let pooling = configuration.task.pooling
     let outputs =
       task.target == .classes
-      ? try self.outputs(Classification(classes: record.classes.count), texts)
-      : try self.outputs(Regression(), texts)
+      ? try self.outputs(Classification(classes: record.classes.count, pooling: pooling), texts)
+      : try self.outputs(Regression(pooling: pooling), texts)
     let probabilities = withProbabilities && task.target == .classes
     let lines = outputs.enumerated().map { index, outputs in
       let columns = ["\(index)", words(outputs)] + (probabilities ? Self.probabilities(outputs) : [])

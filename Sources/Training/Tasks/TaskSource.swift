@@ -28,7 +28,7 @@ struct TaskSource: Sendable {
     data = Self.chosen(configuration.task.trainingRows, of: all)
     let vocabulary = try inModule { () throws(CorpusError) in try Vocabulary(path: path) }
     encoder = PairEncoder(vocabulary, length: configuration.data.sequenceLength)
-    if let teacher = configuration.task.teacher { try checkTeacher(teacher) }
+    if let teacher = configuration.task.teacher { try checkTeacher(teacher, configuration.task) }
   }
 
   /// The data with the first `count` training rows of a keyed permutation, which is the same for every seed, so that seeds

@@ -21,11 +21,12 @@ extension RunConfiguration {
 }
 
 extension TaskSource {
-  /// Refuses a teacher that tells other classes than those of the data, or has them in another order.
+  /// Refuses a teacher that tells other classes than those of the data, or has them in another order, and one whose logits
+  /// are wanted and are not, or not to be compared with, those of the pooled output.
   ///
   /// - Parameter name: `task.teacher`; where no `task.json` lies beside it, the number of classes alone is compared, once its
   ///   weights are read.
-  func checkTeacher(_ name: String) throws(TrainingError) {
+  func checkTeacher(_ name: String, _ student: RunConfiguration.Task) throws(TrainingError) {
     let folders = [name, name + "/../.."]
     guard let run = folders.first(where: { fileExists($0 + "/" + TaskRecord.fileName) }) else { return }
     let classes = try TaskRecord(run: run).classes
@@ -36,6 +37,14 @@ extension TaskSource {
       throw .incompleteTask(
         "task.teacher: \(name) tells \(words(classes)), the data have \(words(data.classes)); fine-tune a teacher on them"
       )
+    }
+    let teacher = try inModule { () throws(ConfigurationError) in
+      try RunConfiguration.load(file: run + "/config.yaml")
+    }
+    if student.distillation.hasLogits, student.pooling != .first || teacher.task.pooling != .first {
+      throw .incompleteTask(
+        "task.teacher: logits are compared where both models read the pooled output (task.pooling first); use "
+          + "--distillation hidden for the hidden states alone")
     }
   }
 }
