@@ -24,6 +24,13 @@ extension BinaryModel {
     try wordLogits(tokens.span, segments: segments.span, at: positions)
   }
 
+  /// `pretrainingLogits(_:segments:at:)` of arrays.
+  public func pretrainingLogits(
+    _ tokens: [Int32], segments: [Int32] = [], at positions: [Int]
+  ) throws(BinaryModelError) -> PretrainingLogits {
+    try pretrainingLogits(tokens.span, segments: segments.span, at: positions)
+  }
+
   /// `classify(_:segments:)` of arrays.
   public func classify(
     _ tokens: [Int32], segments: [Int32] = []

@@ -1,17 +1,13 @@
-import CBitKernels
 import FileFormats
 
-/// What a fine-tuned model tells of a sequence: W x + b, x one vector of the sequence. Legend: O outputs, H hidden.
+/// What a fine-tuned model tells of a sequence.
 struct ClassifierHead: @unchecked Sendable {
   /// Of the classes, in the order of the outputs; empty where there is one output, a number.
   let labels: [String]
   /// Texts of a sequence: 1 or 2.
   let texts: Int
   let pooling: SequencePooling
-  let weight: UnsafePointer<Float>  // O×H
-  let bias: UnsafePointer<Float>  // O
-
-  var outputs: Int { max(1, labels.count) }
+  let layer: SequenceHead
 
   init(_ shape: ModelShape, _ tensors: PackedTensors) throws(BinaryModelError) {
     let metadata = tensors.header.metadata
@@ -28,9 +24,8 @@ struct ClassifierHead: @unchecked Sendable {
         wanted: SequencePooling.allCases.map(\.rawValue).joined(separator: " or "))
     }
     self.pooling = pooling
-    let (layer, outputs) = (PackedModelFormat.classifier, max(1, labels.count))
-    weight = try tensors.reals(layer + ".weight", [outputs, shape.hiddenSize])
-    bias = try tensors.reals(layer + ".bias", [outputs])
+    layer = try SequenceHead(
+      PackedModelFormat.classifier, outputs: max(1, labels.count), hidden: shape.hiddenSize, tensors)
   }
 
   private static func labels(_ text: String?) throws(BinaryModelError) -> [String] {
@@ -114,27 +109,19 @@ extension BinaryModel {
     guard let classifier else { throw .noHead(wanted: .classifier) }
     try check(tokens, segments)
     let space = WorkSpace(shape, tokens: tokens.count)
-    let (hidden, outputs) = (shape.hiddenSize, classifier.outputs)
-    var logits = [Float](repeating: 0, count: outputs)
-    withExtendedLifetime(memory) {
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: hidden) { pooled in
+    return withExtendedLifetime(memory) {
+      classifier.layer.logits(network) { x in
         switch classifier.pooling {
         case .first:
           // The head reads the first token alone.
           network.run(tokens, segments: segments, wanted: [0], space)
-          network.pool(space, into: pooled.baseAddress!)
+          network.pool(space, into: x)
         case .mean:
           network.run(tokens, segments: segments, space)
-          network.sum(tokens.count, space, into: pooled.baseAddress!)
-          network.kernels.pointee.scale(1 / Float(tokens.count), hidden, pooled.baseAddress!)
-        }
-        logits.withUnsafeMutableBufferPointer {
-          network.kernels.pointee.linear(
-            pooled.baseAddress!, 1, hidden, hidden, classifier.weight, outputs, classifier.bias,
-            $0.baseAddress!, outputs)
+          network.sum(tokens.count, space, into: x)
+          network.kernels.pointee.scale(1 / Float(tokens.count), shape.hiddenSize, x)
         }
       }
     }
-    return logits
   }
 }

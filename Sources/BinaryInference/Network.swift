@@ -132,6 +132,8 @@ struct Network: @unchecked Sendable {
   let poolerNormalisation: Normalisation
   /// nil without that head.
   let wordHead: WordHead?
+  /// Goes with the head for words; nil where training, or the release that made the file, did without.
+  let nextSentence: SequenceHead?
 
   init(
     _ shape: ModelShape, _ head: ModelHead, _ tensors: PackedTensors, _ kernels: UnsafePointer<bk_kernels>
@@ -152,5 +154,9 @@ struct Network: @unchecked Sendable {
     pooler = try BinaryLinear("bert.pooler.dense", outputs: hidden, inputs: hidden, tensors)
     poolerNormalisation = try Normalisation("bert.pooler.LayerNorm", width: hidden, tensors)
     wordHead = head == .words ? try WordHead(shape, tensors) : nil
+    let name = PackedModelFormat.nextSentence
+    nextSentence =
+      head == .words && tensors.contain(name + ".weight")
+      ? try SequenceHead(name, outputs: 2, hidden: hidden, tensors) : nil
   }
 }

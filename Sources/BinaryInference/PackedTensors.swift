@@ -28,6 +28,9 @@ struct PackedTensors {
     self.version = known
   }
 
+  /// Whether there is a tensor `name`.
+  func contain(_ name: String) -> Bool { entries[name] != nil }
+
   /// The bytes of the tensor `name`, of one of `types` and of `shape`, which begin at a multiple of `alignment`, or of the
   /// size of their elements.
   private func find(

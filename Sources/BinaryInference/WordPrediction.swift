@@ -65,9 +65,35 @@ extension BinaryModel {
     return all
   }
 
+  /// What the heads of pretraining say of one sequence.
+  public struct PretrainingLogits: Equatable, Sendable {
+    /// Of all words, at each of the positions.
+    public let words: [[Float]]
+    /// Two: that the second text follows the first, and that it does not; nil of a model that was not asked that in training.
+    public let nextSentence: [Float]?
+  }
+
+  /// The logits of all words at some positions, and those of next-sentence prediction, of one pass.
+  ///
+  /// - Throws: `noHead`, `positionOutOfRange`, and as `encode`.
+  public func pretrainingLogits(
+    _ tokens: Span<Int32>, segments: Span<Int32> = Span(), at positions: [Int]
+  ) throws(BinaryModelError) -> PretrainingLogits {
+    var (all, nextSentence): ([[Float]], [Float]?) = ([], nil)
+    let first = network.nextSentence.map { head in
+      { (space: borrowing WorkSpace) in nextSentence = head.logits(network) { network.pool(space, into: $0) }
+      }
+    }
+    try eachLogits(tokens, segments, positions, first: first) { _, logits in all.append(Array(logits)) }
+    return PretrainingLogits(words: all, nextSentence: nextSentence)
+  }
+
   /// Calls `body` with each position and its logits, which it may change.
+  ///
+  /// - Parameter first: called before with the state, whose first row is then that of the first token; nil asks for no such row.
   private func eachLogits(
     _ tokens: Span<Int32>, _ segments: Span<Int32>, _ positions: [Int],
+    first: ((borrowing WorkSpace) -> Void)? = nil,
     _ body: (Int, UnsafeMutableBufferPointer<Float>) -> Void
   ) throws(BinaryModelError) {
     guard let head = network.wordHead else { throw .noHead(wanted: .words) }
@@ -75,13 +101,14 @@ extension BinaryModel {
     for position in positions where position < 0 || position >= tokens.count {
       throw .positionOutOfRange(position, tokens: tokens.count)
     }
-    if positions.isEmpty { return }
+    if positions.isEmpty, first == nil { return }
     let space = WorkSpace(shape, tokens: tokens.count)
     withExtendedLifetime(memory) {
       // The last layer computes these alone.
-      let wanted = Set(positions).sorted()
+      let wanted = Set(first == nil ? positions : positions + [0]).sorted()
       let rows = Dictionary(uniqueKeysWithValues: zip(wanted, wanted.indices))
       network.run(tokens, segments: segments, wanted: wanted, space)
+      first?(space)
       let count = wordHeadBytes / 4
       withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { room in
         for start in stride(from: 0, to: positions.count, by: Self.block) {

@@ -37,7 +37,7 @@ public enum PackedModelFormat {
   /// What a model has on top of its encoder.
   public enum Head: String, CaseIterable, Sendable {
     case none
-    /// Logits of the words at masked positions.
+    /// Logits of the words at masked positions, and where training had it whether the second text follows the first.
     case words = "mlm"
     /// What a fine-tuned model tells of a sequence: logits of classes, or a number.
     case classifier
@@ -65,6 +65,8 @@ public enum PackedModelFormat {
 
   /// The linear layer of a classifier.
   public static let classifier = "classifier"
+  /// That of next-sentence prediction: output 0 where the second text follows the first, 1 where it does not.
+  public static let nextSentence = "cls.seq_relationship"
 
   /// The tensor with the bits of `name`, and the one with what they are multiplied by.
   public static func bits(_ name: String) -> String { name + ".bits" }

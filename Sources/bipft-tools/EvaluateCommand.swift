@@ -9,8 +9,8 @@ struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate", abstract: "Measure a packed model on held-out text or on a task.",
     discussion: """
-      On a corpus, masked words of its held-out documents: those that the run was evaluated on, so that mlm_loss and \
-      mlm_accuracy are those of its metrics.jsonl.
+      On a corpus, masked words and next sentences of its held-out documents: those that the run was evaluated on, so that \
+      mlm_loss, nsp_loss, mlm_accuracy and nsp_accuracy are those of its metrics.jsonl.
 
         bipft evaluate model.bipft corpus/demo
 

@@ -78,7 +78,8 @@ struct DamagedFileTests {
     for name in names {
       let missing = try error(head: head, reals: reals) { tensors, _ in tensors.removeAll { $0.name == name }
       }
-      #expect(missing == .missingTensor(name))
+      // The one that files may lack.
+      #expect(missing == (name == "cls.seq_relationship.weight" ? nil : .missingTensor(name)))
       let longer = try error(head: head, reals: reals) { tensors, _ in
         let index = tensors.firstIndex { $0.name == name }!
         let old = tensors[index]

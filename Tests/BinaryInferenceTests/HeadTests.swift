@@ -29,6 +29,10 @@ struct HeadTests {
     // In any order, and again.
     let again = try model.wordLogits(tokens, at: [9, 1, 9, 77])
     #expect(again == [logits[2], logits[0], logits[2], logits[19]])
+    // The first token is computed for the next sentence alone, too.
+    let pretraining = try model.pretrainingLogits(tokens, at: [])
+    #expect(pretraining.words.isEmpty && pretraining.nextSentence?.count == 2)
+    #expect(try model.pretrainingLogits(tokens, at: [77]).nextSentence == pretraining.nextSentence)
     #expect(try model.fillMask(tokens, top: 1000).allSatisfy { $0.guesses.count == 203 })
   }
 

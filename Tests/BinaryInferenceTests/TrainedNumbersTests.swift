@@ -67,7 +67,11 @@ import Testing
         }
         #expect(packed.pooled.bits == output.pooled[rows: index..<index + 1].dense.array.bits)
         let positions = [0, tokens.count / 2, tokens.count - 1]
-        let logits = try model.wordLogits(tokens, segments: segments, at: positions)
+        let pretraining = try model.pretrainingLogits(tokens, segments: segments, at: positions)
+        let logits = pretraining.words
+        #expect(try model.wordLogits(tokens, segments: segments, at: positions) == logits)
+        let following = trained.nextSentenceLogits(fixture.parameters.view, output)
+        #expect(pretraining.nextSentence?.bits == Array(following[2 * index..<2 * index + 2]).bits)
         for (own, position) in zip(logits, positions) {
           let expected = trained.wordLogits(
             fixture.parameters.view, output, token: index * length + position)

@@ -84,8 +84,9 @@ import Testing
     try #require(trained.code == 0, "\(trained.errors)")
     let record = try #require(
       MetricsFile.records(path: tiny.scratch.path("r/metrics.jsonl")).last { $0.kind == .eval })
-    let loss = try #require(record.losses.first { $0.key == "mlm_loss" }?.value)
-    let accuracy = try #require(record.metrics.first { $0.key == "mlm_accuracy" }?.value)
+    let recorded = Dictionary(
+      uniqueKeysWithValues: (record.losses + record.metrics).map { ($0.key, $0.value) })
+    let loss = try #require(recorded["mlm_loss"])
     let (run, corpus) = (tiny.scratch.path("r"), tiny.scratch.path("corpus"))
     func evaluate(_ more: [String]) throws -> [String: Double] {
       let model = tiny.scratch.path("\(more.joined()).bipft")
@@ -96,8 +97,10 @@ import Testing
       return try JSONDecoder().decode([String: Double].self, from: Data(found.output.utf8))
     }
     let exact = try evaluate(["--reals", "float32"])
-    #expect(exact["mlm_loss"].map { Float($0) } == loss, "\(exact), \(loss) when trained")
-    #expect(exact["mlm_accuracy"].map { Float($0) } == accuracy)
+    for key in ["mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"] {
+      let value = try #require(recorded[key])
+      #expect(exact[key].map { Float($0) } == value, "\(key): \(exact), \(value) when trained")
+    }
     #expect(exact["sequences"] == 9 && exact["masked_tokens"]! > 9)
     let rounded = try #require(evaluate([])["mlm_loss"])
     #expect(abs(rounded - Double(loss)) < 1e-3 && rounded != Double(loss), "\(rounded), \(loss)")

@@ -11,6 +11,7 @@ public func fuzzModel(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   _ = try? model.encode(Array(tokens), segments: tokens.indices.map { Int32($0 / 2) })
   _ = try? model.embed(Array(tokens))
   _ = try? model.fillMask(Array(tokens), top: 3)
+  _ = try? model.pretrainingLogits(Array(tokens), at: [0])
   _ = try? model.classify(Array(tokens))
   if let encoder = try? TextEncoder(model.vocabulary) {
     _ = try? model.embed(encoder.encode("The king saw a river.", limit: model.shape.maximumLength).tokens)

@@ -1,3 +1,4 @@
+import FileFormats
 import Kernels
 import Parameters
 
@@ -76,7 +77,8 @@ public struct Pretraining: Objective {
   ) -> Places {
     Places(
       prediction: PredictionPlaces("cls.predictions.", c, words: words, in: &layout),
-      nextSentence: LinearPlaces("cls.seq_relationship", outputs: 2, inputs: c.hiddenSize, in: &layout))
+      nextSentence: LinearPlaces(
+        PackedModelFormat.nextSentence, outputs: 2, inputs: c.hiddenSize, in: &layout))
   }
 
   public func teacherHead(_ places: Places) -> LinearPlaces? { places.nextSentence }

@@ -28,7 +28,7 @@ public struct PackedModelWriter: ~Copyable {
     public fileprivate(set) var bits = 0
     /// Of the encoder: scales, thresholds, biases, positions and the like.
     public fileprivate(set) var reals = 0
-    /// The word embedding of the head, and its transform.
+    /// Of a head for words almost all the word embedding.
     public fileprivate(set) var head = 0
     public fileprivate(set) var vocabulary = 0
     public fileprivate(set) var file = 0
@@ -86,7 +86,8 @@ public struct PackedModelWriter: ~Copyable {
     _ weights: PretrainedWeights, _ c: ModelConfiguration, head: PackedModelFormat.Head, outputs: Int,
     reals: PackedModelFormat.Reals
   ) throws(ModelError) {
-    try self.init(weights.path, c, head: head, outputs: outputs, reals: reals) {
+    let isPaired = weights.find(PackedModelFormat.nextSentence + ".weight") != nil
+    try self.init(weights.path, c, head: head, outputs: outputs, isPaired: isPaired, reals: reals) {
       (parameters, layout) throws(ModelError) in
       let missing = layout.parameters.map(\.name).filter { weights.find($0) == nil }
       if !missing.isEmpty { throw .missing(path: weights.path, tensors: missing) }
@@ -100,9 +101,12 @@ public struct PackedModelWriter: ~Copyable {
 
   /// Binarises the weights that `fill` writes.
   ///
-  /// - Parameter path: names them in errors.
+  /// - Parameters:
+  ///   - path: names them in errors.
+  ///   - isPaired: whether the head for words has next-sentence prediction beside it.
   private init(
     _ path: String, _ c: ModelConfiguration, head: PackedModelFormat.Head, outputs: Int,
+    isPaired: Bool = true,
     reals: PackedModelFormat.Reals,
     fill: (FloatView, ParameterLayout) throws(ModelError) -> Void
   ) throws(ModelError) {
@@ -111,7 +115,11 @@ public struct PackedModelWriter: ~Copyable {
     let words = encoder.embeddings.words
     switch head {
     case .none: break
-    case .words: _ = PredictionPlaces("cls.predictions.", c, words: words, in: &builder)
+    case .words:
+      _ = PredictionPlaces("cls.predictions.", c, words: words, in: &builder)
+      if isPaired {
+        _ = LinearPlaces(PackedModelFormat.nextSentence, outputs: 2, inputs: c.hiddenSize, in: &builder)
+      }
     case .classifier:
       _ = LinearPlaces(
         PackedModelFormat.classifier, outputs: outputs, inputs: c.hiddenSize, in: &builder)

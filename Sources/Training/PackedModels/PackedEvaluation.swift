@@ -40,8 +40,8 @@ public struct PackedEvaluation: Sendable {
 
   // MARK: Held-out text
 
-  /// Masked words of the held-out documents of the corpus `folder`: the samples that the run was evaluated on, if it is the
-  /// run's corpus.
+  /// Masked words and next sentences (where the file has what tells them) of the held-out documents of the corpus `folder`:
+  /// the samples that the run was evaluated on, if it is the run's corpus.
   ///
   /// - Parameter sequences: how many; nil for as many as in the run.
   /// - Throws: `TrainingError` for a model without a head for words, a corpus that cannot be read or has another vocabulary.
@@ -74,34 +74,50 @@ public struct PackedEvaluation: Sendable {
       total += sums
     }
     let masked = total.term("mlm_loss").count
-    return ["mlm_loss", "mlm_accuracy"].map { ($0, JSONText.number(Float(total[$0]))) } + [
-      ("sequences", "\(heldOut.sampleIDs.count)"), ("masked_tokens", "\(masked)"),
-    ]
+    // What was not asked has no count: a model without next-sentence prediction.
+    return (objective.losses + objective.shares).filter { total.term($0).count > 0 }
+      .map { ($0, JSONText.number(Float(total[$0]))) } + [
+        ("sequences", "\(heldOut.sampleIDs.count)"), ("masked_tokens", "\(masked)"),
+      ]
   }
 
   private func losses(_ batch: PretrainingBatch, zero: LossTerms) throws(TrainingError) -> LossTerms {
-    let rows = try each(batch.sequences) { sequence throws(BinaryModelError) in
+    let sequences = try each(batch.sequences) { sequence throws(BinaryModelError) in
       let start = sequence * batch.length
       let own = start..<start + Int(batch.tokens.lengths[sequence])
       let labels = Array(batch.labels.masked[own])
       let positions = labels.indices.filter { labels[$0] >= 0 }
-      let logits = try model.wordLogits(
+      let logits = try model.pretrainingLogits(
         Array(batch.tokens.inputIDs[own]), segments: Array(batch.tokens.tokenTypeIDs[own]), at: positions)
-      return zip(positions, logits).map { position, row in
-        let (loss, best) = Self.crossEntropy(row, label: Int(labels[position]))
-        return (loss: loss, isRight: best == Int(labels[position]))
-      }
-    }.flatMap { $0 }
+      let label = batch.labels.nextSentence[sequence]
+      return (
+        words: zip(positions, logits.words).map { Answer($1, label: labels[$0]) },
+        nextSentence: label < 0 ? nil : logits.nextSentence.map { Answer($0, label: label) }
+      )
+    }
     var terms = zero
-    terms.add("mlm_loss", sum: rows.reduce(0) { $0 + $1.loss }, count: rows.count)
-    terms.add("mlm_accuracy", sum: Double(rows.count { $0.isRight }), count: rows.count)
+    Answer.add(sequences.flatMap(\.words), "mlm", to: &terms)
+    Answer.add(sequences.compactMap(\.nextSentence), "nsp", to: &terms)
     return terms
   }
 
-  private static func crossEntropy(_ logits: [Float], label: Int) -> (loss: Double, best: Int) {
-    let row = FloatBuffer(count: logits.count)
-    for (index, logit) in logits.enumerated() { row.view[index] = logit }
-    return Kernels.crossEntropy(row.view, label: label, factor: 1)
+  /// What logits are worth beside the label.
+  private struct Answer {
+    let loss: Double
+    let isRight: Bool
+
+    init(_ logits: [Float], label: Int32) {
+      let row = FloatBuffer(count: logits.count)
+      for (index, logit) in logits.enumerated() { row.view[index] = logit }
+      let (loss, best) = crossEntropy(row.view, label: Int(label), factor: 1)
+      self.loss = loss
+      isRight = best == Int(label)
+    }
+
+    static func add(_ answers: [Answer], _ term: String, to terms: inout LossTerms) {
+      terms.add(term + "_loss", sum: answers.reduce(0) { $0 + $1.loss }, count: answers.count)
+      terms.add(term + "_accuracy", sum: Double(answers.count { $0.isRight }), count: answers.count)
+    }
   }
 
   // MARK: Tasks
