@@ -73,17 +73,30 @@ public struct Model<Goal: Objective>: ~Copyable {
   /// Turns one sign over, as failing memory would; for tests.
   public func corruptOneSign() { weights.matrices.first?.signs.base[0] ^= 1 }
 
-  /// Sets every step size in `parameters` from one whole micro-batch, in network order.
+  /// Sets in `parameters` what one whole micro-batch can tell, in network order: step sizes, and what else the rules say.
   ///
-  /// - Cost: one forward pass, and memory for one layer's activations of the micro-batch meanwhile.
-  public static func fitStepSizes(
-    _ parameters: FloatView, layout: ModelLayout<Goal>, batch: TokenBatch, rule: StepSizeFit
+  /// - Returns: what came of it, a layer.
+  /// - Cost: one forward pass, and memory for one layer's activations of the micro-batch meanwhile. `StepSizeFit.output`
+  ///   and `EstimatorFit.closedForm` cost more, see there.
+  @discardableResult
+  public static func fit(
+    _ parameters: FloatView, layout: ModelLayout<Goal>, batch: TokenBatch, rule: StepSizeFit,
+    estimators: EstimatorFit = .gradient
+  ) -> [LayerFit] {
+    let fit = Fit(rule, estimators, reference: FitReference(parameters, layout, batch))
+    pass(parameters, layout: layout, batch: batch, .fit(fit))
+    return fit.layers
+  }
+
+  /// One forward pass of the encoder over a batch of any shape, in memory of its own.
+  static func pass(
+    _ parameters: FloatView, layout: ModelLayout<Goal>, batch: TokenBatch, _ mode: ForwardMode
   ) {
     var model = Model(
       layout, sequences: batch.sequences, length: batch.length, slices: 1, keepsActivations: false,
       backwardPrecision: .float32, seed: 0)
     model.binarise(parameters)
-    model.encoder.forward(model.pass(batch, .fit(rule), parameters))
+    model.encoder.forward(model.pass(batch, mode, parameters))
   }
 
   /// What the encoder makes of one batch without dropout, valid until the next pass.
@@ -189,7 +202,7 @@ public struct Model<Goal: Objective>: ~Copyable {
     precondition(parameters.count == count, "\(parameters.count) parameters of \(count)")
     return Pass(
       tokens: tokens, mode: mode, parameters: parameters, matrices: weights.matrices,
-      tableMean: weights.tableMean, scratch: encoder.scratch)
+      tableMean: weights.tableMean, scratch: encoder.scratch, window: layout.configuration.gradientWindow)
   }
 }
 

@@ -9,7 +9,7 @@ public enum ModelPrecision: String, CaseIterable, Sendable {
   case full
 
   var hasBinaryWeights: Bool { self == .binary }
-  var hasBinaryActivations: Bool { self != .full }
+  public var hasBinaryActivations: Bool { self != .full }
 }
 
 /// The shape of a BiPFT model (METHOD of arXiv 2312.08937; BERT's names).
@@ -26,12 +26,15 @@ public struct ModelConfiguration: Equatable, Sendable {
   /// Rank of the low-rank corrections of query, key, value and attention output; 0 has none.
   public var linearRank: Int
   public var precision: ModelPrecision
+  /// Which gradients pass the binarisers of signed operands.
+  public var gradientWindow: GradientWindow
 
   /// - Precondition: at full precision there are no estimators and no corrections, which stand for what binarisation
   ///   throws away.
   public init(
     vocabularySize: Int, hiddenSize: Int, layers: Int, heads: Int, intermediateSize: Int, maximumLength: Int,
-    estimatorRank: Int, dropout: Float, linearRank: Int = 0, precision: ModelPrecision = .binary
+    estimatorRank: Int, dropout: Float, linearRank: Int = 0, precision: ModelPrecision = .binary,
+    gradientWindow: GradientWindow = .stepSize
   ) {
     precondition(
       precision != .full || estimatorRank == 0 && linearRank == 0,
@@ -46,6 +49,7 @@ public struct ModelConfiguration: Equatable, Sendable {
     self.dropout = dropout
     self.linearRank = linearRank
     self.precision = precision
+    self.gradientWindow = gradientWindow
   }
 
   public var headSize: Int { hiddenSize / heads }

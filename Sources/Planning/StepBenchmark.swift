@@ -68,7 +68,7 @@ public struct StepBenchmark: Sendable {
       seed: 1)
     let batches = (0..<lanes).map { batch(seed: UInt32($0)) }
     network.binarise(parameters.view)
-    Model.fitStepSizes(parameters.view, layout: shape, batch: batches[0].tokens, rule: .published)
+    Model.fit(parameters.view, layout: shape, batch: batches[0].tokens, rule: .published)
     var teacher: FullPrecisionTeacher?
     if let path = self.teacher {
       let weights = try TeacherWeights(PretrainedWeights(path: path), student: shape)

@@ -67,6 +67,8 @@ extension ConfigurationKey {
     integer("model.linear_rank", \.model.linearRank, 0...1024, isRequired: false),
     choice("model.precision", \.model.precision),
     choice("model.step_size_fit", \.model.stepSizeFit),
+    gradientWindow,
+    choice("estimators.fit", \.estimators.fit),
     path("data.corpus", \.data.corpus),
     integer("data.sequence_length", \.data.sequenceLength, 5...65536),
     optionalText("task.name", \.task.name, "the name of a task or null"),
@@ -146,10 +148,7 @@ extension ConfigurationKey {
     ConfigurationKey(
       name: name, allowed: allowed, isRequired: isRequired, text: { JSONText.number($0[keyPath: place]) },
       set: { configuration, scalar in
-        // Digits, sign, point and exponent only: Float() also reads hexadecimal, infinities and NaN.
-        guard scalar.isPlain, scalar.text.allSatisfy({ "+-.0123456789eE".contains($0) }),
-          let value = Float(scalar.text), isAllowed(value)
-        else { return false }
+        guard let value = plainNumber(scalar), isAllowed(value) else { return false }
         configuration[keyPath: place] = value
         return true
       })
@@ -294,6 +293,24 @@ extension ConfigurationKey {
     return digits.isEmpty && (1...longest).contains(total) ? total : nil
   }
 
+  private static let gradientWindow = ConfigurationKey(
+    name: "model.gradient_window", allowed: "step_size or a number above 0 and up to 1000", isRequired: false,
+    text: {
+      switch $0.model.gradientWindow {
+      case .stepSize: "step_size"
+      case .means(let factor): JSONText.number(factor)
+      }
+    },
+    set: { configuration, scalar in
+      if scalar.text == "step_size" {
+        configuration.model.gradientWindow = .stepSize
+        return true
+      }
+      guard let factor = plainNumber(scalar), 0 < factor && factor <= 1000 else { return false }
+      configuration.model.gradientWindow = .means(factor)
+      return true
+    })
+
   private static let backwardPrecision = ConfigurationKey(
     name: "training.backward_precision",
     allowed: BackwardPrecision.allCases.map(\.rawValue).joined(separator: " or "),
@@ -304,6 +321,12 @@ extension ConfigurationKey {
       configuration.training.backwardPrecision = value
       return true
     })
+
+  private static func plainNumber(_ scalar: ConfigurationScalar) -> Float? {
+    // Digits, sign, point and exponent only: Float() also reads hexadecimal, infinities and NaN.
+    guard scalar.isPlain, scalar.text.allSatisfy({ "+-.0123456789eE".contains($0) }) else { return nil }
+    return Float(scalar.text)
+  }
 
   private static func plainInteger<Value: FixedWidthInteger>(
     _ scalar: ConfigurationScalar, in range: ClosedRange<Value>
@@ -332,7 +355,8 @@ extension RunConfiguration {
     hangTimeout: 600, objective: defaultObjective, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
-      linearRank: 0, precision: .binary, stepSizeFit: .published),
+      linearRank: 0, precision: .binary, stepSizeFit: .published, gradientWindow: .stepSize),
+    estimators: Estimators(fit: .gradient),
     data: Data(corpus: "", sequenceLength: 0),
     task: Task(
       name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil, epochs: nil, trainingRows: nil,

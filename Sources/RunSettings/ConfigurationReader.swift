@@ -339,6 +339,12 @@ private struct ConfigurationReader {
       if model.estimatorRank > 0 { refuse("model.estimator_rank", "\(model.estimatorRank)", only, "0") }
       if model.linearRank > 0 { refuse("model.linear_rank", "\(model.linearRank)", only, "0") }
     }
+    if configuration.estimators.fit == .closedForm, model.estimatorRank == 0 {
+      report(
+        cause("estimators.fit", "model.estimator_rank"), "estimators.fit",
+        "closed_form fits residual estimators; model.estimator_rank is 0, so there are none: set it to 1 or more, or "
+          + "estimators.fit to gradient")
+    }
     let rounding = configuration.training.backwardPrecision
     if precision != .binary, rounding != .float32 {
       refuse("training.backward_precision", rounding.rawValue, "binary weights", "float32")

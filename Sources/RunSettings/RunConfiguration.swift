@@ -28,6 +28,7 @@ public struct RunConfiguration: Equatable, Sendable {
   /// A safetensors file of a full-precision BERT to distil from; nil trains without distillation.
   public internal(set) var teacher: String?
   public internal(set) var model: Model
+  public internal(set) var estimators: Estimators
   public internal(set) var data: Data
   public internal(set) var task: Task
   public internal(set) var sentence: Sentence
@@ -47,6 +48,12 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var linearRank: Int
     public internal(set) var precision: ModelPrecision
     public internal(set) var stepSizeFit: StepSizeFit
+    public internal(set) var gradientWindow: GradientWindow
+  }
+
+  /// How the residual estimators, of rank `Model.estimatorRank`, begin.
+  public struct Estimators: Equatable, Sendable {
+    public internal(set) var fit: EstimatorFit
   }
 
   /// Where samples come from.
@@ -165,7 +172,7 @@ public struct RunConfiguration: Equatable, Sendable {
       vocabularySize: vocabularySize, hiddenSize: model.hiddenSize, layers: model.layers, heads: model.heads,
       intermediateSize: model.intermediateSize, maximumLength: model.maximumLength,
       estimatorRank: model.estimatorRank, dropout: model.dropout, linearRank: model.linearRank,
-      precision: model.precision)
+      precision: model.precision, gradientWindow: model.gradientWindow)
   }
 }
 

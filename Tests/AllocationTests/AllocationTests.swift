@@ -53,7 +53,7 @@ import Testing
     Initialisation.fill(parameters.view, layout: layout, seed: 1)
     var model = PretrainingModel(shape, sequences: 4, length: 32, backwardPrecision: precision, seed: 1)
     let batch = batch(sequences: 4, length: 32)
-    PretrainingModel.fitStepSizes(parameters.view, layout: shape, batch: batch.tokens, rule: .published)
+    PretrainingModel.fit(parameters.view, layout: shape, batch: batch.tokens, rule: .published)
     let divisors = model.divisors(of: [batch])
     let none = shape.objective.noLosses(isDistilled: false)
     let dropout = Dropout(rate: 0.1, seed: 1)

@@ -63,7 +63,7 @@ final class PackedFixture {
     batch = TokenBatch(
       sequences: sequences, length: length, inputIDs: ids, tokenTypeIDs: types, lengths: lengths,
       sampleIDs: (0..<UInt64(sequences)).map { $0 }, epoch: 0)
-    PretrainingModel.fitStepSizes(parameters.view, layout: layout, batch: batch, rule: .published)
+    PretrainingModel.fit(parameters.view, layout: layout, batch: batch, rule: .published)
     for parameter in layout.parameters.parameters { change(parameter.name, parameters.view[parameter.range]) }
     folder = FileManager.default.temporaryDirectory.path + "/bipft-inference-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -22,6 +22,12 @@ struct ReferenceModel {
   var dropout: Dropout?
   /// Factors of mean|x| and mean p, when step sizes are to be fitted on the way.
   var fit: (signed: Double, unsigned: Double)?
+  /// What each linear layer and context put out, by name, on the way.
+  private(set) var outputs: [String: [Double]] = [:]
+  /// The same of the model at full precision, when step sizes and biases are to be fitted to them.
+  var wanted: [String: [Double]]?
+  /// Gradients pass within so many means instead of within the step size.
+  var window: Double?
   /// What is distilled: L + 1 hidden states, and B×2 logits or nil.
   var teacher: (hidden: [[Float]], nspLogits: [Float]?)?
 
@@ -37,7 +43,7 @@ struct ReferenceModel {
     self.parameters = parameters
   }
 
-  private var rows: Int { batch.sequences * batch.length }
+  var rows: Int { batch.sequences * batch.length }
   private var isFull: Bool { configuration.precision == .full }
 
   mutating func forward() -> ReferenceLosses {
@@ -66,22 +72,25 @@ struct ReferenceModel {
   }
 
   /// α·sign(x + b): the gradient passes where |x + b| ≤ α; α's is sign / √numel.
-  private mutating func elasticSign(_ x: [Dual], shift: String?, step name: String) -> [Dual] {
+  private mutating func elasticSign(_ x: [Dual], shift: String?, step name: String, refit: Bool = true)
+    -> [Dual]
+  {
     if isFull { return x }
     let values = shifted(x, by: shift)
-    if let fit {
+    if let fit, refit {
       let mean = values.reduce(0) { $0 + abs($1.value) } / Double(values.count)
       parameters[name]![0] = Dual(fit.signed * mean)
     }
     let step = parameters[name]![0]
     let alpha = max(step.value, 1e-5)
     let root = Double(values.count).squareRoot()
+    let limit = window.map { $0 * values.reduce(0) { $0 + abs($1.value) } / Double(values.count) } ?? alpha
     var nearest = activationMargin
     let result = values.map { v in
-      nearest = min(nearest, abs(v.value), abs(abs(v.value) - alpha))
+      nearest = min(nearest, abs(v.value), abs(abs(v.value) - limit))
       let sign: Double = v.value >= 0 ? 1 : -1
       return Dual(
-        alpha * sign, tangent: (abs(v.value) <= alpha ? v.tangent : 0) + step.tangent * sign / root)
+        alpha * sign, tangent: (abs(v.value) <= limit ? v.tangent : 0) + step.tangent * sign / root)
     }
     activationMargin = nearest
     return result
@@ -137,8 +146,17 @@ struct ReferenceModel {
   }
 
   private mutating func binaryLinear(_ x: [Dual], _ name: String, _ inputs: Int, _ outputs: Int) -> [Dual] {
-    let operand = elasticSign(x, shift: name + ".move.bias", step: name + ".input_clip_val")
-    return product(operand, binaryMatrix(name + ".weight"), parameters[name + ".bias"]!, inputs, outputs)
+    let (shift, step) = (name + ".move.bias", name + ".input_clip_val")
+    let operand = elasticSign(x, shift: shift, step: step)
+    let weight = binaryMatrix(name + ".weight")
+    var y = product(operand, weight, parameters[name + ".bias"]!, inputs, outputs)
+    if let target = wanted?[name], x.count / inputs == rows {
+      fitOutput(y.map(\.value), to: target, name, outputs)
+      let fitted = elasticSign(x, shift: shift, step: step, refit: false)
+      y = product(fitted, weight, parameters[name + ".bias"]!, inputs, outputs)
+    }
+    self.outputs[name] = y.map(\.value)
+    return y
   }
 
   /// y + (x Aᵀ) Bᵀ, where there are corrections.
@@ -236,9 +254,14 @@ struct ReferenceModel {
     let query = corrected(binaryLinear(x, name + "query", size, size), x, name + "lora_q")
     let key = corrected(binaryLinear(x, name + "key", size, size), x, name + "lora_k")
     let value = corrected(binaryLinear(x, name + "value", size, size), x, name + "lora_v")
-    let q = elasticSign(query, shift: nil, step: name + "clip_query")
-    let k = elasticSign(key, shift: nil, step: name + "clip_key")
-    let v = elasticSign(value, shift: nil, step: name + "clip_value")
+    var q = elasticSign(query, shift: nil, step: name + "clip_query")
+    var k = elasticSign(key, shift: nil, step: name + "clip_key")
+    if wanted != nil {
+      fitScores(q.map(\.value), k.map(\.value), name)
+      q = elasticSign(query, shift: nil, step: name + "clip_query", refit: false)
+      k = elasticSign(key, shift: nil, step: name + "clip_key", refit: false)
+    }
+    var v = elasticSign(value, shift: nil, step: name + "clip_value")
     let estimate = Estimate(self, x, name)
     let headSize = size / configuration.heads
 
@@ -266,6 +289,10 @@ struct ReferenceModel {
     if let fit, !isFull {
       let mean = probabilities.reduce(0) { $0 + $1.value } / Double(probabilities.count)
       parameters[name + "clip_attn"]![0] = Dual(fit.unsigned * mean)
+      if wanted != nil {
+        fitContext(probabilities.map(\.value), value.map(\.value), name)
+        v = elasticSign(value, shift: nil, step: name + "clip_value", refit: false)
+      }
     }
     let binary = elasticProbability(afterDropout, step: name + "clip_attn")
 
@@ -285,6 +312,7 @@ struct ReferenceModel {
         }
       }
     }
+    outputs[name + "context"] = context.map(\.value)
     return context
   }
 

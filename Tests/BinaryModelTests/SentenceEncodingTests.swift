@@ -28,7 +28,7 @@ import Testing
       batch = Batch(tokens: tokens, labels: SentenceLabels(uses: uses))
       let parameters = FloatBuffer(count: layout.parameters.elementCount)
       Initialisation.fill(parameters.view, layout: layout.parameters, seed: 5)
-      Model.fitStepSizes(parameters.view, layout: layout, batch: tokens, rule: .published)
+      Model.fit(parameters.view, layout: layout, batch: tokens, rule: .published)
       values = parameters.view.array
       var draws = Draws(11)
       let states = uses.count * SentenceEncodingTests.length * configuration.hiddenSize

@@ -31,7 +31,7 @@ import Testing
         let range = layout.parameters.find(name)!.range
         parameters.view[range].copy(draws.floats(range.count, -0.5...0.5))
       }
-      Model.fitStepSizes(parameters.view, layout: layout, batch: tokens, rule: .published)
+      Model.fit(parameters.view, layout: layout, batch: tokens, rule: .published)
       values = parameters.view.array
     }
 

@@ -74,7 +74,7 @@ import Testing
       for (i, value) in values.enumerated() { parameters.view[parameter.offset + i] = value }
     }
     // The reference fits its step sizes to the first batch, too.
-    Model.fitStepSizes(
+    Model.fit(
       parameters.view, layout: model, batch: try golden.batch(0).tokens, rule: .published)
     let start = parameters.view.array
 

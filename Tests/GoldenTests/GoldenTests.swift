@@ -16,7 +16,7 @@ import Testing
     var model = PretrainingModel(golden.model, sequences: batch.sequences, length: batch.length)
     model.binarise(parameters.view)
 
-    PretrainingModel.fitStepSizes(
+    PretrainingModel.fit(
       parameters.view, layout: golden.model, batch: batch.tokens, rule: .published)
     for step in layout.parameters where step.kind == .stepSize {
       let expected = try golden.tensors.floats("fitted/" + step.name)[0]

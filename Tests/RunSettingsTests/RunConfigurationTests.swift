@@ -118,7 +118,8 @@ private func changed(_ line: String, to new: String) -> String {
     let overrides = [
       "seed=18446744073709551615", "threads=3", "initial_weights=\"a \\\"b\\\": c\\\\d\\u00e9.safetensors\"",
       "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
-      "model.step_size_fit=least_squares", "model.linear_rank=2", "model.precision=half_binary",
+      "model.step_size_fit=least_squares", "model.gradient_window=1.5", "estimators.fit=closed_form",
+      "model.linear_rank=2", "model.precision=half_binary",
       "data.corpus='12'", "task.label='null'", "task.teacher=runs/teacher", "task.distillation=logits",
       "task.pooling=mean",
       "synchronisation=replicated", "gradient_format=bfloat16", "overlap_exchange=true",
@@ -127,7 +128,8 @@ private func changed(_ line: String, to new: String) -> String {
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
     #expect(run.seed == .max && run.threads == 3 && run.data.corpus == "12")
     #expect(run.initialWeights == "a \"b\": c\\dé.safetensors")
-    #expect(run.model.stepSizeFit == .leastSquares)
+    #expect(run.model.stepSizeFit == .leastSquares && run.model.gradientWindow == .means(1.5))
+    #expect(run.estimators.fit == .closedForm)
     #expect(run.model.linearRank == 2 && run.model.precision == .halfBinary)
     #expect(run.task.teacher == "runs/teacher" && run.task.distillation == .logits)
     #expect(run.task.pooling == .mean)
@@ -164,6 +166,10 @@ private func changed(_ line: String, to new: String) -> String {
           linear_rank: 0
           precision: binary
           step_size_fit: published
+          gradient_window: step_size
+
+        estimators:
+          fit: gradient
 
         data:
           corpus: corpus/demo
@@ -277,7 +283,7 @@ private func changed(_ line: String, to new: String) -> String {
     ),
     (
       "  dropout: 0.1", "  dropout: 0.1\n  step_size_fit: best",
-      "10: model.step_size_fit: expected published or least_squares, found best"
+      "10: model.step_size_fit: expected published or least_squares or output, found best"
     ),
     ("  corpus: corpus/demo", "  corpus: null", "11: data.corpus: expected a path, found null"),
     (
@@ -317,7 +323,7 @@ private func changed(_ line: String, to new: String) -> String {
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
       "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, overlap_exchange, stop_after, hang_timeout, objective, initial_weights, teacher "
-        + "and the sections model, data, task, sentence, training, evaluation, checkpoint"
+        + "and the sections model, estimators, data, task, sentence, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "5: model.layers: given in line 4 already; keep one"),
     (
@@ -368,9 +374,12 @@ private func changed(_ line: String, to new: String) -> String {
     (
       "model=2",
       "is a section; set one of its keys hidden_size, layers, heads, intermediate_size, maximum_length, "
-        + "estimator_rank, dropout, linear_rank, precision, step_size_fit, as in model.hidden_size=…"
+        + "estimator_rank, dropout, linear_rank, precision, step_size_fit, gradient_window, as in model.hidden_size=…"
     ),
     ("training.steps", "expected KEY=VALUE, as in --set training.steps=100"),
+    ("model.gradient_window=0", "expected step_size or a number above 0 and up to 1000, found 0"),
+    ("model.gradient_window=0x1", "expected step_size or a number above 0 and up to 1000, found 0x1"),
+    ("estimators.fit=svd", "expected gradient or closed_form, found svd"),
     ("stop_after=30m1h", "expected null, seconds, or a time such as 23h30m, found 30m1h"),
     ("stop_after=0", "expected null, seconds, or a time such as 23h30m, found 0"),
     ("stop_after=h", "expected null, seconds, or a time such as 23h30m, found h"),

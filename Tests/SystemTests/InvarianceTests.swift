@@ -49,6 +49,23 @@ import Training
     }
   }
 
+  /// What is fitted before the first update, with gradients that pass apart from the step sizes; killed and resumed, too.
+  @Test(.timeLimit(.minutes(2))) func theFitDependsOnNothingElse() throws {
+    let tiny = try TinyRun()
+    let fit = ["model.step_size_fit=output", "model.gradient_window=1.5", "estimators.fit=closed_form"]
+    let plain = try Self.run(tiny, "plain", ranks: 2)
+    let expected = try Self.run(tiny, "fit", ranks: 1, fit)
+    #expect(expected.weights != plain.weights)
+    for (ranks, more) in [
+      (1, ["threads=2"]), (2, []), (3, ["threads=2"]), (4, ["synchronisation=replicated"]), (8, []),
+    ] {
+      let name = "fit-\(ranks)-\(more.count)"
+      let run = try Self.run(tiny, name, ranks: ranks, fit + more)
+      #expect(run.metrics == expected.metrics, "\(name)")
+      #expect(run.weights == expected.weights, "\(name)")
+    }
+  }
+
   @Test(.timeLimit(.minutes(2))) func narrowGradientsDependOnNothingElse() throws {
     let tiny = try TinyRun()
     let wide = try Self.run(tiny, "wide", ranks: 2)

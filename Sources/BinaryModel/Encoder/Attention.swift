@@ -110,16 +110,16 @@ struct Attention {
     keep = arena.bits(rows: headRows, columns: length)
   }
 
-  private var scoreFactor: Float { 1 / Float(headSize).squareRoot() }
+  var scoreFactor: Float { 1 / Float(headSize).squareRoot() }
 
   /// The rows of head `head` of sequence `b` in the per-head matrices.
-  private func headRows(_ b: Int, _ head: Int) -> Range<Int> {
+  func headRows(_ b: Int, _ head: Int) -> Range<Int> {
     let first = (b * heads + head) * length
     return first..<first + length
   }
 
   /// That head's T×D part of an N×H matrix.
-  private func part(_ matrix: MatrixView, _ b: Int, _ head: Int) -> MatrixView {
+  func part(_ matrix: MatrixView, _ b: Int, _ head: Int) -> MatrixView {
     matrix[rows: b * length..<(b + 1) * length][columns: head * headSize..<(head + 1) * headSize]
   }
 
@@ -134,19 +134,32 @@ struct Attention {
     queryCorrection?.forward(x, parameters: parameters, addingTo: scratch.query)
     keyCorrection?.forward(x, parameters: parameters, addingTo: scratch.key)
     valueCorrection?.forward(x, parameters: parameters, addingTo: scratch.value)
-    estimators?.forward(
-      x, parameters: parameters, order: pass.mode.sumOrder, scratch: scratch.estimators)
-    if let rule = pass.mode.fit {
-      queries.fit(rule, to: scratch.query, parameters)
-      keys.fit(rule, to: scratch.key, parameters)
-      values.fit(rule, to: scratch.value, parameters)
-    }
-    parallelFor(sequences) { b, worker in computeProbabilities(b, pass, worker: worker) }
-    if let rule = pass.mode.fit { probabilityBinariser.fit(rule, to: probabilities.dense, parameters) }
+    pass.mode.fit?.fitScores(of: self, x, pass)
+    computeEstimates(x, pass)
+    let windows = Windows(
+      query: queries.window(pass.window, of: scratch.query, parameters),
+      key: keys.window(pass.window, of: scratch.key, parameters),
+      value: values.window(pass.window, of: scratch.value, parameters))
+    parallelFor(sequences) { b, worker in computeProbabilities(b, windows, pass, worker: worker) }
+    pass.mode.fit?.fitContext(of: self, x, pass)
     parallelFor(sequences) { b, worker in computeContext(b, pass, worker: worker, into: context) }
+    pass.mode.probe?.measure(self, x, pass)
   }
 
-  private func computeProbabilities(_ b: Int, _ pass: Pass, worker: Int) {
+  /// The windows of Q, K and V in one pass.
+  private struct Windows {
+    let query: Float
+    let key: Float
+    let value: Float
+  }
+
+  /// x: N×H → the estimators' estimates.
+  func computeEstimates(_ x: MatrixView, _ pass: Pass) {
+    estimators?.forward(
+      x, parameters: pass.parameters, order: pass.mode.sumOrder, scratch: pass.scratch.attention.estimators)
+  }
+
+  private func computeProbabilities(_ b: Int, _ windows: Windows, _ pass: Pass, worker: Int) {
     let (scratch, parameters, tokens) = (pass.scratch.attention, pass.parameters, pass.tokens)
     let own = scratch.workers[worker]
     let scale = queries.scale(parameters) * keys.scale(parameters)
@@ -154,9 +167,9 @@ struct Attention {
     let estimate = estimators == nil ? nil : own.estimate.dense
     for head in 0..<heads {
       let rows = headRows(b, head)
-      queries.packSerial(part(scratch.query, b, head), rows: rows, parameters)
-      keys.packSerial(part(scratch.key, b, head), rows: rows, parameters)
-      values.packSerial(part(scratch.value, b, head), rows: rows, parameters)
+      queries.packSerial(part(scratch.query, b, head), rows: rows, window: windows.query, parameters)
+      keys.packSerial(part(scratch.key, b, head), rows: rows, window: windows.key, parameters)
+      values.packSerial(part(scratch.value, b, head), rows: rows, window: windows.value, parameters)
       own.keys.interleave(keys.signs[rows: rows])
       let scores = probabilities[rows: rows]
       xnorProductSerial(queries.signs[rows: rows], own.keys, scale: scale, into: scores)

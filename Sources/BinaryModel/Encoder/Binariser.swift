@@ -5,17 +5,6 @@ import Parameters
 // product of their scales. It knows its fit, what backward needs of the operand, and backward itself (METHOD, "Binarisers").
 // Weights are binarised once an update, see `PackedWeights`; activations on their way, here.
 
-/// How a step size is fitted to the first operand that reaches it (METHOD, "Step-size fit").
-public enum StepSizeFit: String, CaseIterable, Sendable {
-  /// 2·mean|x| for signed operands, 4·mean|p| for probabilities: the authors' release.
-  case published
-  /// mean|x| for signed operands, the best scale of signs in the least-squares sense; 4·mean|p| for probabilities.
-  case leastSquares = "least_squares"
-
-  var signedFactor: Double { self == .published ? 2 : 1 }
-  var unsignedFactor: Double { 4 }
-}
-
 /// A step size α: a learned scalar of the flat buffers.
 struct StepSize {
   /// A step size below this acts as this.
@@ -31,10 +20,7 @@ struct StepSize {
   /// α as it acts.
   func value(_ parameters: FloatView) -> Float { max(parameters[place], Self.smallest) }
 
-  /// α = factor · the mean of an operand's absolutes, of which `sum` is the sum.
-  func fit(_ sum: Double, count: Int, factor: Double, _ parameters: FloatView) {
-    parameters[place] = Float(factor * (sum / Double(count)))
-  }
+  func set(_ value: Double, _ parameters: FloatView) { parameters[place] = Float(value) }
 
   /// Adds `sum` / √numel to the gradient of α.
   ///
@@ -44,8 +30,16 @@ struct StepSize {
   }
 }
 
-/// The elastic binariser of signed operands: α·sign(x + b), sign(0) = +1. Its gradient to x and b is g where |x + b| ≤ α,
-/// else 0; to α it is Σ sign·g / √numel. Backward needs two bits an element.
+/// The largest |x + b| of a signed operand that lets a gradient through to x and b.
+public enum GradientWindow: Equatable, Sendable {
+  /// α, which also scales: METHOD, "Binarisers".
+  case stepSize
+  /// This many times mean|x + b| of the operand in the batch at hand, padding included: apart from the scale.
+  case means(Float)
+}
+
+/// The elastic binariser of signed operands: α·sign(x + b), sign(0) = +1. Its gradient to x and b is g where |x + b| ≤ α (or what
+/// else the `GradientWindow` says), else 0; to α it is Σ sign·g / √numel. Backward needs two bits an element.
 ///
 /// Legend: N rows, I columns.
 struct SignBinariser {
@@ -56,7 +50,7 @@ struct SignBinariser {
   }
 
   let places: Places
-  /// N×I: x + b ≥ 0, and |x + b| ≤ α.
+  /// N×I: x + b ≥ 0, and |x + b| within the window.
   let signs: BitView
   let within: BitView
 
@@ -73,22 +67,36 @@ struct SignBinariser {
 
   /// Sets α from x: N×I.
   func fit(_ rule: StepSizeFit, to x: MatrixView, _ parameters: FloatView) {
+    places.step.set(rule.signedFactor * meanOfAbsolutes(x, parameters), parameters)
+  }
+
+  /// The largest |x + b| that lets a gradient through, for x: N×I, dense.
+  ///
+  /// - Cost: a pass over x where it is not the step size.
+  func window(_ window: GradientWindow, of x: MatrixView, _ parameters: FloatView) -> Float {
+    switch window {
+    case .stepSize: scale(parameters)
+    case .means(let factor): Float(Double(factor) * meanOfAbsolutes(x, parameters))
+    }
+  }
+
+  /// mean|x + b|
+  func meanOfAbsolutes(_ x: MatrixView, _ parameters: FloatView) -> Double {
     let sum = shift(parameters).map { x.sumOfAbsolutes(shift: $0) } ?? x.dense.sumOfAbsolutes()
-    places.step.fit(sum, count: x.rows * x.columns, factor: rule.signedFactor, parameters)
+    return sum / Double(x.rows * x.columns)
   }
 
   /// Binarises x: N×I, on all threads.
   ///
   /// - Precondition: it has a bias b.
-  func pack(_ x: MatrixView, _ parameters: FloatView) {
-    Kernels.pack(x, shift: parameters[places.shift!], step: scale(parameters), signs: signs, within: within)
+  func pack(_ x: MatrixView, window: Float, _ parameters: FloatView) {
+    Kernels.pack(x, shift: parameters[places.shift!], step: window, signs: signs, within: within)
   }
 
   /// Binarises rows of x on the calling thread: they become `rows` here.
-  func packSerial(_ x: MatrixView, rows: Range<Int>, _ parameters: FloatView) {
+  func packSerial(_ x: MatrixView, rows: Range<Int>, window: Float, _ parameters: FloatView) {
     Kernels.packSerial(
-      x, shift: shift(parameters), step: scale(parameters), signs: signs[rows: rows],
-      within: within[rows: rows])
+      x, shift: shift(parameters), step: window, signs: signs[rows: rows], within: within[rows: rows])
   }
 
   /// Writes ±α of `rows`.
@@ -130,7 +138,7 @@ struct ProbabilityBinariser {
 
   /// Sets α from all probabilities.
   func fit(_ rule: StepSizeFit, to p: FloatView, _ parameters: FloatView) {
-    step.fit(p.sum(), count: p.count, factor: rule.unsignedFactor, parameters)
+    step.set(rule.unsignedFactor * (p.sum() / Double(p.count)), parameters)
   }
 
   /// The bits of p, after dropout that keeps `keep`, on the calling thread.

@@ -20,13 +20,16 @@ struct BinaryLinear {
     self.input = SignBinariser(input, rows: rows, columns: linear.inputs, in: &arena)
   }
 
-  /// x: N×I → y: N×O. In a fit, the step size is first set from x.
+  /// x: N×I → y: N×O. In a fit, step size and bias are set on the way.
   ///
   /// - Cost: N·I to pack, N·I·O / 64 word operations.
   func forward(_ x: MatrixView, _ pass: Pass, into y: MatrixView) {
-    if let rule = pass.mode.fit { input.fit(rule, to: x, pass.parameters) }
-    input.pack(x, pass.parameters)
+    pass.mode.fit?.setStep(of: input, from: x, pass.parameters)
+    input.pack(x, window: input.window(pass.window, of: x, pass.parameters), pass.parameters)
     product(pass, into: y)
+    if let fit = pass.mode.fit, fit.fitOutput(y, of: linear, input.places.step, pass) {
+      product(pass, into: y)
+    }
   }
 
   /// The product with the input last packed: y again, N×O.

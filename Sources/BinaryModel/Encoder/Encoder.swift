@@ -38,8 +38,8 @@ public struct EncoderOutput {
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, L layers.
 struct Encoder {
-  private let embeddings: Embeddings
-  private let layers: [TransformerLayer]
+  let embeddings: Embeddings
+  let layers: [TransformerLayer]
   private let pooler: Pooler
   let scratch: LayerScratch
   let output: EncoderOutput
@@ -81,7 +81,8 @@ struct Encoder {
       pooled: pooler.pooled)
   }
 
-  private func state(_ index: Int) -> MatrixView {
+  /// N×H: hidden state `index`.
+  func state(_ index: Int) -> MatrixView {
     let last = output.lastHidden
     return MatrixView(output.hidden[index], rows: last.rows, columns: last.columns)
   }
@@ -90,7 +91,9 @@ struct Encoder {
   func forward(_ pass: Pass) {
     embeddings.forward(pass, into: output.hidden[0])
     for (index, layer) in layers.enumerated() {
+      pass.mode.fit?.enter(layer: index)
       layer.forward(state(index), pass, into: output.hidden[index + 1])
+      pass.mode.fit?.leave(layer: index, state: output.hidden[index + 1], pass)
     }
     pooler.forward(output.lastHidden, pass)
   }

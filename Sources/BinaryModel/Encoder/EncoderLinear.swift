@@ -47,7 +47,7 @@ enum EncoderLinear {
     }
   }
 
-  /// x: N×I → y: N×O. In a fit, the step size is first set from x.
+  /// x: N×I → y: N×O. In a fit, step size and bias are set on the way.
   func forward(_ x: MatrixView, _ pass: Pass, into y: MatrixView) {
     switch self {
     case .binary(let layer): layer.forward(x, pass, into: y)
@@ -90,9 +90,12 @@ struct HalfBinaryLinear {
 
   /// - Cost: N·I to pack, 2·N·I·O operations.
   func forward(_ x: MatrixView, _ pass: Pass, into y: MatrixView) {
-    if let rule = pass.mode.fit { input.fit(rule, to: x, pass.parameters) }
-    input.pack(x, pass.parameters)
+    pass.mode.fit?.setStep(of: input, from: x, pass.parameters)
+    input.pack(x, window: input.window(pass.window, of: x, pass.parameters), pass.parameters)
     product(pass, into: y)
+    if let fit = pass.mode.fit, fit.fitOutput(y, of: linear, input.places.step, pass) {
+      product(pass, into: y)
+    }
   }
 
   /// - Cost: 2·N·I·O operations.

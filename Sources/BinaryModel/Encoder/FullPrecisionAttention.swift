@@ -55,9 +55,9 @@ struct FullPrecisionAttention {
   private let headSize: Int
   private let maps: (query: LinearPlaces, key: LinearPlaces, value: LinearPlaces)
   /// N×H
-  private let query: MatrixView
-  private let key: MatrixView
-  private let value: MatrixView
+  let query: MatrixView
+  let key: MatrixView
+  let value: MatrixView
   /// (B·h·T)×T probabilities, and which of them dropout keeps.
   private let probabilities: MatrixView
   private let keep: BitView
@@ -84,6 +84,9 @@ struct FullPrecisionAttention {
     probabilities = matrix(headRows, length, &arena)
     keep = arena.bits(rows: headRows, columns: length)
   }
+
+  /// Of query, key and value.
+  var mapNames: [String] { [maps.query.name, maps.key.name, maps.value.name] }
 
   private var scoreFactor: Float { 1 / Float(headSize).squareRoot() }
 

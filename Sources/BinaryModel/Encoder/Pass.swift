@@ -10,6 +10,7 @@ struct Pass {
   let matrices: [PackedMatrix]
   let tableMean: Float
   let scratch: LayerScratch
+  let window: GradientWindow
 }
 
 /// What every layer sees of a backward pass.
@@ -36,22 +37,30 @@ public enum LaneMoment: Sendable {
 }
 
 /// What a forward pass is for.
-public enum ForwardMode: Sendable {
+enum ForwardMode {
   /// Dropout, if any, and everything backward needs.
   case training(Dropout?)
   /// No dropout.
   case evaluation
-  /// No dropout; every step size is set from the operand that reaches it, in network order.
-  case fit(StepSizeFit)
+  /// No dropout; what can be fitted is set from what reaches it, in network order.
+  case fit(Fit)
+  /// No dropout; what binarisation throws away is measured.
+  case probe(ResidualProbe)
 
   var dropout: Dropout? {
     if case .training(let dropout) = self { dropout } else { nil }
   }
   var sumOrder: SumOrder {
-    if case .evaluation = self { .fixed } else { .library }
+    switch self {
+    case .evaluation, .probe: .fixed
+    case .training, .fit: .library
+    }
   }
-  var fit: StepSizeFit? {
-    if case .fit(let rule) = self { rule } else { nil }
+  var fit: Fit? {
+    if case .fit(let fit) = self { fit } else { nil }
+  }
+  var probe: ResidualProbe? {
+    if case .probe(let probe) = self { probe } else { nil }
   }
 }
 

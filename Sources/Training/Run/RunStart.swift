@@ -27,9 +27,10 @@ extension TrainingRun {
           + "defaults: \(report.missingText)")
     }
     if !hasStepSizes, layout.parameters.contains(where: { $0.kind == .stepSize }) {
-      Model.fitStepSizes(
+      let layers = Model.fit(
         parameters.view, layout: inputs.layout, batch: try inputs.batches.batch(step: 1, lane: 0).tokens,
-        rule: configuration.model.stepSizeFit)
+        rule: configuration.model.stepSizeFit, estimators: configuration.estimators.fit)
+      notes += layers.compactMap(\.text)
     }
     return notes
   }

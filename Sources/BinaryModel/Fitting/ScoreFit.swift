@@ -1,0 +1,133 @@
+import DenseProducts
+import Kernels
+import Parameters
+
+// The fit of what makes the scores: the step sizes of Q and K, and the estimators q_m, q_p, k_m, k_p.
+//
+// Legend: B sequences, T tokens, t the real ones of a sequence, N = B·T, H hidden, h heads, D = H/h, r rank.
+
+/// What is subtracted from a residual before estimators are fitted, and how sure the data must be.
+enum EstimatorRidge {
+  /// λ as a share of the mean eigenvalue of the normal equations.
+  static let share = 1e-3
+}
+
+extension Fit {
+  /// Sets α of Q, K and V from the attention's Q, K, V, which its scratch holds, and fits the score estimators where the rule
+  /// says so.
+  ///
+  /// - Parameter x: N×H, the layer's input.
+  func fitScores(of attention: Attention, _ x: MatrixView, _ pass: Pass) {
+    let (scratch, parameters) = (pass.scratch.attention, pass.parameters)
+    setStep(of: attention.queries, from: scratch.query, parameters)
+    setStep(of: attention.keys, from: scratch.key, parameters)
+    setStep(of: attention.values, from: scratch.value, parameters)
+    let isOutput = rule == .output && reference != nil
+    guard isOutput || estimators == .closedForm && attention.estimators != nil else { return }
+
+    var arena = Arena()
+    func signs(_ matrix: MatrixView) -> MatrixView {
+      let out = MatrixView(
+        arena.floats(matrix.rows * matrix.columns), rows: matrix.rows, columns: matrix.columns)
+      matrix.writeSigns(to: out)
+      return out
+    }
+    let own = (query: signs(scratch.query), key: signs(scratch.key))
+    let target =
+      isOutput
+      ? (query: reference!.attention.query, key: reference!.attention.key)
+      : (query: scratch.query, key: scratch.key)
+    if isOutput { fitScale(of: attention, own, target, pass) }
+    if let estimators = attention.estimators, self.estimators == .closedForm {
+      fit(estimators, x, own, target, attention, pass)
+    }
+  }
+
+  /// α_q·α_k from the scores of all heads, less their mean a row, which softmax does not see:
+  /// Σ(z − z̄)(s − s̄) / Σ(z − z̄)², z of signs, s the reference's. Each takes the same factor.
+  private func fitScale(
+    of attention: Attention, _ own: (query: MatrixView, key: MatrixView),
+    _ target: (query: MatrixView, key: MatrixView), _ pass: Pass
+  ) {
+    var (product, square) = (0.0, 0.0)
+    for b in 0..<attention.sequences {
+      for head in 0..<attention.heads {
+        let count = Int(pass.tokens.lengths[b])
+        func scores(_ side: (query: MatrixView, key: MatrixView)) -> DoubleMatrix {
+          centred(
+            attention.part(side.query, b, head)[rows: 0..<count],
+            attention.part(side.key, b, head)[rows: 0..<count])
+        }
+        let z = scores(own)
+        product += z.dot(scores(target))
+        square += z.sumOfSquares
+      }
+    }
+    let (query, key) = (attention.queries.places.step, attention.keys.places.step)
+    let (q, k) = (Double(query.value(pass.parameters)), Double(key.value(pass.parameters)))
+    let factor = (product / square / (q * k)).squareRoot()
+    guard factor.isFinite, factor > 0 else { return note { $0.unfitted.append("the scale of the scores") } }
+    query.set(q * factor, pass.parameters)
+    key.set(k * factor, pass.parameters)
+  }
+
+  /// The estimators of the scores, M = w_qm w_kpᵀ + w_qp w_kmᵀ + w_qp w_kpᵀ of rank 2r, from the mean residual of the heads:
+  ///
+  ///     min over M of Σ_n ‖R_n − x⁺_n M x̃_nᵀ‖²
+  ///
+  /// with R_n the mean over the heads of the target's scores less those of signs, each row less its mean, x⁺ the input and a
+  /// one (the queries' biases), and x̃ the input less its mean over the sequence: softmax sees neither a constant of a row nor
+  /// the keys' biases, which become 0. Any M of rank 2r has the form: with M = A Bᵀ + C Dᵀ of rank r each, w_kp = B,
+  /// w_qp = C, w_km = D, w_qm = A − C.
+  private func fit(
+    _ estimators: ResidualEstimators, _ x: MatrixView, _ own: (query: MatrixView, key: MatrixView),
+    _ target: (query: MatrixView, key: MatrixView), _ attention: Attention, _ pass: Pass
+  ) {
+    let scale =
+      Double(attention.queries.scale(pass.parameters)) * Double(attention.keys.scale(pass.parameters))
+    var (left, right, residuals): ([DoubleMatrix], [DoubleMatrix], [DoubleMatrix]) = ([], [], [])
+    for b in 0..<attention.sequences {
+      let first = b * attention.length
+      let rows = first..<first + Int(pass.tokens.lengths[b])
+      left.append(x[rows: rows].doubles(withOnes: true))
+      right.append(x[rows: rows].doubles(withOnes: false).lessColumnMeans())
+      // The sum over heads of Q_h K_hᵀ is Q Kᵀ.
+      var residual = centred(target.query[rows: rows], target.key[rows: rows])
+      residual.add(centred(own.query[rows: rows], own.key[rows: rows]), factor: -scale)
+      for index in residual.elements.indices { residual.elements[index] /= Double(attention.heads) }
+      residuals.append(residual)
+    }
+    let rank = estimators.maps[0].outputs
+    guard
+      let problem = BilinearLeastSquares(left: left, right: right, ridge: EstimatorRidge.share),
+      let found = problem.truncated(
+        problem.solve(residuals, iterations: 60, tolerance: 1e-4), targets: residuals, rank: 2 * rank,
+        turns: 3, ridge: EstimatorRidge.share)
+    else { return note { $0.unfitted.append("the estimators of the scores") } }
+    let energy = residuals.reduce(0) { $0 + $1.sumOfSquares }
+    note { $0.scoresExplained = 1 - problem.error(of: found, targets: residuals) / energy }
+
+    // Of one unit of output i: from the first r columns (A, B) and the last r (C, D).
+    let (maps, hidden) = (estimators.maps, x.columns)
+    func set(_ map: LinearPlaces, _ value: (_ output: Int, _ input: Int) -> Double) {
+      let (weight, bias) = (map.weight(pass.parameters), pass.parameters[map.bias])
+      for output in 0..<rank {
+        for input in 0..<hidden { weight.base[output * weight.stride + input] = Float(value(output, input)) }
+        bias[output] = Float(value(output, hidden))
+      }
+    }
+    let (a, b) = (found.left, found.right)
+    func key(_ input: Int, _ column: Int) -> Double { input < hidden ? b[input, column] : 0 }
+    set(maps[0]) { a[$1, $0] - a[$1, $0 + rank] }
+    set(maps[1]) { a[$1, $0 + rank] }
+    set(maps[2]) { key($1, $0 + rank) }
+    set(maps[3]) { key($1, $0) }
+  }
+}
+
+/// query·keyᵀ, each row less its mean: t×t.
+private func centred(_ query: MatrixView, _ key: MatrixView) -> DoubleMatrix {
+  DoubleMatrix.product(
+    query.doubles(withOnes: false), key.doubles(withOnes: false).lessColumnMeans(),
+    otherTransposed: true)
+}
