@@ -96,7 +96,7 @@ import Testing
       #expect(parameters.view.array.allSatisfy { $0.isFinite })
       for layer in layers {
         #expect(layer.unfitted.contains("the estimators of the scores"))
-        #expect(layer.text?.contains("no fit, since the data do not vary there") == true)
+        #expect(layer.text?.contains("not fitted, since nothing there varies") == true)
       }
     }
   }

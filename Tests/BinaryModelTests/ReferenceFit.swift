@@ -60,38 +60,28 @@ extension ReferenceModel {
     }
   }
 
-  /// The best of 17 step sizes of the probabilities, and that of the values with it.
+  /// The step size of the values, by which the context comes nearest.
   mutating func fitContext(_ probabilities: [Double], _ values: [Double], _ name: String) {
     let (size, width, length) = (configuration.hiddenSize, configuration.headSize, batch.length)
-    let target = wanted![name + "context"]!
-    let keys = batch.tokens.lengths.reduce(0) { $0 + Int($1) } * length * configuration.heads
-    let mean = probabilities.reduce(0, +) / Double(keys)
-    var best: (gain: Double, step: Double, scale: Double) = (0, 0, 0)
-    var step = mean / 4
-    for _ in 0..<17 {
-      var (product, square) = (0.0, 0.0)
-      for b in 0..<batch.sequences {
-        let count = Int(batch.tokens.lengths[b])
-        for head in 0..<configuration.heads {
-          for i in 0..<count {
-            for d in head * width..<(head + 1) * width {
-              var z = 0.0
-              for j in 0..<count {
-                let p = probabilities[((b * configuration.heads + head) * length + i) * length + j]
-                if p > step / 2 { z += values[(b * length + j) * size + d] >= 0 ? 1 : -1 }
-              }
-              product += z * target[(b * length + i) * size + d]
-              square += z * z
+    let (target, step) = (wanted![name + "context"]!, parameters[name + "clip_attn"]![0].value)
+    var (product, square) = (0.0, 0.0)
+    for b in 0..<batch.sequences {
+      let count = Int(batch.tokens.lengths[b])
+      for head in 0..<configuration.heads {
+        for i in 0..<count {
+          for d in head * width..<(head + 1) * width {
+            var z = 0.0
+            for j in 0..<count {
+              let p = probabilities[((b * configuration.heads + head) * length + i) * length + j]
+              if p > step / 2 { z += values[(b * length + j) * size + d] >= 0 ? 1 : -1 }
             }
+            product += z * target[(b * length + i) * size + d]
+            square += z * z
           }
         }
       }
-      let gain = product > 0 && square > 0 ? product * product / square : 0
-      if gain > best.gain { best = (gain, step, product / square / step) }
-      step *= 2.0.squareRoot()
     }
-    guard best.gain > 0 else { return }
-    parameters[name + "clip_attn"]![0] = Dual(best.step)
-    parameters[name + "clip_value"]![0] = Dual(best.scale)
+    guard product > 0 else { return }
+    parameters[name + "clip_value"]![0] = Dual(product / square / step)
   }
 }

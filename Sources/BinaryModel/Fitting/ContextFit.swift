@@ -12,64 +12,39 @@ extension Fit {
   ///
   /// - Parameter x: N×H, the layer's input.
   func fitContext(of attention: Attention, _ x: MatrixView, _ pass: Pass) {
-    let isFitted = rule == .output && fitContextScale(of: attention, pass)
-    if !isFitted {
-      attention.probabilityBinariser.fit(rule, to: attention.probabilities.dense, pass.parameters)
-    }
+    attention.probabilityBinariser.fit(rule, to: attention.probabilities.dense, pass.parameters)
+    if rule == .output { fitContextScale(of: attention, pass) }
     if let estimators = attention.estimators, self.estimators == .closedForm {
       fitValues(estimators, x, attention, pass)
       attention.computeEstimates(x, pass)
     }
   }
 
-  /// The bits of one head's probabilities with a step size, as numbers, t×t.
-  private func bits(_ attention: Attention, _ b: Int, _ head: Int, step: Float, count: Int) -> DoubleMatrix {
-    let rows = attention.headRows(b, head)
-    let own = attention.probabilities[rows: rows]
-    var out = DoubleMatrix(rows: count, columns: count)
-    for row in 0..<count {
-      for column in 0..<count where own.base[row * own.stride + column] > step / 2 { out[row, column] = 1 }
-    }
-    return out
-  }
-
-  /// Tries step sizes α of the probabilities, each with the best scale of the context of all heads, s = Σ z c / Σ z², z of bits
-  /// and signs, c the reference's; takes the one that leaves least, and α_v = s / α.
-  ///
-  /// - Returns: whether one was found.
-  private func fitContextScale(of attention: Attention, _ pass: Pass) -> Bool {
-    guard let reference else { return false }
-    let tokens = pass.tokens
-    // The mean over the keys that there are.
-    let entries = (0..<tokens.sequences).reduce(0) { $0 + Int(tokens.lengths[$1]) * attention.length }
-    let mean = attention.probabilities.dense.sum() / Double(max(1, entries * attention.heads))
-    // From a quarter of the mean to 64 times it, by half powers of two.
-    let candidates = (0...16).map {
-      Float(
-        mean * Double(sign: .plus, exponent: $0 / 2 - 2, significand: $0 % 2 == 0 ? 1 : 2.0.squareRoot()))
-    }
-    var sums = [(product: Double, square: Double)](repeating: (0, 0), count: candidates.count)
+  /// α_v from the contexts of all heads: α_p·α_v = Σ z c / Σ z², z of the bits of the probabilities and the signs of V, c the
+  /// reference's. (A scan of α_p for the nearest context ends with every probability a one and none that a gradient passes.)
+  private func fitContextScale(of attention: Attention, _ pass: Pass) {
+    guard let reference else { return }
+    let step = attention.probabilityBinariser.scale(pass.parameters)
+    var (product, square) = (0.0, 0.0)
     for b in 0..<attention.sequences {
-      let count = Int(tokens.lengths[b])
+      let count = Int(pass.tokens.lengths[b])
       for head in 0..<attention.heads {
-        let values = attention.part(pass.scratch.attention.value, b, head)[rows: 0..<count].signs()
-        let target = attention.part(reference.context, b, head)[rows: 0..<count].doubles(withOnes: false)
-        for (index, step) in candidates.enumerated() {
-          let z = DoubleMatrix.product(bits(attention, b, head, step: step, count: count), values)
-          sums[index].product += z.dot(target)
-          sums[index].square += z.sumOfSquares
+        let own = attention.probabilities[rows: attention.headRows(b, head)]
+        var bits = DoubleMatrix(rows: count, columns: count)
+        for row in 0..<count {
+          for column in 0..<count where own.base[row * own.stride + column] > step / 2 {
+            bits[row, column] = 1
+          }
         }
+        let values = attention.part(pass.scratch.attention.value, b, head)[rows: 0..<count].signs()
+        let z = DoubleMatrix.product(bits, values)
+        product += z.dot(attention.part(reference.context, b, head)[rows: 0..<count].doubles(withOnes: false))
+        square += z.sumOfSquares
       }
     }
-    let gains = sums.map { $0.product > 0 && $0.square > 0 ? $0.product * $0.product / $0.square : 0 }
-    guard let best = gains.indices.max(by: { gains[$0] < gains[$1] }), gains[best] > 0 else {
-      note { $0.unfitted.append("the step sizes of probabilities and values") }
-      return false
-    }
-    let step = Double(candidates[best])
-    attention.probabilityBinariser.step.set(step, pass.parameters)
-    attention.values.places.step.set(sums[best].product / sums[best].square / step, pass.parameters)
-    return true
+    let scale = product / square / Double(step)
+    guard scale.isFinite, scale > 0 else { return note { $0.unfitted.append("the step size of the values") } }
+    attention.values.places.step.set(scale, pass.parameters)
   }
 
   /// The estimator of the values, v_p(x) = x⁺ w, a ridge regression of the mean of V − V_b over the channels of all heads:

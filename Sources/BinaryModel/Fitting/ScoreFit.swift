@@ -77,7 +77,7 @@ extension Fit {
   ///
   /// with R_n the mean over the heads of the target's scores less those of signs, each row less its mean, x⁺ the input and a
   /// one (the queries' biases), and x̃ the input less its mean over the sequence: softmax sees neither a constant of a row nor
-  /// the keys' biases, which become 0. Any M of rank 2r has the form: with M = A Bᵀ + C Dᵀ of rank r each, w_kp = B,
+  /// the keys' biases, which centre the keys. Any M of rank 2r has the form: with M = A Bᵀ + C Dᵀ of rank r each, w_kp = B,
   /// w_qp = C, w_km = D, w_qm = A − C.
   private func fit(
     _ estimators: ResidualEstimators, _ x: MatrixView, _ own: (query: MatrixView, key: MatrixView),
@@ -117,7 +117,11 @@ extension Fit {
       }
     }
     let (a, b) = (found.left, found.right)
-    func key(_ input: Int, _ column: Int) -> Double { input < hidden ? b[input, column] : 0 }
+    // The keys' biases take off the mean, so that sums of float32 stay small.
+    let means = x.columnMeans(of: pass.tokens.realRows)
+    func key(_ input: Int, _ column: Int) -> Double {
+      input < hidden ? b[input, column] : -(0..<hidden).reduce(0) { $0 + means[$1] * b[$1, column] }
+    }
     set(maps[0]) { a[$1, $0] - a[$1, $0 + rank] }
     set(maps[1]) { a[$1, $0 + rank] }
     set(maps[2]) { key($1, $0 + rank) }
