@@ -105,6 +105,11 @@ public struct Model<Goal: Objective>: ~Copyable {
     return encoder.output
   }
 
+  /// A forward pass over a batch of this shape without dropout, which `probe` looks at.
+  func forward(_ parameters: FloatView, _ batch: TokenBatch, for probe: any LayerProbe) {
+    encoder.forward(pass(batch, .probe(probe), parameters))
+  }
+
   /// Losses of one batch without dropout or gradients, and what the objective predicts for its sequences.
   ///
   /// - Parameters:

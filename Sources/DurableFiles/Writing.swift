@@ -63,6 +63,19 @@ public func replaceFile(_ path: String, with bytes: [UInt8]) throws(FileError) {
   try replaceFile(path, with: [bytes])
 }
 
+/// The same for a file that another process reads now and then and that can be made anew: whole for every reader, but not
+/// waited for until it is on the disk.
+public func replaceFileQuickly(_ path: String, with bytes: [UInt8]) throws(FileError) {
+  let temporary = temporaryPath(for: path)
+  do throws(FileError) {
+    try writeFile(temporary, [bytes], flags: O_TRUNC, durably: false)
+    try moveFile(temporary, to: path)
+  } catch {
+    unlink(temporary)
+    throw error
+  }
+}
+
 /// The hidden name beside `path` that its bytes have until they are whole.
 public func temporaryPath(for path: String) -> String {
   joinPath(parentFolder(of: path), ".\(lastName(of: path)).\(getpid()).partial")
@@ -83,12 +96,14 @@ public func writeNewFile(_ path: String, _ bytes: [UInt8]) throws(FileError) {
   try writeFile(path, [bytes], flags: O_EXCL)
 }
 
-private func writeFile(_ path: String, _ pieces: [[UInt8]], flags: Int32) throws(FileError) {
+private func writeFile(
+  _ path: String, _ pieces: [[UInt8]], flags: Int32, durably: Bool = true
+) throws(FileError) {
   let descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0o644)
   if descriptor < 0 { throw .system(operation: "create", path: path, code: errno) }
   defer { close(descriptor) }
   for piece in pieces { try writeAll(piece, to: descriptor, path: path) }
-  try syncFile(descriptor, path: path)
+  if durably { try syncFile(descriptor, path: path) }
 }
 
 /// Gives a file or folder another name, in place of what has it; `syncFolder` makes that last.

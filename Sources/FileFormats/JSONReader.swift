@@ -97,6 +97,12 @@ public struct JSONReader {
     }
   }
 
+  /// Whether `null` stands here, which is then read.
+  public mutating func acceptsNull() -> Bool {
+    skipSpace()
+    return accept(word: "null")
+  }
+
   /// Any value, checked and left out.
   public mutating func skip() throws(JSONProblem) { try skip(depth: 0) }
 

@@ -25,6 +25,11 @@ public struct RunArguments: ParsableArguments {
   public var tryAgain = false
 
   @Flag(
+    help: "Show neither progress nor messages; errors are told, and log.txt in the run's folder has the rest."
+  )
+  public var quiet = false
+
+  @Flag(
     help: "Check everything, print the configuration and the plan (memory, lanes, steps an epoch), and stop.")
   public var dryRun = false
 

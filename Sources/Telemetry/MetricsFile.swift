@@ -97,6 +97,22 @@ public final class MetricsFile: RunSink {
     return try lines(of: bytes, path: path).map(\.record)
   }
 
+  /// Calls `body` with each record of the file at `path`, in their order; lines that are none are left out.
+  ///
+  /// - Returns: how many whole lines were none.
+  /// - Throws: `TelemetryError.file`.
+  public static func readTolerantly(
+    path: String, _ body: (StepRecord) -> Void
+  ) throws(TelemetryError) -> Int {
+    let bytes = try files { () throws(FileError) in try readFile(path) }
+    var (start, damaged) = (0, 0)
+    while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+      if let record = try? StepRecord(line: Array(bytes[start..<end])) { body(record) } else { damaged += 1 }
+      start = end + 1
+    }
+    return damaged
+  }
+
   private static func lines(
     of bytes: [UInt8], path: String
   ) throws(TelemetryError) -> [(bytes: Range<Int>, record: StepRecord)] {

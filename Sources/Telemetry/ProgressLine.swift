@@ -2,7 +2,7 @@ import DurableFiles
 import Foundation
 
 /// Shows how a run gets on: on a terminal one line rewritten in place, elsewhere a plain line now and then. Evaluations
-/// and messages go above the line.
+/// and messages go above the line. Losses are smoothed over some twenty steps.
 ///
 /// Showing is never a reason to fail: errors of the descriptor are ignored.
 public final class ProgressLine: RunSink {
@@ -26,6 +26,10 @@ public final class ProgressLine: RunSink {
   private let style: Style
   private let steps: Int
   private var timer: StepTimer
+  private var losses = SmoothedLosses()
+  /// Steps of this job, and the seconds a token of each.
+  private var rates: (count: Double, secondsPerToken: Double) = (0, 0)
+  private var savedStep: Int?
   /// When a line was last shown.
   private var shown: Double?
   /// The line that stands on the terminal without a line end.
@@ -51,10 +55,16 @@ public final class ProgressLine: RunSink {
   /// Takes note of a training step that ended at time `now`, in seconds of any clock that never goes back.
   public func update(_ record: StepRecord, at now: Double) {
     timer.note(step: record.step, at: now)
+    let smoothed = losses.smooth(record)
+    if record.tokensPerSecond > 0 {
+      rates = (rates.count + 1, rates.secondsPerToken + 1 / record.tokensPerSecond)
+    }
     let pause = if case .plain(let interval) = style { interval } else { 0.1 }
     if let shown, now - shown < pause, record.step < steps { return }
     shown = now
-    let text = ProgressText(record, steps: steps, secondsLeft: timer.secondsLeft(steps: steps))
+    var text = ProgressText(smoothed, steps: steps, secondsLeft: timer.secondsLeft(steps: steps))
+    if rates.count > 1 { text.meanTokensPerSecond = rates.count / rates.secondsPerToken }
+    text.savedStep = savedStep
     switch style {
     case .plain:
       write(text.line() + "\n")
@@ -65,6 +75,8 @@ public final class ProgressLine: RunSink {
       openLine = line
     }
   }
+
+  public func checkpoint(step: Int) { savedStep = step }
 
   /// Shows a line of text above the progress line.
   public func message(_ text: String) {
@@ -97,6 +109,28 @@ public final class ProgressLine: RunSink {
     defer { close(terminal) }
     guard ioctl(terminal, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
     return Int(size.ws_col)
+  }
+}
+
+/// Losses as the mean of the first steps, then an exponential one over the last twenty or so.
+struct SmoothedLosses {
+  private var count: Float = 0
+  private var values: [Float] = []
+
+  /// The record with smoothed losses. One that is not finite is shown as it is, and not counted.
+  mutating func smooth(_ record: StepRecord) -> StepRecord {
+    let latest = [record.loss] + record.losses.map(\.value)
+    guard latest.allSatisfy({ $0.isFinite }) else { return record }
+    count += 1
+    if values.count == latest.count {
+      for index in values.indices { values[index] += max(0.05, 1 / count) * (latest[index] - values[index]) }
+    } else {
+      values = latest
+    }
+    var smoothed = record
+    smoothed.loss = values[0]
+    smoothed.losses = zip(record.losses, values.dropFirst()).map { StepRecord.Named($0.key, $1) }
+    return smoothed
   }
 }
 

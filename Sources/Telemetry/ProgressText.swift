@@ -10,6 +10,10 @@ public struct ProgressText: Equatable, Sendable {
   public var losses: [StepRecord.Named]
   public var learningRate: Float
   public var tokensPerSecond: Double
+  /// Of the job so far; nil to leave it out.
+  public var meanTokensPerSecond: Double?
+  /// The step of the job's last checkpoint, if there is one.
+  public var savedStep: Int?
   /// nil until it can be told.
   public var secondsLeft: Double?
 
@@ -36,11 +40,14 @@ public struct ProgressText: Equatable, Sendable {
       ("lr \(String(format: "%.2e", Double(learningRate)))", 4),
       ("\(Self.rate(tokensPerSecond)) tokens/s", 3),
     ]
+    let last = 7 + losses.count
+    if let meanTokensPerSecond { fields.append(("mean \(Self.rate(meanTokensPerSecond))", last + 1)) }
+    if let savedStep { fields.append(("saved \(savedStep)", last)) }
     if let secondsLeft { fields.append(("\(Self.duration(secondsLeft)) left", 2)) }
     func columns() -> Int { fields.reduce(-2) { $0 + $1.text.count + 2 } }
     while columns() > width, fields.count > 1 {
-      let last = fields.indices.max { fields[$0].rank < fields[$1].rank }!
-      fields.remove(at: last)
+      let least = fields.indices.max { fields[$0].rank < fields[$1].rank }!
+      fields.remove(at: least)
     }
     let text = String(fields.map(\.text).joined(separator: "  ").prefix(max(0, width)))
     guard color, let range = text.range(of: bar) else { return text }
@@ -81,7 +88,7 @@ public struct ProgressText: Equatable, Sendable {
   }
 
   /// Seconds in the two units that suit them; a dash for what is no time.
-  static func duration(_ seconds: Double) -> String {
+  public static func duration(_ seconds: Double) -> String {
     guard seconds.isFinite, seconds >= 0, seconds < 1e9 else { return "-" }
     let total = Int(seconds.rounded())
     let (days, hours, minutes) = (total / 86400, total / 3600 % 24, total / 60 % 60)

@@ -108,7 +108,8 @@ struct PretrainCommand: ParsableCommand {
     PretrainOptions(
       configurationFile: config, overrides: arguments.overrides, runDirectory: runDirectories.first,
       resume: PretrainOptions.Resume(argument: resume), allowedChanges: arguments.allowedChanges,
-      triesAgain: arguments.tryAgain, isDryRun: arguments.dryRun, plannedRanks: arguments.ranks,
+      triesAgain: arguments.tryAgain, isDryRun: arguments.dryRun, isQuiet: arguments.quiet,
+      plannedRanks: arguments.ranks,
       estimate: linkGbit.map {
         StepTimeTable.Estimate(
           gigabits: $0, latencyMicroseconds: linkLatencyUs ?? 30, coreTokensPerSecond: coreTokensPerSecond)

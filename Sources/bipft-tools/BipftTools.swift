@@ -10,6 +10,6 @@ struct BipftTools: ParsableCommand {
       "Prepare corpora for 1-bit transformers, fine-tune them, look into their runs, and use what they trained.",
     subcommands: [
       CorpusCommand.self, FinetuneCommand.self, ScheduleCommand.self, CheckpointCommand.self,
-      ExportCommand.self, EvaluateCommand.self, ResidualsCommand.self,
+      ExportCommand.self, EvaluateCommand.self, ResidualsCommand.self, ReportCommand.self,
     ] + ModelCommands.all + [BenchCommand.self])
 }

@@ -229,6 +229,7 @@ struct FinetuneCommand: ParsableCommand {
     options.allowedChanges = arguments.allowedChanges
     options.triesAgain = arguments.tryAgain
     options.isDryRun = arguments.dryRun
+    options.isQuiet = arguments.quiet
     options.plannedRanks = arguments.ranks
     options.predict = predict
     options.givesProbabilities = probabilities

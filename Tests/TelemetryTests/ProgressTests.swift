@@ -96,6 +96,32 @@ private let record = StepRecord(
     #expect(!written.contains("\u{1B}") && !written.contains("\r"))
   }
 
+  /// The mean of the first losses, then an exponential one; a loss that is not finite is shown and forgotten.
+  @Test func lossesAreSmoothed() {
+    let written = output { descriptor in
+      let line = ProgressLine(descriptor: descriptor, style: .plain(interval: 0), steps: 1000)
+      func show(_ step: Int, _ loss: Float) {
+        var record = trainRecord(step)
+        record.loss = loss
+        line.update(record, at: Double(step))
+      }
+      show(1, 4)
+      show(2, 2)
+      line.checkpoint(step: 2)
+      show(3, .nan)
+      show(4, 3)
+      for step in 5...400 { show(step, 1) }
+    }
+    let losses = written.split(separator: "\n").map { line in
+      line.components(separatedBy: "  ").first { $0.hasPrefix("loss ") } ?? ""
+    }
+    #expect(losses[..<4] == ["loss 4.0000", "loss 3.0000", "loss nan", "loss 3.0000"])
+    #expect(losses.last == "loss 1.0000")
+    let lines = written.split(separator: "\n")
+    #expect(!lines[1].contains("saved"))
+    #expect(lines[3].contains("  mean 1234  ") && lines[3].contains("  saved 2  "))
+  }
+
   @Test func aTerminalLineIsRewrittenInPlace() {
     let written = output { descriptor in
       let line = ProgressLine(descriptor: descriptor, style: .terminal(color: false), steps: 10)

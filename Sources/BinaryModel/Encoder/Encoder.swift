@@ -94,6 +94,7 @@ struct Encoder {
       pass.mode.fit?.enter(layer: index)
       layer.forward(state(index), pass, into: output.hidden[index + 1])
       pass.mode.fit?.leave(layer: index, state: output.hidden[index + 1], pass)
+      pass.mode.probe?.leave(layer, pass)
     }
     pooler.forward(output.lastHidden, pass)
   }

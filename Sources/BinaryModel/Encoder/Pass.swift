@@ -44,8 +44,8 @@ enum ForwardMode {
   case evaluation
   /// No dropout; what can be fitted is set from what reaches it, in network order.
   case fit(Fit)
-  /// No dropout; what binarisation throws away is measured.
-  case probe(ResidualProbe)
+  /// No dropout; something is measured on the way.
+  case probe(any LayerProbe)
 
   var dropout: Dropout? {
     if case .training(let dropout) = self { dropout } else { nil }
@@ -59,9 +59,17 @@ enum ForwardMode {
   var fit: Fit? {
     if case .fit(let fit) = self { fit } else { nil }
   }
-  var probe: ResidualProbe? {
+  var probe: (any LayerProbe)? {
     if case .probe(let probe) = self { probe } else { nil }
   }
+}
+
+/// Something that measures the layers of a forward pass.
+protocol LayerProbe: AnyObject {
+  /// An attention has computed its context from x: N×H.
+  func measure(_ attention: Attention, _ x: MatrixView, _ pass: Pass)
+  /// A layer is done.
+  func leave(_ layer: TransformerLayer, _ pass: Pass)
 }
 
 /// How gradients enter the backward products of the binary layers, whose other operand is ±1. Everything else is

@@ -41,6 +41,9 @@ public struct TokenBatch: Equatable, Sendable {
       sampleIDs: Array(sampleIDs[own]), epoch: epoch)
   }
 
+  /// The first `count` sequences.
+  public func first(_ count: Int) -> TokenBatch { slice(0..<count) }
+
   /// How many sequences of a micro-batch of `sequences` one forward and backward handles: the largest divisor that keeps
   /// the tokens at 1,024 or less, at least one sequence. A function of the shapes alone, so the same on every machine.
   public static func sliceSequences(of sequences: Int, length: Int) -> Int {

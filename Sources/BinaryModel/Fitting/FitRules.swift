@@ -51,7 +51,9 @@ extension LayerFit {
     if let valuesExplained { parts.append("\(share(valuesExplained)) of the values'") }
     if let distance { parts.append("output \((distance * 1e4).rounded() / 1e4) from full precision") }
     if !unfitted.isEmpty {
-      parts.append("not fitted, since nothing there varies or follows full precision: " + unfitted.joined(separator: ", "))
+      parts.append(
+        "not fitted, since nothing there varies or follows full precision: "
+          + unfitted.joined(separator: ", "))
     }
     return parts.isEmpty ? nil : "fit of layer \(layer): " + parts.joined(separator: ", ")
   }

@@ -14,6 +14,8 @@ public struct HeadResiduals: Equatable, Sendable {
   /// The residual as softmax sees it: each row less its mean; and what of that the estimators leave.
   public internal(set) var seenResidual = 0.0
   public internal(set) var leftOfScores = 0.0
+  /// S_est, as softmax sees it.
+  public internal(set) var estimate = 0.0
   public internal(set) var values = 0.0  // V
   public internal(set) var valueResidual = 0.0  // V − V_b
   public internal(set) var leftOfValues = 0.0  // V − V_b − v_p
@@ -39,6 +41,7 @@ public struct HeadResiduals: Equatable, Sendable {
     var sum = a
     for path in [
       \HeadResiduals.scores, \.residual, \.keyTerm, \.queryTerm, \.bothTerm, \.seenResidual, \.leftOfScores,
+      \.estimate,
       \.values, \.valueResidual, \.leftOfValues,
     ] { sum[keyPath: path] += b[keyPath: path] }
     for (index, value) in b.spectrum.enumerated() {
@@ -72,17 +75,20 @@ public struct LayerResiduals: Equatable, Sendable {
 /// Measures the residuals of each layer that a forward pass goes through.
 ///
 /// Legend: B sequences, t real tokens of one, D width of a head, H hidden, h heads.
-final class ResidualProbe {
+final class ResidualProbe: LayerProbe {
   private let ranks: [Int]
   private let perHead: Bool
+  private let hasSpectrum: Bool
   private(set) var layers: [LayerResiduals] = []
 
   /// - Parameters:
   ///   - ranks: of the estimators whose attainable share is to be told.
   ///   - perHead: whether also with maps of each head's own.
-  init(ranks: [Int], perHead: Bool) {
+  ///   - hasSpectrum: whether singular values are wanted.
+  init(ranks: [Int], perHead: Bool, hasSpectrum: Bool = true) {
     self.ranks = ranks
     self.perHead = perHead
+    self.hasSpectrum = hasSpectrum
   }
 
   /// One head's operand, before and after binarisation.
@@ -126,7 +132,7 @@ final class ResidualProbe {
           Operand(attention.part(matrix, b, head)[rows: 0..<count], scale: scale)
         }
         let (query, key) = (operand(scratch.query, scales.query), operand(scratch.key, scales.key))
-        let (found, residual) = Self.scores(query, key, estimate: estimate)
+        let (found, residual) = scores(query, key, estimate: estimate)
         own.append(residual)
         heads[head] =
           heads[head] + found
@@ -143,6 +149,8 @@ final class ResidualProbe {
         attainable: attainable(x, seen, attention, tokens)))
   }
 
+  func leave(_ layer: TransformerLayer, _ pass: Pass) {}
+
   /// S_est of a sequence, each row less its mean over the real tokens; nil without estimators.
   private func estimate(_ attention: Attention, _ b: Int, count: Int, _ pass: Pass) -> DoubleMatrix? {
     guard let estimators = attention.estimators else { return nil }
@@ -151,7 +159,7 @@ final class ResidualProbe {
     return own[rows: 0..<count][columns: 0..<count].doubles(withOnes: false).lessRowMeans()
   }
 
-  private static func scores(
+  private func scores(
     _ query: Operand, _ key: Operand, estimate: DoubleMatrix?
   ) -> (HeadResiduals, seen: DoubleMatrix) {
     func product(_ a: DoubleMatrix, _ b: DoubleMatrix) -> DoubleMatrix {
@@ -162,8 +170,11 @@ final class ResidualProbe {
     residual.add(product(query.binary, key.binary), factor: -1)
     let seen = residual.lessRowMeans()
     var left = seen
-    if let estimate { left.add(estimate, factor: -1) }
     var found = HeadResiduals()
+    if let estimate {
+      left.add(estimate, factor: -1)
+      found.estimate = estimate.sumOfSquares
+    }
     found.scores = scores.sumOfSquares
     found.residual = residual.sumOfSquares
     found.keyTerm = product(query.binary, key.rest).sumOfSquares
@@ -171,7 +182,7 @@ final class ResidualProbe {
     found.bothTerm = product(query.rest, key.rest).sumOfSquares
     found.seenResidual = seen.sumOfSquares
     found.leftOfScores = left.sumOfSquares
-    found.spectrum = seen.singularValues()?.values.map { $0 * $0 } ?? []
+    if hasSpectrum { found.spectrum = seen.singularValues()?.values.map { $0 * $0 } ?? [] }
     return (found, seen)
   }
 

@@ -48,6 +48,9 @@ struct PackedWeights: ~Copyable {
     means = Array(repeating: 0, count: matrices.count)
   }
 
+  /// mean(w) and mean|w| of a matrix.
+  func centre(of matrix: Int) -> (mean: Float, scale: Float) { (means[matrix], matrices[matrix].scale) }
+
   /// Bytes of all packed forms.
   var byteCount: Int { arena.byteCount }
 

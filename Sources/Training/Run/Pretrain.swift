@@ -96,7 +96,7 @@ extension RunInputs: TrainableInputs {
       guard world.rank == 0 else { return nil }
       return try RunJournal(
         path: options.runDirectory, steps: configuration.training.steps, again: options.triesAgain,
-        program: options.program)
+        program: options.program, isQuiet: options.isQuiet)
     }
     let progress = RankProgress()
     let watchdog =
@@ -188,7 +188,8 @@ private func trainInFolder<Goal: Objective>(
   try world.together {
     try journal?.begin(
       step: step, isResumed: checkpoint != nil, foreign: isOwn ? nil : checkpoint, ranks: world.size,
-      configuration: configuration.canonicalText, arithmetic: .current, before: run.course.restoredArithmetic)
+      host: world.hostName, configuration: configuration, arithmetic: .current,
+      before: run.course.restoredArithmetic)
   }
   for note in notes { journal?.message(note) }
   journal?.message(run.greeting(inputs, checkpoint: checkpoint, world: world))

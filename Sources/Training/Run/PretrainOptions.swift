@@ -24,6 +24,8 @@ public struct PretrainOptions: Equatable, Sendable {
   public var triesAgain: Bool
   /// Check everything, print the plan, and stop.
   public var isDryRun: Bool
+  /// Neither progress nor messages, but for errors.
+  public var isQuiet: Bool
   /// The ranks that a dry run plans for; nil takes those of the world.
   public var plannedRanks: Int?
   /// What a dry run estimates the time of a step for; nil estimates nothing.
@@ -70,7 +72,8 @@ public struct PretrainOptions: Equatable, Sendable {
   public init(
     configurationFile: String?, overrides: [String] = [], runDirectory: String? = nil,
     resume: Resume = .automatic, allowedChanges: [String] = [], triesAgain: Bool = false,
-    isDryRun: Bool = false, plannedRanks: Int? = nil, estimate: StepTimeTable.Estimate? = nil
+    isDryRun: Bool = false, isQuiet: Bool = false, plannedRanks: Int? = nil,
+    estimate: StepTimeTable.Estimate? = nil
   ) {
     isDemo = configurationFile == nil
     let configurationFile = configurationFile ?? Self.demo
@@ -82,6 +85,7 @@ public struct PretrainOptions: Equatable, Sendable {
     self.allowedChanges = allowedChanges
     self.triesAgain = triesAgain
     self.isDryRun = isDryRun
+    self.isQuiet = isQuiet
     self.plannedRanks = plannedRanks
     self.estimate = estimate
   }

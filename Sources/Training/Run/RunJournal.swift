@@ -11,8 +11,8 @@ struct RunJournal: ~Copyable {
   private var startsWithoutCheckpoint: Int?
   /// Who is told how the run gets on: the progress line, and from `begin` on the files.
   private var sinks: [any RunSink]
-  /// Whether a sink could not write at the last record, which was told.
-  private var isBehind = false
+  /// The sinks that could not write at the last record, which was told.
+  private var hindered: Set<Int> = []
   /// Whose messages these are.
   private let program: String
   /// Of the job before, if it ended without a word: the last step that it recorded.
@@ -21,7 +21,8 @@ struct RunJournal: ~Copyable {
   /// Opens the folder, which this process then holds alone, and counts the start of `program`.
   ///
   /// - Parameter again: forgets earlier starts that brought no new checkpoint.
-  init(path: String, steps: Int, again: Bool, program: String) throws {
+  /// - Parameter isQuiet: shows neither progress nor messages.
+  init(path: String, steps: Int, again: Bool, program: String, isQuiet: Bool) throws {
     let directory = try RunDirectory(path: path)
     let history = RunHistory(run: path)
     let lostStep = try Self.noteLoss(directory, history)
@@ -33,7 +34,7 @@ struct RunJournal: ~Copyable {
     if again { startsWithoutCheckpoint = 1 }
     let style = ProgressLine.Style.detect(
       descriptor: STDERR_FILENO, environment: ProcessInfo.processInfo.environment)
-    sinks = [ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)]
+    sinks = isQuiet ? [] : [ProgressLine(descriptor: STDERR_FILENO, style: style, steps: steps)]
   }
 
   /// If the job before ended without a word, tells the history so, once, and returns the last step that it recorded.
@@ -55,10 +56,10 @@ struct RunJournal: ~Copyable {
   ///   - foreign: the checkpoint, if it is one of another run.
   ///   - arithmetic: what computes from now on; `before` computed the checkpoint, nil if that is not known.
   mutating func begin(
-    step: Int, isResumed: Bool, foreign: String?, ranks: Int, configuration: String, arithmetic: Arithmetic,
-    before: Arithmetic?
+    step: Int, isResumed: Bool, foreign: String?, ranks: Int, host: String, configuration: RunConfiguration,
+    arithmetic: Arithmetic, before: Arithmetic?
   ) throws {
-    try directory.writeConfiguration(configuration)
+    try directory.writeConfiguration(configuration.canonicalText)
     if directory.stateWasLost {
       message(
         "warning: state.json was lost or damaged; it is written anew, from the checkpoints and history.jsonl")
@@ -94,8 +95,21 @@ struct RunJournal: ~Copyable {
     sinks += [
       try MetricsFile(path: path, resumingAfter: isResumed ? step : nil),
       try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed),
+      try VitalsFile(path: directory.path + "/vitals.jsonl", resumingAfter: isResumed ? step : nil),
     ]
+    addViews(RunDescription(configuration, run: directory.path, step: step), isResumed: isResumed, host: host)
     record(.running, step: step)
+  }
+
+  /// Adds what shows the run in other programs. One that cannot be opened is told, and left out.
+  private mutating func addViews(_ run: RunDescription, isResumed: Bool, host: String) {
+    sinks.append(PrometheusFile(path: directory.path + "/metrics.prom", run: run))
+    do throws(TelemetryError) {
+      sinks.append(try LogFile(path: directory.path + "/log.txt", host: host, step: run.step))
+    } catch { message("warning: \(error); the run goes on without its log") }
+    do throws(TelemetryError) {
+      sinks.append(try EventFile(folder: directory.path + "/events", run: run, isResumed: isResumed))
+    } catch { message("warning: \(error); the run goes on without events for TensorBoard") }
   }
 
   /// Whether the run's first steps, up to `step` or later, are those of another run, of which its metrics do not tell.
@@ -115,6 +129,7 @@ struct RunJournal: ~Copyable {
   /// A new checkpoint is there.
   mutating func checkpointWritten(step: Int) {
     startsWithoutCheckpoint = 0
+    for sink in sinks { sink.checkpoint(step: step) }
     record(.running, step: step)
   }
 
@@ -144,18 +159,30 @@ struct RunJournal: ~Copyable {
   /// Tells all sinks of a record. What one cannot write is told once, does not end the run, and is tried again.
   mutating func record(_ record: StepRecord) {
     for sink in sinks { sink.record(record) }
-    do {
-      try flush()
-      isBehind = false
-    } catch {
-      if !isBehind { message("warning: \(error); the run goes on and tries again") }
-      isBehind = true
-    }
+    flushOrTell()
   }
 
-  /// Writes what a full disk has kept back.
+  /// Tells all sinks of vital signs, as `record`.
+  mutating func record(_ vitals: VitalSigns) {
+    for sink in sinks { sink.vitals(vitals) }
+    flushOrTell()
+  }
+
+  private mutating func flushOrTell() {
+    var isHindered = false
+    for (index, sink) in sinks.enumerated() {
+      do throws(TelemetryError) { try sink.flush() } catch {
+        if !hindered.contains(index) { message("warning: \(error); the run goes on and tries again") }
+        hindered.insert(index)
+        isHindered = true
+      }
+    }
+    if !isHindered { hindered = [] }
+  }
+
+  /// Writes what a full disk has kept back of the files that a checkpoint counts on.
   func flush() throws(TelemetryError) {
-    for sink in sinks { try sink.flush() }
+    for sink in sinks where sink is MetricsFile { try sink.flush() }
   }
 
   /// A line for the user.
@@ -171,9 +198,22 @@ struct RunJournal: ~Copyable {
     } catch {
       message("warning: \(error)")
     }
+    for sink in sinks { sink.state(status.rawValue, step: step) }
   }
 
   private func finish() {
     for sink in sinks { sink.finish() }
+  }
+}
+
+extension RunDescription {
+  /// - Parameters:
+  ///   - run: the folder.
+  ///   - step: updates done before this job.
+  init(_ configuration: RunConfiguration, run: String, step: Int) {
+    self.init(
+      name: URL(fileURLWithPath: run).lastPathComponent, steps: configuration.training.steps, step: step,
+      tokensPerStep: configuration.training.globalBatch * configuration.data.sequenceLength,
+      settings: configuration.settings.map { ($0.key, $0.value) })
   }
 }

@@ -134,6 +134,7 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     }
     notices = later
     journal?.record(record)
+    if let vitals = try run.vitals(world: world) { journal?.record(vitals) }
     return run.course.best.note(record)
   }
 

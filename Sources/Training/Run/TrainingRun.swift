@@ -25,6 +25,8 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
   private let overlaps: Bool
   /// Updates done, and what came of them.
   var course = RunCourse()
+  /// The signs when vital signs were last taken, on rank 0.
+  var earlierSigns: [UInt8]?
   /// Where this rank is, for the watchdog.
   let progress: RankProgress
 

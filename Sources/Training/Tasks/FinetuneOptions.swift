@@ -43,6 +43,8 @@ public struct FinetuneOptions: Equatable, Sendable {
   public var allowedChanges: [String] = []
   public var triesAgain = false
   public var isDryRun = false
+  /// Neither progress nor messages, but for errors.
+  public var isQuiet = false
   public var plannedRanks: Int?
   /// Files of texts to be predicted at the end.
   public var predict: [String] = []

@@ -86,6 +86,7 @@ struct FinetuneRuns {
     var run = PretrainOptions(
       configurationFile: fileName, overrides: options.overrides, runDirectory: runDirectory(seed: seed),
       allowedChanges: options.allowedChanges, triesAgain: options.triesAgain, isDryRun: options.isDryRun,
+      isQuiet: options.isQuiet,
       plannedRanks: options.plannedRanks)
     run.program = "bipft"
     return run

@@ -85,7 +85,8 @@ struct FinetuneStart {
   ) throws(TrainingError) -> RunConfiguration {
     let values =
       shape + [
-        ("seed", "1"), ("model.estimator_rank", "1"), ("model.dropout", "0.1"), ("data.corpus", "none"),
+        ("seed", "1"), ("model.estimator_rank", "1"), ("model.dropout", "0.1"),
+        ("model.step_size_fit", "least_squares"), ("data.corpus", "none"),
         ("data.sequence_length", "5"), ("training.steps", "0"), ("training.global_batch", "1"),
         ("training.micro_batch", "1"), ("training.learning_rate", "1"), ("training.warmup_steps", "0"),
         ("training.weight_decay", "0"), ("training.gradient_clip", "0"), ("evaluation.every", "1"),
