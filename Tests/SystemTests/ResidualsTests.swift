@@ -8,16 +8,16 @@ import Testing
       struct Sums: Decodable {
         let scores: Double
         let residual: Double
-        let scores_explained: Double
+        let scoresExplained: Double
       }
       struct Share: Decodable {
         let rank: Int
         let shared: Double
-        let per_head: Double?
+        let perHead: Double?
       }
       let all: Sums
       let heads: [Sums]
-      let common_share: Double
+      let commonShare: Double
       let attainable: [Share]
     }
     let step: Int
@@ -41,11 +41,13 @@ import Testing
       ])
       try #require(result.code == 0, "\(result.errors)")
       #expect(result.output.contains("residual/scores") && result.output.contains("rank 2, per head: "))
-      let found = try JSONDecoder().decode(Found.self, from: Data(contentsOf: URL(fileURLWithPath: json)))
+      let decoder = JSONDecoder()
+      decoder.keyDecodingStrategy = .convertFromSnakeCase
+      let found = try decoder.decode(Found.self, from: Data(contentsOf: URL(fileURLWithPath: json)))
       #expect(found.step == 0 && found.sequences == 6 && found.layers.count == 2)
       #expect(found.layers[0].heads.count == 3 && found.layers[0].attainable.map(\.rank) == [1, 2])
-      #expect(found.layers.allSatisfy { $0.all.residual > 0 && $0.all.scores > 0 && $0.common_share < 1 })
-      explained.append(found.layers[0].all.scores_explained)
+      #expect(found.layers.allSatisfy { $0.all.residual > 0 && $0.all.scores > 0 && $0.commonShare < 1 })
+      explained.append(found.layers[0].all.scoresExplained)
       let page = try String(contentsOfFile: html, encoding: .utf8)
       #expect(page.contains("<svg") && page.contains("</html>") && !page.contains("<script"))
     }
