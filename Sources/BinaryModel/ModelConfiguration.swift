@@ -22,6 +22,8 @@ public struct ModelConfiguration: Equatable, Sendable {
   public var maximumLength: Int
   /// Rank of the residual estimators; 0 is BiPFT-A, which has none.
   public var estimatorRank: Int
+  /// Whether each head has estimators of the scores of its own, instead of one set for all.
+  public var hasEstimatorsPerHead: Bool
   public var dropout: Float
   /// Rank of the low-rank corrections of query, key, value and attention output; 0 has none.
   public var linearRank: Int
@@ -34,7 +36,8 @@ public struct ModelConfiguration: Equatable, Sendable {
   public init(
     vocabularySize: Int, hiddenSize: Int, layers: Int, heads: Int, intermediateSize: Int, maximumLength: Int,
     estimatorRank: Int, dropout: Float, linearRank: Int = 0, precision: ModelPrecision = .binary,
-    gradientWindow: GradientWindow = .stepSize
+    gradientWindow: GradientWindow = .stepSize,
+    hasEstimatorsPerHead: Bool = false
   ) {
     precondition(
       precision != .full || estimatorRank == 0 && linearRank == 0,
@@ -46,6 +49,7 @@ public struct ModelConfiguration: Equatable, Sendable {
     self.intermediateSize = intermediateSize
     self.maximumLength = maximumLength
     self.estimatorRank = estimatorRank
+    self.hasEstimatorsPerHead = hasEstimatorsPerHead
     self.dropout = dropout
     self.linearRank = linearRank
     self.precision = precision
@@ -53,4 +57,6 @@ public struct ModelConfiguration: Equatable, Sendable {
   }
 
   public var headSize: Int { hiddenSize / heads }
+  /// Sets of estimators of the scores.
+  public var estimatorSets: Int { hasEstimatorsPerHead ? heads : 1 }
 }

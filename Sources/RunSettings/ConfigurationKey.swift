@@ -69,6 +69,7 @@ extension ConfigurationKey {
     choice("model.step_size_fit", \.model.stepSizeFit),
     gradientWindow,
     choice("estimators.fit", \.estimators.fit),
+    flag("estimators.per_head", \.estimators.perHead),
     path("data.corpus", \.data.corpus),
     integer("data.sequence_length", \.data.sequenceLength, 5...65536),
     optionalText("task.name", \.task.name, "the name of a task or null"),
@@ -356,7 +357,7 @@ extension RunConfiguration {
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
       linearRank: 0, precision: .binary, stepSizeFit: .published, gradientWindow: .stepSize),
-    estimators: Estimators(fit: .gradient),
+    estimators: Estimators(fit: .gradient, perHead: false),
     data: Data(corpus: "", sequenceLength: 0),
     task: Task(
       name: nil, text: nil, secondText: nil, label: nil, vocabulary: nil, epochs: nil, trainingRows: nil,

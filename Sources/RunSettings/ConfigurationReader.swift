@@ -345,6 +345,12 @@ private struct ConfigurationReader {
         "closed_form fits residual estimators; model.estimator_rank is 0, so there are none: set it to 1 or more, or "
           + "estimators.fit to gradient")
     }
+    if configuration.estimators.perHead, model.estimatorRank == 0 {
+      report(
+        cause("estimators.per_head", "model.estimator_rank"), "estimators.per_head",
+        "true is for residual estimators; model.estimator_rank is 0, so there are none: set it to 1 or more, or "
+          + "estimators.per_head to false")
+    }
     let rounding = configuration.training.backwardPrecision
     if precision != .binary, rounding != .float32 {
       refuse("training.backward_precision", rounding.rawValue, "binary weights", "float32")

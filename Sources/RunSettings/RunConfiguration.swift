@@ -54,6 +54,8 @@ public struct RunConfiguration: Equatable, Sendable {
   /// How the residual estimators, of rank `Model.estimatorRank`, begin.
   public struct Estimators: Equatable, Sendable {
     public internal(set) var fit: EstimatorFit
+    /// Whether each head has its own.
+    public internal(set) var perHead: Bool
   }
 
   /// Where samples come from.
@@ -172,7 +174,8 @@ public struct RunConfiguration: Equatable, Sendable {
       vocabularySize: vocabularySize, hiddenSize: model.hiddenSize, layers: model.layers, heads: model.heads,
       intermediateSize: model.intermediateSize, maximumLength: model.maximumLength,
       estimatorRank: model.estimatorRank, dropout: model.dropout, linearRank: model.linearRank,
-      precision: model.precision, gradientWindow: model.gradientWindow)
+      precision: model.precision, gradientWindow: model.gradientWindow,
+      hasEstimatorsPerHead: estimators.perHead)
   }
 }
 

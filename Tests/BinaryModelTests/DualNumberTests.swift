@@ -16,16 +16,18 @@ import Testing
     var linearRank = 0
     var precision = ModelPrecision.binary
     var window: Float?
+    var isPerHead = false
 
     var testDescription: String {
       "\(precision), rank \(rank), \(linearRank), \(isLong ? 70 : 9) tokens, dropout \(dropoutRate), distilled \(isDistilled), "
-        + "seed \(seed), window \(window.map { "\($0)" } ?? "of steps")"
+        + "seed \(seed), window \(window.map { "\($0)" } ?? "of steps"), per head \(isPerHead)"
     }
     var dropout: Dropout? { dropoutRate == 0 ? nil : Dropout(rate: dropoutRate, seed: UInt64(seed)) }
 
     func make() -> (tiny: TinyModel, reference: ReferenceModel) {
       var configuration = TinyModel.configuration(
         rank: rank, linearRank: linearRank, precision: precision)
+      configuration.hasEstimatorsPerHead = isPerHead
       if let window { configuration.gradientWindow = .means(window) }
       if isLong {
         (configuration.hiddenSize, configuration.layers, configuration.maximumLength) = (12, 1, 70)
@@ -51,6 +53,8 @@ import Testing
     Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 3, linearRank: 1, precision: .halfBinary),
     Case(rank: 0, dropoutRate: 0, isDistilled: false, seed: 3, precision: .halfBinary),
     Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 2, window: 1),
+    Case(rank: 2, dropoutRate: 0.2, isDistilled: true, seed: 3, isPerHead: true),
+    Case(rank: 1, dropoutRate: 0, isDistilled: false, seed: 1, isLong: true, isPerHead: true),
     Case(rank: 0, dropoutRate: 0, isDistilled: true, seed: 3, precision: .halfBinary, window: 1.75),
     Case(rank: 0, dropoutRate: 0, isDistilled: true, seed: 2, precision: .full),
     Case(rank: 0, dropoutRate: 0.2, isDistilled: true, seed: 3, precision: .full),

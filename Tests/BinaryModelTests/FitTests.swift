@@ -46,9 +46,11 @@ import Testing
   }
 
   /// What the fit says it explains is what the probe finds on the same tokens, and more than any other maps do.
-  @Test func closedForm() {
+  @Test(arguments: [false, true]) func closedForm(isPerHead: Bool) {
     var configuration = TinyModel.configuration(rank: 1)
-    configuration.heads = 1
+    // One set explains all that the probe sees only where there is one head.
+    configuration.heads = isPerHead ? 3 : 1
+    configuration.hasEstimatorsPerHead = isPerHead
     let tiny = TinyModel(configuration, sequences: 3, length: 9, seed: 6)
     func explained(_ values: [Float]) -> [Double] {
       let parameters = FloatBuffer(count: values.count)

@@ -274,7 +274,7 @@ struct ReferenceModel {
           var exponentials: [Dual] = []
           var sum = Dual(0)
           for j in b * length..<b * length + Int(batch.tokens.lengths[b]) {
-            var score = estimate.score(i, j)
+            var score = estimate.score(i, j, head: head)
             for d in head * headSize..<(head + 1) * headSize { score += q[i * size + d] * k[j * size + d] }
             exponentials.append(((1 / Double(headSize).squareRoot()) * score).exponential)
             sum += exponentials.last!
@@ -319,6 +319,8 @@ struct ReferenceModel {
   /// The residual estimators of one layer; all zero at rank 0.
   private struct Estimate {
     let rank: Int
+    /// 1, or one a head.
+    let sets: Int
     var qm: [Dual] = []
     var qp: [Dual] = []
     var km: [Dual] = []
@@ -327,8 +329,9 @@ struct ReferenceModel {
 
     init(_ model: ReferenceModel, _ x: [Dual], _ name: String) {
       rank = model.configuration.estimatorRank
+      sets = model.configuration.hasEstimatorsPerHead ? model.configuration.heads : 1
       guard rank > 0 else { return }
-      let size = model.configuration.hiddenSize
+      let (size, rank) = (model.configuration.hiddenSize, rank * sets)
       qm = model.linear(x, name + "q_m", size, rank)
       qp = model.linear(x, name + "q_p", size, rank)
       km = model.linear(x, name + "k_m", size, rank)
@@ -337,10 +340,11 @@ struct ReferenceModel {
     }
 
     /// q_m k_pᵀ + q_p k_mᵀ + q_p k_pᵀ
-    func score(_ i: Int, _ j: Int) -> Dual {
+    func score(_ i: Int, _ j: Int, head: Int) -> Dual {
       var sum = Dual(0)
-      for r in 0..<rank {
-        let (a, b) = (i * rank + r, j * rank + r)
+      let own = sets == 1 ? 0 : head * rank
+      for r in own..<own + rank {
+        let (a, b) = (i * rank * sets + r, j * rank * sets + r)
         sum += qm[a] * kp[b] + qp[a] * km[b] + qp[a] * kp[b]
       }
       return sum

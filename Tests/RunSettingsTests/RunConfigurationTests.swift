@@ -119,6 +119,7 @@ private func changed(_ line: String, to new: String) -> String {
       "seed=18446744073709551615", "threads=3", "initial_weights=\"a \\\"b\\\": c\\\\d\\u00e9.safetensors\"",
       "model.dropout=0.30000001", "training.learning_rate=1.2345678e-5",
       "model.step_size_fit=least_squares", "model.gradient_window=1.5", "estimators.fit=closed_form",
+      "estimators.per_head=true",
       "model.linear_rank=2", "model.precision=half_binary",
       "data.corpus='12'", "task.label='null'", "task.teacher=runs/teacher", "task.distillation=logits",
       "task.pooling=mean",
@@ -129,7 +130,7 @@ private func changed(_ line: String, to new: String) -> String {
     #expect(run.seed == .max && run.threads == 3 && run.data.corpus == "12")
     #expect(run.initialWeights == "a \"b\": c\\dé.safetensors")
     #expect(run.model.stepSizeFit == .leastSquares && run.model.gradientWindow == .means(1.5))
-    #expect(run.estimators.fit == .closedForm)
+    #expect(run.estimators.fit == .closedForm && run.estimators.perHead)
     #expect(run.model.linearRank == 2 && run.model.precision == .halfBinary)
     #expect(run.task.teacher == "runs/teacher" && run.task.distillation == .logits)
     #expect(run.task.pooling == .mean)
@@ -170,6 +171,7 @@ private func changed(_ line: String, to new: String) -> String {
 
         estimators:
           fit: gradient
+          per_head: false
 
         data:
           corpus: corpus/demo

@@ -127,7 +127,8 @@ final class FaultScene: Sendable {
     let left = try FileManager.default.contentsOfDirectory(atPath: path(name))
     #expect(
       Set(left) == [
-        "checkpoints", "config.yaml", "history.jsonl", "lock", "measurements.jsonl", "metrics.jsonl",
+        "checkpoints", "config.yaml", "events", "history.jsonl", "lock", "log.txt", "measurements.jsonl",
+        "metrics.jsonl", "metrics.prom", "vitals.jsonl",
         "state.json",
       ],
       sourceLocation: location)

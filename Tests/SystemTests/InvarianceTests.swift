@@ -52,7 +52,10 @@ import Training
   /// What is fitted before the first update, with gradients that pass apart from the step sizes; killed and resumed, too.
   @Test(.timeLimit(.minutes(2))) func theFitDependsOnNothingElse() throws {
     let tiny = try TinyRun()
-    let fit = ["model.step_size_fit=output", "model.gradient_window=1.5", "estimators.fit=closed_form"]
+    let fit = [
+      "model.step_size_fit=output", "model.gradient_window=1.5", "estimators.fit=closed_form",
+      "estimators.per_head=true",
+    ]
     let plain = try Self.run(tiny, "plain", ranks: 2)
     let expected = try Self.run(tiny, "fit", ranks: 1, fit)
     #expect(expected.weights != plain.weights)

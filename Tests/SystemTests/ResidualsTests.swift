@@ -56,6 +56,15 @@ import Testing
 
   @Test func whatCannotBe() throws {
     let tiny = try TinyRun()
+    let own = try Program.pretrain(
+      tiny.arguments("own", ["--set", "training.steps=2", "--set", "estimators.per_head=true"]))
+    try #require(own.code == 0, "\(own.errors)")
+    for format in ["packed", "huggingface"] {
+      let export = try Program.bipft([
+        "export", tiny.scratch.path("own"), "--format", format, "--output", tiny.scratch.path("o"),
+      ])
+      #expect(export.code == 78 && export.errors.contains("estimators.per_head false"), "\(export)")
+    }
     let none = try Program.pretrain(
       tiny.arguments("a", ["--set", "estimators.fit=closed_form", "--set", "model.estimator_rank=0"]))
     #expect(

@@ -73,7 +73,7 @@ import Testing
     try FileManager.default.createDirectory(
       atPath: scratch.path("small"), withIntermediateDirectories: true)
     let mounted = try Program.run(
-      "/bin/mount", ["-t", "tmpfs", "-o", "size=\(bytes * 5 / 2)", "tmpfs", scratch.path("small")])
+      "/bin/mount", ["-t", "tmpfs", "-o", "size=\(bytes * 11 / 4)", "tmpfs", scratch.path("small")])
     try #require(mounted.code == 0, "\(mounted.errors)")
     defer { _ = try? Program.run("/bin/umount", [scratch.path("small")]) }
     let refused = try Program.pretrain(tiny.arguments("small/run"))

@@ -26,7 +26,8 @@ struct AttentionPlaces: Sendable {
   /// Adds the tensors of the attention, whose names begin with `prefix`, to a layout.
   init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
     let hidden = c.hiddenSize
-    estimators = EstimatorPlaces(prefix, rank: c.estimatorRank, hidden: hidden, in: &layout)
+    estimators = EstimatorPlaces(
+      prefix, rank: c.estimatorRank, sets: c.estimatorSets, hidden: hidden, in: &layout)
     func linear(_ name: String, in layout: inout LayoutBuilder) -> EncoderLinearPlaces {
       EncoderLinearPlaces(prefix + name, outputs: hidden, inputs: hidden, c.precision, in: &layout)
     }
@@ -95,7 +96,8 @@ struct Attention {
     keyCorrection = places.keyCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
     valueCorrection = places.valueCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
     estimators = places.estimators.map {
-      ResidualEstimators($0, sequences: sequences, length: length, in: &arena)
+      ResidualEstimators(
+        $0, sets: configuration.estimatorSets, sequences: sequences, length: length, in: &arena)
     }
     let headRows = rows * heads
     func binariser(_ step: StepSize, _ arena: inout Arena, columns: Int) -> SignBinariser {
@@ -163,9 +165,11 @@ struct Attention {
     let (scratch, parameters, tokens) = (pass.scratch.attention, pass.parameters, pass.tokens)
     let own = scratch.workers[worker]
     let scale = queries.scale(parameters) * keys.scale(parameters)
-    estimators?.scores(of: b, order: pass.mode.sumOrder, into: own.estimate)
     let estimate = estimators == nil ? nil : own.estimate.dense
     for head in 0..<heads {
+      if let estimators, head < estimators.sets {
+        estimators.scores(of: b, set: head, order: pass.mode.sumOrder, into: own.estimate)
+      }
       let rows = headRows(b, head)
       queries.packSerial(part(scratch.query, b, head), rows: rows, window: windows.query, parameters)
       keys.packSerial(part(scratch.key, b, head), rows: rows, window: windows.key, parameters)
@@ -244,7 +248,6 @@ struct Attention {
     let step = probabilityBinariser.scale(parameters)
     let dScores = own.scores
     let dEstimate = own.estimate.dense
-    dEstimate.fill(0)
     own.valueGradient.fill(0)
     for head in 0..<heads {
       let rows = headRows(b, head)
@@ -265,7 +268,14 @@ struct Attention {
 
       sums[3] = probabilityBinariser.backwardSerial(
         p, keep: kept, dropout: dropout, scoreFactor: scoreFactor, parameters, gradient: dScores)
-      if estimators != nil { dEstimate.addSerial(dScores.dense) }
+      if let estimators {
+        // One set's gradient is the sum of its heads'.
+        if head < estimators.sets { dEstimate.fill(0) }
+        dEstimate.addSerial(dScores.dense)
+        if estimators.sets > 1 {
+          estimators.backward(sequence: b, set: head, scores: own.estimate, scratch: scratch.estimators)
+        }
+      }
 
       keys.unpack(rows: rows, parameters, into: own.operand)
       denseProductSerial(.plain(dScores), .plain(own.operand), into: own.operandGradient)
@@ -274,7 +284,10 @@ struct Attention {
       denseProductSerial(.transposed(dScores), .plain(own.operand), into: own.operandGradient)
       sums[1] = keys.backwardSerial(own.operandGradient, rows: rows, dx: part(scratch.key, b, head))
     }
-    estimators?.backward(
-      sequence: b, scores: own.estimate, values: own.valueGradient, scratch: scratch.estimators)
+    guard let estimators else { return }
+    if estimators.sets == 1 {
+      estimators.backward(sequence: b, set: 0, scores: own.estimate, scratch: scratch.estimators)
+    }
+    estimators.backward(sequence: b, values: own.valueGradient, scratch: scratch.estimators)
   }
 }

@@ -41,7 +41,8 @@ struct AttentionScratch {
     key = matrix(rows, hidden, &arena)
     value = matrix(rows, hidden, &arena)
     estimators = EstimatorScratch(
-      rows: rows, rank: max(1, configuration.estimatorRank), hidden: hidden, in: &arena)
+      rows: rows, rank: max(1, configuration.estimatorRank * configuration.estimatorSets), hidden: hidden,
+      in: &arena)
     let sums = arena.floats(sequences * configuration.heads * 4 * 2)
     stepSums = UnsafeMutableRawPointer(sums.base).bindMemory(
       to: Double.self, capacity: sequences * configuration.heads * 4)

@@ -2,7 +2,7 @@ import DenseProducts
 import Kernels
 import Parameters
 
-/// The residual estimators of one layer, r×H each but the value's, which is 1×H.
+/// The residual estimators of one layer, (s·r)×H each but the value's, which is 1×H. Legend: r rank, s sets: 1, or one a head.
 struct EstimatorPlaces: Sendable {
   let queryMain: LinearPlaces
   let queryResidual: LinearPlaces
@@ -11,8 +11,9 @@ struct EstimatorPlaces: Sendable {
   let valueResidual: LinearPlaces
 
   /// Adds the tensors of the estimators, whose names begin with `prefix`, to a layout; nil at rank 0.
-  init?(_ prefix: String, rank: Int, hidden: Int, in layout: inout LayoutBuilder) {
+  init?(_ prefix: String, rank: Int, sets: Int, hidden: Int, in layout: inout LayoutBuilder) {
     if rank == 0 { return nil }
+    let rank = rank * sets
     queryMain = LinearPlaces(prefix + "q_m", outputs: rank, inputs: hidden, in: &layout)
     queryResidual = LinearPlaces(prefix + "q_p", outputs: rank, inputs: hidden, in: &layout)
     keyMain = LinearPlaces(prefix + "k_m", outputs: rank, inputs: hidden, in: &layout)
@@ -23,19 +24,22 @@ struct EstimatorPlaces: Sendable {
 
 /// Low-rank estimators of what binarisation throws away of Q, K and V (METHOD, "Attention with residual estimators").
 ///
-///     S_est = q_m k_pᵀ + q_p k_mᵀ + q_p k_pᵀ = (q_m + q_p) k_pᵀ + q_p k_mᵀ      (T×T, the same for every head)
+///     S_est = q_m k_pᵀ + q_p k_mᵀ + q_p k_pᵀ = (q_m + q_p) k_pᵀ + q_p k_mᵀ      (T×T, of all heads or of each its own)
 ///
-/// The five linear maps q_m, q_p, k_m, k_p (rank r each) and v_p (rank 1) are computed as one of R = 4r + 1 outputs.
+/// The five linear maps q_m, q_p, k_m, k_p (rank r each, a set after the other) and v_p (rank 1) are computed as one of
+/// R = 4·s·r + 1 outputs.
 ///
-/// Legend: B sequences, T tokens, N = B·T, H hidden, r rank.
+/// Legend: B sequences, T tokens, N = B·T, H hidden, r rank, s sets: 1, or one a head.
 struct ResidualEstimators {
   /// In the order of the rows of `estimates`.
   let maps: [LinearPlaces]
+  let sets: Int
   let length: Int
-  /// R×N: q_m + q_p, q_p, k_m, k_p (r rows each) and v_p.
+  /// R×N: q_m + q_p, q_p, k_m, k_p (s·r rows each) and v_p.
   let estimates: MatrixView
 
-  init(_ places: EstimatorPlaces, sequences: Int, length: Int, in arena: inout Arena) {
+  init(_ places: EstimatorPlaces, sets: Int, sequences: Int, length: Int, in arena: inout Arena) {
+    self.sets = sets
     maps = [
       places.queryMain, places.queryResidual, places.keyMain, places.keyResidual, places.valueResidual,
     ]
@@ -44,12 +48,19 @@ struct ResidualEstimators {
     estimates = MatrixView(arena.floats(outputs * rows), rows: outputs, columns: rows)
   }
 
-  private var rank: Int { maps[0].outputs }
+  /// r
+  var rank: Int { maps[0].outputs / sets }
   private func tokens(of sequence: Int) -> Range<Int> { sequence * length..<(sequence + 1) * length }
 
   /// Rows of map `index` of an R×N matrix.
   private func rows(_ index: Int, of matrix: MatrixView) -> MatrixView {
-    matrix[rows: index * rank..<min((index + 1) * rank, matrix.rows)]
+    let outputs = maps[0].outputs
+    return matrix[rows: index * outputs..<min((index + 1) * outputs, matrix.rows)]
+  }
+
+  /// Those of one set.
+  private func rows(_ index: Int, set: Int, of matrix: MatrixView) -> MatrixView {
+    rows(index, of: matrix)[rows: set * rank..<(set + 1) * rank]
   }
 
   /// Copies the weights of the five maps together: R×H.
@@ -82,8 +93,9 @@ struct ResidualEstimators {
   }
 
   /// S_est of one sequence: T×T.
-  func scores(of sequence: Int, order: SumOrder, into out: MatrixView) {
+  func scores(of sequence: Int, set: Int, order: SumOrder, into out: MatrixView) {
     let own = estimates[columns: tokens(of: sequence)]
+    func rows(_ index: Int, of matrix: MatrixView) -> MatrixView { self.rows(index, set: set, of: matrix) }
     switch order {
     case .library:
       denseProductSerial(.transposed(rows(0, of: own)), .plain(rows(3, of: own)), into: out)
@@ -100,20 +112,26 @@ struct ResidualEstimators {
     rows(4, of: estimates).dense[tokens(of: sequence)]
   }
 
-  /// Gradients of the estimates q_m, q_p, k_m, k_p and v_p of one sequence, from dS_est (T×T) and dv_p (T).
-  func backward(sequence: Int, scores d: MatrixView, values dValues: FloatView, scratch: EstimatorScratch) {
+  /// Gradients of a set's estimates q_m, q_p, k_m, k_p of one sequence, from dS_est (T×T).
+  func backward(sequence: Int, set: Int, scores d: MatrixView, scratch: EstimatorScratch) {
     let own = estimates[columns: tokens(of: sequence)]
     let gradient = scratch.gradient[columns: tokens(of: sequence)]
+    func rows(_ index: Int, of matrix: MatrixView) -> MatrixView { self.rows(index, set: set, of: matrix) }
     denseProductSerial(.plain(rows(3, of: own)), .transposed(d), into: rows(0, of: gradient))
     for row in 0..<rank {
-      let main = FloatView(base: gradient.base + row * gradient.stride, count: length)
+      let main = FloatView(base: rows(0, of: gradient).base + row * gradient.stride, count: length)
       FloatView(base: rows(1, of: gradient).base + row * gradient.stride, count: length).copy(from: main)
     }
     denseProductSerial(
       .plain(rows(2, of: own)), .transposed(d), accumulate: true, into: rows(1, of: gradient))
     denseProductSerial(.plain(rows(1, of: own)), .plain(d), into: rows(2, of: gradient))
     denseProductSerial(.plain(rows(0, of: own)), .plain(d), into: rows(3, of: gradient))
-    FloatView(base: rows(4, of: gradient).base, count: length).copy(from: dValues)
+  }
+
+  /// Gradient of the estimate v_p of one sequence: dv_p (T).
+  func backward(sequence: Int, values d: FloatView, scratch: EstimatorScratch) {
+    let gradient = scratch.gradient[columns: tokens(of: sequence)]
+    FloatView(base: rows(4, of: gradient).base, count: length).copy(from: d)
   }
 
   /// From the estimates' gradients to those of the parameters, and of x (N×H), all added to.
@@ -136,7 +154,7 @@ struct ResidualEstimators {
   }
 }
 
-/// Memory that the estimators of all layers share. Legend: as `ResidualEstimators`.
+/// Memory that the estimators of all layers share. Legend: as `ResidualEstimators`; here r is that of all sets together.
 struct EstimatorScratch {
   /// R×H
   let weight: MatrixView

@@ -125,9 +125,12 @@ final class ResidualProbe: LayerProbe {
     var common = 0.0
     for b in 0..<attention.sequences {
       let count = Int(tokens.lengths[b])
-      let estimate = estimate(attention, b, count: count, pass)
+      var estimate: DoubleMatrix?
       var own: [DoubleMatrix] = []
       for head in 0..<attention.heads {
+        if let estimators = attention.estimators, head < estimators.sets {
+          estimate = self.estimate(estimators, b, set: head, count: count, pass)
+        }
         func operand(_ matrix: MatrixView, _ scale: Float) -> Operand {
           Operand(attention.part(matrix, b, head)[rows: 0..<count], scale: scale)
         }
@@ -151,11 +154,12 @@ final class ResidualProbe: LayerProbe {
 
   func leave(_ layer: TransformerLayer, _ pass: Pass) {}
 
-  /// S_est of a sequence, each row less its mean over the real tokens; nil without estimators.
-  private func estimate(_ attention: Attention, _ b: Int, count: Int, _ pass: Pass) -> DoubleMatrix? {
-    guard let estimators = attention.estimators else { return nil }
+  /// S_est of a sequence, each row less its mean over the real tokens.
+  private func estimate(
+    _ estimators: ResidualEstimators, _ b: Int, set: Int, count: Int, _ pass: Pass
+  ) -> DoubleMatrix {
     let own = pass.scratch.attention.workers[0].estimate
-    estimators.scores(of: b, order: pass.mode.sumOrder, into: own)
+    estimators.scores(of: b, set: set, order: pass.mode.sumOrder, into: own)
     return own[rows: 0..<count][columns: 0..<count].doubles(withOnes: false).lessRowMeans()
   }
 

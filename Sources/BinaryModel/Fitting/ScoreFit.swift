@@ -85,35 +85,55 @@ extension Fit {
   ) {
     let scale =
       Double(attention.queries.scale(pass.parameters)) * Double(attention.keys.scale(pass.parameters))
-    var (left, right, residuals): ([DoubleMatrix], [DoubleMatrix], [DoubleMatrix]) = ([], [], [])
-    for b in 0..<attention.sequences {
+    let inputs = (0..<attention.sequences).map { b in
       let first = b * attention.length
-      let rows = first..<first + Int(pass.tokens.lengths[b])
-      left.append(x[rows: rows].doubles(withOnes: true))
-      right.append(x[rows: rows].doubles(withOnes: false).lessColumnMeans())
-      // The sum over heads of Q_h K_hᵀ is Q Kᵀ.
-      var residual = centred(target.query[rows: rows], target.key[rows: rows])
-      residual.add(centred(own.query[rows: rows], own.key[rows: rows]), factor: -scale)
-      for index in residual.elements.indices { residual.elements[index] /= Double(attention.heads) }
-      residuals.append(residual)
+      return x[rows: first..<first + Int(pass.tokens.lengths[b])]
     }
-    let rank = estimators.maps[0].outputs
-    guard
-      let problem = BilinearLeastSquares(left: left, right: right, ridge: EstimatorRidge.share),
-      let found = problem.truncated(
-        problem.solve(residuals, iterations: 60, tolerance: 1e-4), targets: residuals, rank: 2 * rank,
-        turns: 3, ridge: EstimatorRidge.share)
-    else { return note { $0.unfitted.append("the estimators of the scores") } }
-    let energy = residuals.reduce(0) { $0 + $1.sumOfSquares }
-    note { $0.scoresExplained = 1 - problem.error(of: found, targets: residuals) / energy }
+    let problem = BilinearLeastSquares(
+      left: inputs.map { $0.doubles(withOnes: true) },
+      right: inputs.map { $0.doubles(withOnes: false).lessColumnMeans() }, ridge: EstimatorRidge.share)
+    var (energy, left) = (0.0, 0.0)
+    for set in 0..<estimators.sets {
+      // The sum over heads of Q_h K_hᵀ is Q Kᵀ: one set takes the mean of all.
+      let columns =
+        estimators.sets == 1
+        ? 0..<x.columns : set * attention.headSize..<(set + 1) * attention.headSize
+      let share = estimators.sets == 1 ? 1 / Double(attention.heads) : 1
+      let residuals = (0..<attention.sequences).map { b in
+        let first = b * attention.length
+        let rows = first..<first + Int(pass.tokens.lengths[b])
+        func scores(_ side: (query: MatrixView, key: MatrixView)) -> DoubleMatrix {
+          centred(side.query[rows: rows][columns: columns], side.key[rows: rows][columns: columns])
+        }
+        var residual = scores(target)
+        residual.add(scores(own), factor: -scale)
+        for index in residual.elements.indices { residual.elements[index] *= share }
+        return residual
+      }
+      guard let problem,
+        let found = problem.truncated(
+          problem.solve(residuals, iterations: 60, tolerance: 1e-4), targets: residuals,
+          rank: 2 * estimators.rank, turns: 3, ridge: EstimatorRidge.share)
+      else { return note { $0.unfitted.append("the estimators of the scores") } }
+      energy += residuals.reduce(0) { $0 + $1.sumOfSquares }
+      left += problem.error(of: found, targets: residuals)
+      write(found, set: set, of: estimators, x, pass)
+    }
+    note { $0.scoresExplained = 1 - left / energy }
+  }
 
-    // Of one unit of output i: from the first r columns (A, B) and the last r (C, D).
-    let (maps, hidden) = (estimators.maps, x.columns)
-    func set(_ map: LinearPlaces, _ value: (_ output: Int, _ input: Int) -> Double) {
+  /// The maps of one set from M = (left)(right)ᵀ: of output i from the first r columns (A, B) and the last r (C, D).
+  private func write(
+    _ found: (left: DoubleMatrix, right: DoubleMatrix), set: Int, of estimators: ResidualEstimators,
+    _ x: MatrixView, _ pass: Pass
+  ) {
+    let (maps, hidden, rank) = (estimators.maps, x.columns, estimators.rank)
+    func write(_ map: LinearPlaces, _ value: (_ output: Int, _ input: Int) -> Double) {
       let (weight, bias) = (map.weight(pass.parameters), pass.parameters[map.bias])
       for output in 0..<rank {
-        for input in 0..<hidden { weight.base[output * weight.stride + input] = Float(value(output, input)) }
-        bias[output] = Float(value(output, hidden))
+        let row = set * rank + output
+        for input in 0..<hidden { weight.base[row * weight.stride + input] = Float(value(output, input)) }
+        bias[row] = Float(value(output, hidden))
       }
     }
     let (a, b) = (found.left, found.right)
@@ -122,10 +142,10 @@ extension Fit {
     func key(_ input: Int, _ column: Int) -> Double {
       input < hidden ? b[input, column] : -(0..<hidden).reduce(0) { $0 + means[$1] * b[$1, column] }
     }
-    set(maps[0]) { a[$1, $0] - a[$1, $0 + rank] }
-    set(maps[1]) { a[$1, $0 + rank] }
-    set(maps[2]) { key($1, $0 + rank) }
-    set(maps[3]) { key($1, $0) }
+    write(maps[0]) { a[$1, $0] - a[$1, $0 + rank] }
+    write(maps[1]) { a[$1, $0 + rank] }
+    write(maps[2]) { key($1, $0 + rank) }
+    write(maps[3]) { key($1, $0) }
   }
 }
 

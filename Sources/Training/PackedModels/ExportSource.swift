@@ -44,6 +44,17 @@ struct ExportSource {
   /// The latent weights.
   var weightsPath: String { folder + "/model.safetensors" }
 
+  /// - Throws: `TrainingError.unreadable` for a model that no format of ours for use has room for.
+  func checkExportable() throws(TrainingError) {
+    if configuration.estimators.perHead {
+      throw .unreadable(
+        path: folder,
+        reason:
+          "has residual estimators of each head's own (estimators.per_head), which exported models cannot hold; train with "
+          + "estimators.per_head false")
+    }
+  }
+
   /// The names of the classes that a fine-tuned model tells apart, none where it tells a number; and how many texts it reads.
   ///
   /// - Throws: `TrainingError` where the checkpoint is not in the folder of its run, which has `task.json`.

@@ -42,6 +42,7 @@ public struct HuggingFaceExport: Sendable {
         path: output, reason: "is a folder that holds something; name one that is not there yet")
     }
     let source = try ExportSource(source, choice, vocabulary: vocabulary, report: report)
+    try source.checkExportable()
     let head = try PackedModelWriter.heads(of: PretrainedWeights(path: source.weightsPath))[0]
     let task = head == .classifier ? try source.task() : nil
     if task != nil, source.configuration.task.pooling != .first {

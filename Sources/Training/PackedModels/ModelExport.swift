@@ -43,6 +43,7 @@ public struct ModelExport: Sendable {
   /// - Cost: reads and hashes the checkpoint; memory for its weights in float32.
   public func run(report: (String) -> Void) throws -> Result {
     let source = try ExportSource(source, choice, vocabulary: vocabulary, report: report)
+    try source.checkExportable()
     let model = source.configuration.model
     guard model.precision == .binary, model.linearRank == 0 else {
       throw TrainingError.unreadable(
