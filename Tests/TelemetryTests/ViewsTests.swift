@@ -154,6 +154,7 @@ private struct ReadEvent {
     try handle.seekToEnd()
     try handle.write(contentsOf: Data([9, 0, 0, 0, 0, 0]))
     try handle.close()
+    try Data([1]).write(to: URL(fileURLWithPath: "\(folder.path)/events/.\(name).77.partial"))
     sink = try file(folder, step: 5, isResumed: true)
     try train(6...8)
     #expect(try steps() == Array(1...8))

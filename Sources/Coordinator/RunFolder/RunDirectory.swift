@@ -30,7 +30,7 @@ public struct RunDirectory: ~Copyable {
     do throws(RunFolderError) {
       try RunFolderError.files { () throws(FileError) in
         try createFolders(path + "/checkpoints")
-        try removeTemporaries(of: ["state.json", "config.yaml"], in: path)
+        try removeTemporaries(of: ["state.json", "config.yaml", "metrics.prom"], in: path)
         try removeFolder(path + "/progress")
         try CheckpointStore(path: path + "/checkpoints").removeAbandoned()
       }

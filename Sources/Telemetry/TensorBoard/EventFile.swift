@@ -50,6 +50,10 @@ public final class EventFile: RunSink {
       _ = try createFolders(folder)
       return try folderContents(folder)
     }
+    // What a crash left of a replacement: TensorBoard would take it for a file of events.
+    for name in names where name.hasPrefix(".") && name.hasSuffix(".partial") {
+      try files { () throws(FileError) in try removeFile(folder + "/" + name) }
+    }
     let found = names.filter { $0.contains("tfevents") && !$0.hasPrefix(".") }.sorted().first
     // TensorBoard wants "tfevents" in the name, and a number of seconds behind it.
     return folder + "/" + (found ?? "events.out.tfevents.\(Int(Date().timeIntervalSince1970)).bipft")
