@@ -258,7 +258,8 @@ public struct RunReport {
     circle.s4 { fill: var(--c4); } circle.s5 { fill: var(--c5); } circle.s6 { fill: var(--c6); } circle.s7 { fill: var(--c7); }
     .bars rect { fill: var(--c0); } .row { display: flex; flex-wrap: wrap; gap: 1rem; } .small { width: 9.5rem; margin: 0; }
     .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-    td, th { padding: .15rem .7rem .15rem 0; text-align: left; white-space: nowrap; vertical-align: top; } tbody th { font-weight: 400; color: var(--soft); }
+    td, th { padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top; } th { white-space: nowrap; }
+    td { overflow-wrap: anywhere; min-width: 5rem; } tbody th { font-weight: 400; color: var(--soft); }
     thead th { border-bottom: 1px solid var(--line); } .differs { background: var(--mark); } .problem { color: var(--c4); }
     @media print { body { max-width: none; } figure, tr { break-inside: avoid; } .hover { display: none; } }
 
