@@ -2,14 +2,8 @@ import DurableFiles
 import Foundation
 
 /// `metrics.jsonl`: one record a line, appended by one process.
-///
-/// Each line goes out whole with one `write`. If the disk is full, what came of the line is cut off again, so neither
-/// the next line nor the next reader meets half a one; and should even that fail, the next line goes over it.
 public final class MetricsFile: RunSink {
-  public let path: String
-  private let descriptor: Int32
-  /// Bytes of whole lines; the next line goes here.
-  private var end: Int
+  private let file: AppendedFile
   /// Records that are not written yet: a full disk may keep some back.
   private var pending: [StepRecord] = []
 
@@ -19,22 +13,13 @@ public final class MetricsFile: RunSink {
   /// - Throws: `TelemetryError.file`, or `.notARecord` for a whole line that cannot be read.
   /// - Cost: reads what is cut off, and the line before it.
   public init(path: String, resumingAfter step: Int?) throws(TelemetryError) {
-    (descriptor, end) = try Self.open(path, resumingAfter: step)
-    self.path = path
-  }
-
-  private static func open(
-    _ path: String, resumingAfter step: Int?
-  ) throws(TelemetryError) -> (descriptor: Int32, end: Int) {
-    let lines = try LinesFromTheEnd(appending: path)
-    var end = 0
-    if let step {
-      end = lines.end
-      while let line = try lines.line(endingAt: end), try Self.step(of: line, lines).step > step {
-        end = line.start
-      }
+    guard let step else {
+      file = try AppendedFile(lines: path, whose: nil)
+      return
     }
-    return (try lines.cut(at: end), end)
+    file = try AppendedFile(lines: path) { line, lines throws(TelemetryError) in
+      try Self.step(of: line, lines).step <= step
+    }
   }
 
   /// The step of the last update that the file at `path` tells of; nil if it tells of none, or there is no file.
@@ -70,12 +55,7 @@ public final class MetricsFile: RunSink {
   ///
   /// - Throws: `TelemetryError.file`; the file then holds what it held before, and the call can be repeated.
   public func append(_ record: StepRecord) throws(TelemetryError) {
-    let bytes = Array((record.json + "\n").utf8)
-    do throws(FileError) { try writeAll(bytes, to: descriptor, at: end, path: path) } catch {
-      _ = ftruncate(descriptor, off_t(end))
-      throw .file(error)
-    }
-    end += bytes.count
+    try file.append(line: record.json)
   }
 
   public func record(_ record: StepRecord) { pending.append(record) }
@@ -86,8 +66,6 @@ public final class MetricsFile: RunSink {
       pending.removeFirst()
     }
   }
-
-  deinit { close(descriptor) }
 
   /// The records of the file at `path`; a torn last line is left out.
   ///

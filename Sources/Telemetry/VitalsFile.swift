@@ -3,35 +3,22 @@ import Foundation
 
 /// `vitals.jsonl`: the vital signs, one object a line, appended. Where a run goes on, lines of later steps are cut off first.
 public final class VitalsFile: RunSink {
-  private let path: String
-  private let descriptor: Int32
-  /// Bytes of whole lines; the next line goes here.
-  private var end: Int
+  private let file: AppendedFile
   private var pending: [VitalSigns] = []
 
   /// - Parameter step: after which the run goes on; nil is a run that begins: all lines are dropped.
   /// - Throws: `TelemetryError.file`, or `.notARecord` for a line that cannot be read.
   public init(path: String, resumingAfter step: Int?) throws(TelemetryError) {
-    (descriptor, end) = try Self.open(path, resumingAfter: step)
-    self.path = path
-  }
-
-  private static func open(
-    _ path: String, resumingAfter step: Int?
-  ) throws(TelemetryError) -> (descriptor: Int32, end: Int) {
-    let lines = try LinesFromTheEnd(appending: path)
-    var end = 0
-    if let step {
-      end = lines.end
-      while let line = try lines.line(endingAt: end) {
-        guard let own = Self.step(of: line.bytes) else {
-          throw .notARecord(path: path, line: try lines.number(of: line), reason: "no step at its beginning")
-        }
-        if own <= step { break }
-        end = line.start
-      }
+    guard let step else {
+      file = try AppendedFile(lines: path, whose: nil)
+      return
     }
-    return (try lines.cut(at: end), end)
+    file = try AppendedFile(lines: path) { line, lines throws(TelemetryError) in
+      guard let own = Self.step(of: line.bytes) else {
+        throw .notARecord(path: path, line: try lines.number(of: line), reason: "no step at its beginning")
+      }
+      return own <= step
+    }
   }
 
   /// The step of a line as `VitalSigns.json` writes it.
@@ -44,19 +31,12 @@ public final class VitalsFile: RunSink {
     return Int(String(decoding: digits, as: UTF8.self))
   }
 
-  deinit { close(descriptor) }
-
   public func record(_ record: StepRecord) {}
   public func vitals(_ vitals: VitalSigns) { pending.append(vitals) }
 
   public func flush() throws(TelemetryError) {
     while let next = pending.first {
-      let bytes = Array((next.json + "\n").utf8)
-      do throws(FileError) { try writeAll(bytes, to: descriptor, at: end, path: path) } catch {
-        _ = ftruncate(descriptor, off_t(end))
-        throw .file(error)
-      }
-      end += bytes.count
+      try file.append(line: next.json)
       pending.removeFirst()
     }
   }

@@ -4,10 +4,7 @@ import Foundation
 /// `events/`: the run for TensorBoard, one file. Where a run goes on, what the file has of later steps is cut off first, so that
 /// no reader sees a step twice.
 public final class EventFile: RunSink {
-  private let path: String
-  private let descriptor: Int32
-  /// Bytes of whole records; the next one goes here.
-  private var end: Int
+  private let file: AppendedFile
   private var pending: [Event] = []
   /// Steps from one training record to the next: some 10,000 of a run.
   private let interval: Int
@@ -28,12 +25,9 @@ public final class EventFile: RunSink {
     let kept = isResumed ? try Self.records(path: path, upTo: run.step) : []
     // By rename: whoever reads the old file meanwhile finds it whole.
     try files { () throws(FileError) in try replaceFile(path, with: kept) }
-    descriptor = Foundation.open(path, O_WRONLY | O_CLOEXEC)
-    if descriptor < 0 { throw .file(.system(operation: "open", path: path, code: errno)) }
-    self.path = path
+    file = try AppendedFile(existing: path, end: kept.count)
     self.clock = clock
     interval = Self.interval(run)
-    end = kept.count
     let now = clock()
     if kept.isEmpty {
       pending = [.fileVersion(time: now), .hyperparameters(time: now, run.settings)]
@@ -41,8 +35,6 @@ public final class EventFile: RunSink {
     if isResumed { pending.append(.sessionStart(time: now, step: run.step + 1)) }
     try flush()
   }
-
-  deinit { close(descriptor) }
 
   /// The file of events in `folder`: the one that is there, or a new name.
   private static func file(in folder: String) throws(TelemetryError) -> String {
@@ -84,12 +76,7 @@ public final class EventFile: RunSink {
 
   public func flush() throws(TelemetryError) {
     guard !pending.isEmpty else { return }
-    let bytes = pending.flatMap(\.frame)
-    do throws(FileError) { try writeAll(bytes, to: descriptor, at: end, path: path) } catch {
-      _ = ftruncate(descriptor, off_t(end))
-      throw .file(error)
-    }
-    end += bytes.count
+    try file.append(pending.flatMap(\.frame))
     pending = []
   }
 

@@ -133,7 +133,7 @@ extension ResidualMeasurement {
       i { display: inline-block; width: .8em; height: .8em; }
       </style></head><body>
       <h1>What binarisation throws away</h1>
-      <p>\(escaped(checkpoint)), step \(step), \(sequences) held-out sequences, estimators of rank \(model.estimatorRank).</p>
+      <p>\(escapedText(checkpoint)), step \(step), \(sequences) held-out sequences, estimators of rank \(model.estimatorRank).</p>
       <h2>Residual of the scores, of their own energy</h2>
       <p><i class="rest" style="background: var(--rest)"></i> left by the estimators
       <i class="all" style="background: var(--all)"></i> explained by them</p>
@@ -161,15 +161,4 @@ private func number(_ value: Double) -> String {
 
 private func percent(_ share: Double) -> String {
   share.isFinite ? "\((share * 1000).rounded() / 10) %" : "-"
-}
-
-private func escaped(_ text: String) -> String {
-  text.reduce(into: "") { out, character in
-    switch character {
-    case "&": out += "&amp;"
-    case "<": out += "&lt;"
-    case ">": out += "&gt;"
-    default: out.append(character)
-    }
-  }
 }
