@@ -28,15 +28,19 @@ public final class LogFile: RunSink {
     if record.kind == .eval { message(ProgressText.evaluation(record)) }
   }
 
-  public func state(_ state: String, step: Int) {
-    if state != self.state { message("state \(state)") }
+  /// A failure with what failed, since its words go to the terminal by another way.
+  public func state(_ state: String, step: Int, reason: String) {
+    if state != self.state {
+      write(state == "failed" ? "error" : "info", "state \(state)" + (reason.isEmpty ? "" : ": \(reason)"))
+    }
     self.state = state
   }
 
+  public func message(_ text: String) { write(text.contains("warning: ") ? "warning" : "info", text) }
+
   /// One `write` a line; one that cannot be written is left out.
-  public func message(_ text: String) {
+  private func write(_ level: String, _ text: String) {
     let time = Date(timeIntervalSince1970: clock()).formatted(.iso8601)
-    let level = text.contains("warning: ") ? "warning" : "info"
     let line = text.replacingOccurrences(of: "\n", with: " ")
     try? writeAll(
       Array("\(time) \(level) host=\(host) rank=0 step=\(step) \(line)\n".utf8), to: descriptor, path: path)

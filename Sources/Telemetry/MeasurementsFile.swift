@@ -21,4 +21,17 @@ public final class MeasurementsFile: RunSink {
   public func record(_ record: StepRecord) {
     if let json = record.measuredJSON { try? file.append(line: json) }
   }
+
+  /// Calls `body` with each line of the file at `path`, in their order; what is no line of this file is left out, and a file
+  /// that cannot be read has none.
+  ///
+  /// - Cost: one pass.
+  public static func read(path: String, _ body: (_ step: Int, [StepRecord.Extra]) -> Void) {
+    guard let bytes = try? readFile(path) else { return }
+    var start = 0
+    while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+      if let (step, extras) = try? StepRecord.measured(line: Array(bytes[start..<end])) { body(step, extras) }
+      start = end + 1
+    }
+  }
 }

@@ -43,7 +43,7 @@ public final class PrometheusFile: RunSink {
 
   public func checkpoint(step: Int) { savedStep = (step, clock()) }
 
-  public func state(_ state: String, step: Int) {
+  public func state(_ state: String, step: Int, reason: String) {
     self.state = state
     self.step = max(self.step, step)
     isDue = true

@@ -34,7 +34,9 @@ public protocol RunSink: AnyObject {
   func checkpoint(step: Int)
 
   /// The run is now in this state (`RunState.Status` by name).
-  func state(_ state: String, step: Int)
+  ///
+  /// - Parameter reason: of a stop or failure; else empty.
+  func state(_ state: String, step: Int, reason: String)
 
   /// A line for people.
   func message(_ text: String)
@@ -51,7 +53,7 @@ public protocol RunSink: AnyObject {
 extension RunSink {
   public func vitals(_ vitals: VitalSigns) {}
   public func checkpoint(step: Int) {}
-  public func state(_ state: String, step: Int) {}
+  public func state(_ state: String, step: Int, reason: String) {}
   public func message(_ text: String) {}
   public func flush() throws(TelemetryError) {}
   public func finish() {}

@@ -205,6 +205,23 @@ extension StepRecord {
     }
   }
 
+  /// Reads a line that `measuredJSON` wrote.
+  static func measured(line: [UInt8]) throws(RecordFault) -> (step: Int, [Extra]) {
+    var (step, extras): (Int?, [Extra]) = (nil, [])
+    for (key, value) in try fields(of: line) {
+      guard case .number(let text) = value else { continue }
+      if key == "step" {
+        step = Int(text)
+      } else if let integer = Int(text) {
+        extras.append(Extra(key, .integer(integer)))
+      } else if let number = Double(text) {
+        extras.append(Extra(key, .number(number)))
+      }
+    }
+    guard let step else { throw RecordFault(reason: "no step") }
+    return (step, extras)
+  }
+
   /// The members of a flat object in their order.
   private static func fields(
     of line: [UInt8]

@@ -15,7 +15,7 @@ import Testing
   @Test func aRunThatGoesOn() throws {
     let tiny = try TinyRun()
     let settings = [
-      "--set", "training.steps=12", "--set", "evaluation.every=3", "--set", "checkpoint.every=4", "--set",
+      "--set", "training.steps=12", "--set", "evaluation.every=3", "--set", "checkpoint.every=2", "--set",
       "checkpoint.keep=9",
     ]
     for (name, ranks) in [("one", 1), ("three", 3)] {
@@ -37,21 +37,40 @@ import Testing
     #expect(found.map(\.step) == [0, 3, 6, 9, 12] && found[2].flipped == nil && found[3].flipped != nil)
     #expect(
       found[4].distances == (try VitalsFile.all(path: tiny.scratch.path("three/vitals.jsonl")))[4].distances)
+    // From a step that was evaluated the flips are known at once.
+    let last = try Program.pretrain(
+      tiny.arguments("one", settings + ["--resume", tiny.scratch.path("one/checkpoints/step-00000006")]))
+    try #require(last.code == 0, "\(last.errors)")
+    let lines = { (text: String) in text.split(separator: "\n").map(String.init) }
+    #expect(try lines(tiny.scratch.text("one/vitals.jsonl"))[3...] == lines(expected)[3...])
     let log = try tiny.scratch.text("one/log.txt")
     #expect(
       log.contains("rank=0 step=12 ") && log.contains("going on from") && log.contains("state finished"))
     #expect(try tiny.scratch.text("one/metrics.prom").contains("bipft_step{run=\"one\"} 12\n"))
 
+    let host = try #require(log.firstRange(of: "host=").map { log[$0.upperBound...].prefix { $0 != " " } })
     let text = try page([tiny.scratch.path("one"), tiny.scratch.path("three")], tiny)
     for part in [
       "<svg", "mlm loss", "share of signs that flipped", "Where the time goes", "step-00000012", "</html>",
     ] {
       #expect(text.contains(part), "\(part)")
     }
+    #expect(
+      text.contains("<th>corpus</th><td>") && text.contains(" documents; SHA-256 ")
+        && text.contains("<th>machines of the last start</th><td>\(host)</td>"))
+    #expect(text.contains("aria-label=\"loss over steps: one, training from "))
     #expect(!text.contains("<script") && !text.contains("http"))
     #expect(!text.contains("class=\"problem\"") && text.contains("(0 keys)"))
     let rebuilt = try Program.bipft(["report", "--rebuild-events", tiny.scratch.path("one")])
     #expect(rebuilt.code == 0 && rebuilt.output.contains("made anew of 17 records"), "\(rebuilt)")
+    // Measurements too: of each of the 12 steps one, though some were done three times.
+    let folder = tiny.scratch.path("one/events")
+    let names = try FileManager.default.contentsOfDirectory(atPath: folder)
+    let events = try Data(contentsOf: URL(fileURLWithPath: "\(folder)/\(names[0])"))
+    for (tag, count) in [("measured/forward_seconds", 12), ("train/loss", 12), ("eval/loss", 5)] {
+      let found = String(decoding: events, as: Unicode.ASCII.self).components(separatedBy: tag).count - 1
+      #expect(found == count, "\(tag): \(found)")
+    }
   }
 
   /// What differs is marked; damage is told and left out; no run is an error.

@@ -24,6 +24,8 @@ public struct RunHistory: Sendable {
     public var reached: Int?
     /// Of `start`: ranks of the job.
     public var ranks: Int?
+    /// Of `start`: the hosts of the ranks, each once, in the order of its first rank; nil in histories of earlier releases.
+    public var hosts: [String]?
     /// Of `start`: the checkpoint of another run that the job goes on from.
     public var from: String?
     /// Of `lost`: which start of the run it was, from 1.
@@ -36,13 +38,15 @@ public struct RunHistory: Sendable {
     public var time: String
 
     public init(
-      _ event: Kind, step: Int, reached: Int? = nil, ranks: Int? = nil, from: String? = nil,
-      attempt: Int? = nil, reason: String? = nil, arithmetic: Arithmetic? = nil, time: Date = Date()
+      _ event: Kind, step: Int, reached: Int? = nil, ranks: Int? = nil, hosts: [String]? = nil,
+      from: String? = nil, attempt: Int? = nil, reason: String? = nil, arithmetic: Arithmetic? = nil,
+      time: Date = Date()
     ) {
       self.event = event
       self.step = step
       self.reached = reached
       self.ranks = ranks
+      self.hosts = hosts
       self.from = from
       self.attempt = attempt
       self.reason = reason

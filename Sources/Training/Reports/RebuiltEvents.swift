@@ -10,10 +10,16 @@ public enum RebuiltEvents {
   /// - Throws: `TrainingError` where the run's files cannot be read, or somebody trains in it.
   public static func make(run: String) throws -> Int {
     let configuration = try RunConfiguration.load(file: run + "/config.yaml")
-    let records = try MetricsFile.records(path: run + "/metrics.jsonl")
+    var records = try MetricsFile.records(path: run + "/metrics.jsonl")
     if let holder = try RunDirectory.summary(run), holder.hasPrefix("running (") {
       throw TrainingError.unreadable(
         path: run, reason: "somebody trains in it (\(holder)); its events are complete as they are")
+    }
+    // Of a step that was done again the last time counts.
+    var measured: [Int: [StepRecord.Extra]] = [:]
+    MeasurementsFile.read(path: run + "/measurements.jsonl") { measured[$0] = $1 }
+    for index in records.indices where records[index].kind == .train {
+      records[index].measured = measured[records[index].step] ?? []
     }
     let events = try RunHistory(run: run).events()
     let start =

@@ -185,10 +185,11 @@ private func trainInFolder<Goal: Objective>(
     try run.shareParameters(world: world)
   }
   step = run.step
+  let hosts = try world.allGather(Array(world.hostName.utf8)).map { String(decoding: $0, as: UTF8.self) }
   try world.together {
     try journal?.begin(
-      step: step, isResumed: checkpoint != nil, foreign: isOwn ? nil : checkpoint, ranks: world.size,
-      host: world.hostName, configuration: configuration, arithmetic: .current,
+      step: step, isResumed: checkpoint != nil, foreign: isOwn ? nil : checkpoint, hosts: hosts,
+      configuration: configuration, arithmetic: .current,
       before: run.course.restoredArithmetic)
   }
   for note in notes { journal?.message(note) }

@@ -50,13 +50,13 @@ struct RunJournal: ~Copyable {
     return step
   }
 
-  /// The run starts anew, or goes on with `step` updates done, by `ranks` ranks.
+  /// The run starts anew, or goes on with `step` updates done, by the ranks on `hosts`.
   ///
   /// - Parameters:
   ///   - foreign: the checkpoint, if it is one of another run.
   ///   - arithmetic: what computes from now on; `before` computed the checkpoint, nil if that is not known.
   mutating func begin(
-    step: Int, isResumed: Bool, foreign: String?, ranks: Int, host: String, configuration: RunConfiguration,
+    step: Int, isResumed: Bool, foreign: String?, hosts: [String], configuration: RunConfiguration,
     arithmetic: Arithmetic, before: Arithmetic?
   ) throws {
     try directory.writeConfiguration(configuration.canonicalText)
@@ -91,13 +91,16 @@ struct RunJournal: ~Copyable {
     }
     try history.append(
       RunHistory.Event(
-        .start, step: step, reached: max(step, reached), ranks: ranks, from: foreign, arithmetic: arithmetic))
+        .start, step: step, reached: max(step, reached), ranks: hosts.count,
+        hosts: hosts.enumerated().filter { !hosts[..<$0].contains($1) }.map(\.element), from: foreign,
+        arithmetic: arithmetic))
     sinks += [
       try MetricsFile(path: path, resumingAfter: isResumed ? step : nil),
       try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed),
       try VitalsFile(path: directory.path + "/vitals.jsonl", resumingAfter: isResumed ? step : nil),
     ]
-    addViews(RunDescription(configuration, run: directory.path, step: step), isResumed: isResumed, host: host)
+    addViews(
+      RunDescription(configuration, run: directory.path, step: step), isResumed: isResumed, host: hosts[0])
     record(.running, step: step)
   }
 
@@ -198,7 +201,7 @@ struct RunJournal: ~Copyable {
     } catch {
       message("warning: \(error)")
     }
-    for sink in sinks { sink.state(status.rawValue, step: step) }
+    for sink in sinks { sink.state(status.rawValue, step: step, reason: reason) }
   }
 
   private func finish() {

@@ -23,7 +23,13 @@ extension TrainingRun {
         attentionOnes: layers.map(\.attentionOnes), estimateRatio: layers.compactMap(\.estimateRatio),
         distances: (0..<configuration.layers).map { Array(counts[$0 * buckets..<($0 + 1) * buckets]) })
     }
-    if world.rank == 0 { earlierSigns = Array(model.signBytes) }
+    noteSigns(world: world)
     return found
+  }
+
+  /// Takes the signs as those that later ones are compared with.
+  mutating func noteSigns(world: borrowing World) {
+    guard world.rank == 0, inputs.layout.configuration.precision == .binary else { return }
+    earlierSigns = Array(model.signBytes)
   }
 }

@@ -48,6 +48,8 @@ struct TrainingLoop<Goal: Objective>: ~Copyable {
     _ run: inout TrainingRun<Goal>, journal: inout RunJournal?, step: inout Int, world: borrowing World
   ) throws -> ExitCode {
     let steps = configuration.training.steps
+    // A checkpoint of an evaluated step has the signs of that evaluation, so what flipped after it is known.
+    if run.earlierSigns == nil, isEvaluated(after: run.step) { run.noteSigns(world: world) }
     while run.step < steps, !hasWaitedEnough(run) {
       if let reason = stopReason {
         try save(run, journal: &journal, world: world)

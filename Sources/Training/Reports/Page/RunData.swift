@@ -1,5 +1,5 @@
-import BinaryModel
 import Coordinator
+import Corpora
 import DurableFiles
 import Foundation
 import RunSettings
@@ -13,6 +13,7 @@ struct RunData {
   /// Of the configuration, by key.
   let settings: [(key: String, value: String)]
   let events: [RunHistory.Event]
+  let corpus: String?
   /// The names of curves in the order of their first appearance, as `train/loss`.
   private(set) var names: [String] = []
   private(set) var curves: [String: Curve] = [:]
@@ -42,6 +43,7 @@ struct RunData {
     let configuration = try? RunConfiguration.load(file: path + "/config.yaml")
     if configuration == nil { problems.append("config.yaml cannot be read") }
     settings = configuration?.settings.map { ($0.key, $0.value) } ?? []
+    corpus = Self.corpus(configuration)
     do { events = try RunHistory(run: path).events() } catch {
       events = []
       problems.append("\(error)")
@@ -55,7 +57,7 @@ struct RunData {
     do throws(TelemetryError) { vitals = try VitalsFile.all(path: path + "/vitals.jsonl") } catch {
       problems.append("\(error)")
     }
-    if let text = readPhases(path + "/measurements.jsonl") { problems.append(text) }
+    addPhases(path + "/measurements.jsonl")
     let gaps = curves.values.reduce(0) { $0 + $1.gaps }
     if gaps > 0 { problems.append("\(gaps) values are not finite: gaps of the curves") }
     self.problems = problems
@@ -93,28 +95,34 @@ struct RunData {
     }
   }
 
-  /// Adds up the phases.
-  ///
-  /// - Returns: what is wrong, if anything.
-  private mutating func readPhases(_ path: String) -> String? {
-    guard let bytes = try? readFile(path) else { return nil }
+  /// Adds up the phases; steps that were done again count each time.
+  private mutating func addPhases(_ path: String) {
     var sums: [String: Double] = [:]
-    var (order, start): ([String], Int) = ([], 0)
-    while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
-      let line = Array(bytes[start..<end])
-      start = end + 1
-      _ = try? JSONReader.read(line) { reader throws(JSONProblem) in
-        try reader.object { reader, key throws(JSONProblem) in
-          guard case .number(let text) = try reader.scalar(), key.hasSuffix("_seconds"),
-            let value = Double(text)
-          else { return }
-          if sums[key] == nil { order.append(key) }
-          sums[key, default: 0] += value
+    var order: [String] = []
+    MeasurementsFile.read(path: path) { _, extras in
+      for extra in extras where extra.key.hasSuffix("_seconds") {
+        if sums[extra.key] == nil { order.append(extra.key) }
+        switch extra.value {
+        case .number(let value): sums[extra.key, default: 0] += value
+        case .integer(let value): sums[extra.key, default: 0] += Double(value)
+        case .text: break
         }
       }
     }
     phases = order.map { (String($0.dropLast("_seconds".count)), sums[$0]!) }
-    return nil
+  }
+
+  /// What the corpus holds, as far as it is where the configuration says.
+  private static func corpus(_ configuration: RunConfiguration?) -> String? {
+    guard let path = configuration?.data.corpus else { return nil }
+    guard let corpus = try? Corpus(directory: path) else { return path }
+    let counts = CorpusSplit.allCases.compactMap { split -> String? in
+      let shards = corpus.shards(split)
+      if shards.isEmpty { return nil }
+      let (documents, tokens) = shards.reduce((0, 0)) { ($0.0 + $1.documents, $0.1 + $1.tokens) }
+      return "\(split.rawValue) \(shortNumber(Double(tokens))) tokens in \(documents) documents"
+    }
+    return "\(path): \(counts.joined(separator: ", ")); SHA-256 \(corpus.digest.prefix(12))…"
   }
 
   private static func checkpoints(_ folder: String) -> [(name: String, bytes: Int)] {

@@ -87,9 +87,15 @@ public struct RunReport {
         row("tokens") { shortNumber($0.tokens) },
         row("tokens a second, mean") { $0.seconds > 0 ? shortNumber($0.tokens / $0.seconds) : "-" },
         row("time in steps") { ProgressText.duration($0.seconds) },
+        row("corpus") { $0.corpus ?? "-" },
         row("starts") { "\($0.events.count { $0.event == .start })" },
         row("ranks of the last start") { run in
           run.events.last { $0.event == .start }?.ranks.map { "\($0)" } ?? "-"
+        },
+        row("machines of the last start") { run in
+          run.events.last { $0.event == .start }?.hosts.map { hosts in
+            hosts.prefix(8).joined(separator: ", ") + (hosts.count > 8 ? " and \(hosts.count - 8) more" : "")
+          } ?? "-"
         },
         row("arithmetic") { run in
           run.events.last { $0.event == .start }?.arithmetic.map { "\($0.kernels), \($0.openblas)" } ?? "-"
@@ -185,15 +191,21 @@ public struct RunReport {
   private func distances(_ vitals: VitalSigns) -> String {
     let plots = vitals.distances.enumerated().map { layer, counts in
       let most = Double(max(1, counts.max() ?? 1))
-      let bars = counts.enumerated().map { index, count in
+      let near = Double(counts.prefix(5).reduce(0, +)) / Double(max(1, counts.reduce(0, +)))
+      func index(_ bucket: Int) -> String { "\(bucket / 10).\(bucket % 10)" }
+      let bars = counts.enumerated().map { bucket, count in
         let height = (Double(count) / most * 600).rounded() / 10
         return
-          "<rect x=\"\(index * 6)\" y=\"\(60 - height)\" width=\"5\" height=\"\(height)\"><title>\(count) weights "
-          + "\(index * 10 < 100 ? "0.\(index)" : "\(Double(index) / 10)") mean|w| from their mean</title></rect>"
+          "<rect x=\"\(bucket * 6)\" y=\"\(60 - height)\" width=\"5\" height=\"\(height)\"><title>\(count) weights "
+          + "\(index(bucket)) mean|w| from their mean</title></rect>"
       }.joined()
+      let values = table(
+        ["from", "weights"],
+        counts.enumerated().map { [index($0), "\($1)"] })
       return
         "<figure class=\"small\"><figcaption>layer \(layer)</figcaption><svg class=\"bars\" viewBox=\"0 0 180 60\" "
-        + "role=\"img\" aria-label=\"histogram of distances, layer \(layer)\">\(bars)</svg></figure>"
+        + "role=\"img\" aria-label=\"histogram of distances, layer \(layer): \(shortNumber(near * 100)) % nearer than 0.5\">\(bars)</svg>"
+        + "<details><summary>values</summary>\(values)</details></figure>"
     }.joined(separator: "\n")
     return plots.isEmpty
       ? ""
@@ -206,7 +218,8 @@ public struct RunReport {
         [
           "\(event.time)", name, event.event.rawValue, "\(event.step)",
           [
-            event.ranks.map { "\($0) ranks" },
+            event.ranks.map { $0 == 1 ? "1 rank" : "\($0) ranks" },
+            event.hosts.map { $0.count == 1 ? "on \($0[0])" : "on \($0.count) hosts" },
             event.reached.flatMap { $0 > event.step ? "steps up to \($0) done again" : nil },
             event.from.map { "from \($0)" }, event.reason,
           ].compactMap { $0 }.joined(separator: ", "),
@@ -261,6 +274,9 @@ public struct RunReport {
     td, th { padding: .15rem .7rem .15rem 0; text-align: left; vertical-align: top; } th { white-space: nowrap; }
     td { overflow-wrap: anywhere; min-width: 5rem; } tbody th { font-weight: 400; color: var(--soft); }
     thead th { border-bottom: 1px solid var(--line); } .differs { background: var(--mark); } .problem { color: var(--c4); }
+    /* Plots shrink with the page; what is written on them must not. */
+    @media (max-width: 40rem) { svg text { font-size: 18px; } polyline { stroke-width: 2.4; }
+      th { white-space: normal; } td { min-width: 8.5rem; overflow-wrap: break-word; } .small td { min-width: 0; } }
     @media print { body { max-width: none; } figure, tr { break-inside: avoid; } .hover { display: none; } }
 
     """

@@ -11,7 +11,7 @@ struct SVGPlot {
   let series: [Series]
 
   private static let (width, height) = (720.0, 260.0)
-  private static let (left, right, top, bottom) = (70.0, 12.0, 12.0, 30.0)
+  private static let (left, right, top, bottom) = (78.0, 12.0, 12.0, 30.0)
 
   /// Nothing without points.
   var html: String {
@@ -60,12 +60,22 @@ struct SVGPlot {
         + "</p>" : ""
     return """
       <figure><figcaption>\(escapedText(title))</figcaption>
-      <svg viewBox="0 0 \(Int(Self.width)) \(Int(Self.height))" role="img" aria-label="\(escapedText(title)) over steps; the table \
-      beneath has values">
+      <svg viewBox="0 0 \(Int(Self.width)) \(Int(Self.height))" role="img" aria-label="\(escapedText(words(shown)))">
       \(svg)</svg>\(legend)
       \(table(shown))</figure>
 
       """
+  }
+
+  /// What the plot shows, for those who do not see it: the first series with where they begin and end.
+  private func words(_ shown: [Series]) -> String {
+    let told = shown.prefix(4).map { series in
+      let (first, last) = (series.points[0], series.points[series.points.count - 1])
+      return
+        "\(series.name) from \(shortNumber(first.value)) at step \(first.step) to \(shortNumber(last.value)) at \(last.step)"
+    }
+    let more = shown.count > told.count ? "; \(shown.count - told.count) more" : ""
+    return "\(title) over steps: \(told.joined(separator: "; "))\(more). The table beneath has values."
   }
 
   /// Columns that tell the values at their step when pointed at.
