@@ -302,34 +302,3 @@ private struct ReadEvent {
         """)
   }
 }
-
-@Suite struct CostTests {
-  /// All files together take less than 1 % of the demo's steps of 170 ms; processor time, so that other work does not count.
-  @Test func aStepIsRecordedInNoTime() throws {
-    let folder = try Folder()
-    func path(_ name: String) -> String { folder.path + "/" + name }
-    let run = description(steps: 600)
-    let sinks: [any RunSink] = [
-      try MetricsFile(path: path("metrics.jsonl"), resumingAfter: nil),
-      try MeasurementsFile(path: path("measurements.jsonl"), isResumed: false),
-      try VitalsFile(path: path("vitals.jsonl"), resumingAfter: nil),
-      try EventFile(folder: path("events"), run: run, isResumed: false),
-      // Each time, where a run does it every 5 s.
-      PrometheusFile(path: path("metrics.prom"), run: run, interval: 0),
-      try LogFile(path: path("log.txt"), host: "n", step: 0),
-    ]
-    let start = clock()
-    for step in 1...600 {
-      var record = trainRecord(step)
-      record.measured = (0..<6).map { .init("phase\($0)_seconds", .number(Double(step) / 7)) }
-      for sink in sinks {
-        sink.record(record)
-        if step % 100 == 0 { sink.vitals(vitals(step)) }
-        try sink.flush()
-      }
-    }
-    let seconds = Double(clock() - start) / Double(CLOCKS_PER_SEC) / 600
-    print("all files of a step: \(Int(seconds * 1e6)) µs of processor time")
-    #expect(seconds < 0.0017)
-  }
-}

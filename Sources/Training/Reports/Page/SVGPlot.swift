@@ -11,7 +11,7 @@ struct SVGPlot {
   let series: [Series]
 
   private static let (width, height) = (720.0, 260.0)
-  private static let (left, right, top, bottom) = (78.0, 12.0, 12.0, 30.0)
+  private static let (left, right, top, bottom) = (78.0, 26.0, 12.0, 30.0)
 
   /// Nothing without points.
   var html: String {
