@@ -45,7 +45,8 @@ import Testing
     #expect(try lines(tiny.scratch.text("one/vitals.jsonl"))[3...] == lines(expected)[3...])
     let log = try tiny.scratch.text("one/log.txt")
     #expect(
-      log.contains("rank=0 step=12 ") && log.contains("going on from") && log.contains("state finished"))
+      log.contains("rank=0 step=12 ") && log.contains("going on from") && log.contains("state finished")
+        && log.contains("are set aside"))
     #expect(try tiny.scratch.text("one/metrics.prom").contains("bipft_step{run=\"one\"} 12\n"))
 
     let host = try #require(log.firstRange(of: "host=").map { log[$0.upperBound...].prefix { $0 != " " } })
@@ -111,10 +112,10 @@ import Testing
     let first = try Program.pretrain(tiny.arguments("r", ["--set", "training.steps=2"]))
     try #require(first.code == 0, "\(first.errors)")
     // A file where a folder should be, and folders where files should be.
-    for name in ["r/log.txt", "r/metrics.prom", "r/events"] {
+    for name in ["r/log.txt", "r/metrics.prom", "r/events", "r/vitals.jsonl"] {
       try FileManager.default.removeItem(atPath: tiny.scratch.path(name))
     }
-    for name in ["r/log.txt", "r/metrics.prom"] {
+    for name in ["r/log.txt", "r/metrics.prom", "r/vitals.jsonl"] {
       try FileManager.default.createDirectory(
         atPath: tiny.scratch.path(name), withIntermediateDirectories: true)
     }
@@ -122,7 +123,7 @@ import Testing
     let run = try Program.pretrain(
       tiny.arguments("r", ["--set", "training.steps=5", "--allow-change", "training.steps"]))
     #expect(run.code == 0, "\(run.errors)")
-    for part in ["without its log", "without events for TensorBoard", "metrics.prom"] {
+    for part in ["without its log", "without vital signs", "without events for TensorBoard", "metrics.prom"] {
       #expect(run.errors.components(separatedBy: part).count == 2, "\(part): \(run.errors)")
     }
     #expect(try tiny.metrics("r").count == 8)

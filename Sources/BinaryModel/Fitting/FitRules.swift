@@ -20,7 +20,8 @@ public enum EstimatorFit: String, CaseIterable, Sendable {
   case gradient
   /// At the least-squares solution for the residual that they stand for.
   ///
-  /// - Cost: some 30 products of H×H×N and T×H×N for each layer, in float64.
+  /// - Cost: some 30 products of H×H×N and T×H×N for each layer, in float64; and, to tell each layer's distance from full
+  ///   precision, a second copy of the weights and a full-precision forward pass.
   case closedForm = "closed_form"
 }
 

@@ -6,7 +6,7 @@ import Parameters
 //
 // Legend: B sequences, T tokens, t the real ones of a sequence, N = B·T, H hidden, h heads, D = H/h, r rank.
 
-/// What is subtracted from a residual before estimators are fitted, and how sure the data must be.
+/// How much the fits of the estimators are pulled towards zero, so that few or singular data give no wild ones.
 enum EstimatorRidge {
   /// λ as a share of the mean eigenvalue of the normal equations.
   static let share = 1e-3

@@ -13,6 +13,8 @@ struct RunJournal: ~Copyable {
   private var sinks: [any RunSink]
   /// The sinks that could not write at the last record, which was told.
   private var hindered: Set<Int> = []
+  /// What was told before there was a log, for it; nil from then on.
+  private var early: [String]? = []
   /// Whose messages these are.
   private let program: String
   /// Of the job before, if it ended without a word: the last step that it recorded.
@@ -97,19 +99,25 @@ struct RunJournal: ~Copyable {
     sinks += [
       try MetricsFile(path: path, resumingAfter: isResumed ? step : nil),
       try MeasurementsFile(path: directory.path + "/measurements.jsonl", isResumed: isResumed),
-      try VitalsFile(path: directory.path + "/vitals.jsonl", resumingAfter: isResumed ? step : nil),
     ]
     addViews(
       RunDescription(configuration, run: directory.path, step: step), isResumed: isResumed, host: hosts[0])
     record(.running, step: step)
   }
 
-  /// Adds what shows the run in other programs. One that cannot be opened is told, and left out.
+  /// Adds what no checkpoint counts on. One that cannot be opened is told, and left out.
   private mutating func addViews(_ run: RunDescription, isResumed: Bool, host: String) {
     sinks.append(PrometheusFile(path: directory.path + "/metrics.prom", run: run))
     do throws(TelemetryError) {
-      sinks.append(try LogFile(path: directory.path + "/log.txt", host: host, step: run.step))
+      let log = try LogFile(path: directory.path + "/log.txt", host: host, step: run.step)
+      for text in early ?? [] { log.message(text) }
+      sinks.append(log)
     } catch { message("warning: \(error); the run goes on without its log") }
+    early = nil
+    do throws(TelemetryError) {
+      sinks.append(
+        try VitalsFile(path: directory.path + "/vitals.jsonl", resumingAfter: isResumed ? run.step : nil))
+    } catch { message("warning: \(error); the run goes on without vital signs") }
     do throws(TelemetryError) {
       sinks.append(try EventFile(folder: directory.path + "/events", run: run, isResumed: isResumed))
     } catch { message("warning: \(error); the run goes on without events for TensorBoard") }
@@ -189,8 +197,10 @@ struct RunJournal: ~Copyable {
   }
 
   /// A line for the user.
-  func message(_ text: String) {
-    for sink in sinks { sink.message("\(program): \(text)") }
+  mutating func message(_ text: String) {
+    let line = "\(program): \(text)"
+    early?.append(line)
+    for sink in sinks { sink.message(line) }
   }
 
   /// Writes `state.json`; a failure to do so is told.
