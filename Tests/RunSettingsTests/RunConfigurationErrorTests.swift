@@ -2,7 +2,6 @@ import Foundation
 import RunSettings
 import Testing
 
-
 @Suite struct RunConfigurationErrorTests {
   @Test(arguments: [
     ("  layers: 2", "  layers: two", "4: model.layers: expected an integer from 1 to 1024, found two"),
