@@ -7,6 +7,7 @@
 #include "elementwise_body.h"
 #include "dense_body.h"
 #include "gradient_sum_body.h"
+#include "integer_sum_body.h"
 #include COUNTS
 #include "rounded_body.h"
 #include "bfloat16_body.h"
@@ -57,6 +58,10 @@ const bk_kernels TABLE = {
     .round_vector = round_vector,
     .narrow_vector = narrow_vector,
     .widen_vector = widen_vector,
+    .add_multiples = add_multiples,
+    .add_short_multiples = add_short_multiples,
+    .read_multiples = read_multiples,
+    .read_short_multiples = read_short_multiples,
     .dropout_bits = dropout_bits,
     .dropout_apply = dropout_apply,
     .normalise = normalise,

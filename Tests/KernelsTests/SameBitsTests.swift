@@ -65,6 +65,18 @@ extension KernelSuites {
           }
         }
         results.append(("AdamW moments", bits(m.array + v.array)))
+        for power in [-20, -3, 0, 4] {
+          var (wide, short) = ([UInt32](repeating: 5, count: count), [UInt16](repeating: 5, count: count))
+          let largest = [
+            UInt32.add(xs.base, count: count, power: power, to: &wide),
+            UInt16.add(ys.base, count: count, power: power, to: &short),
+          ]
+          record("integers", x, &arena) { UInt32.read(wide, count: count, power: power, into: $0.base) }
+          record("short integers", x, &arena) {
+            UInt16.read(short, count: count, power: power, into: $0.base)
+          }
+          results.append(("multiples", wide.map { UInt64($0) } + short.map { UInt64($0) } + bits(largest)))
+        }
         let logits = arena.floats(draws.mixed(count, largest: 50))
         let loss = crossEntropy(logits, label: count / 2, factor: 0.25)
         results.append(("cross entropy", bits(logits.array)))

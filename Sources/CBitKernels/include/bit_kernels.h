@@ -163,6 +163,17 @@ typedef struct {
   void (*narrow_vector)(const float *x, size_t count, uint16_t *halves); // of what is bfloat16 already
   void (*widen_vector)(const uint16_t *halves, size_t count, float *x);  // the reverse
 
+  // ---- gradients as integer multiples of a power of two ----
+
+  // sums += x * scale, rounded to nearest, ties to even; scale is a power of two, and sums wrap. Returns the bits of the
+  // largest |x|, what is no number being larger than infinity. Where that times scale exceeds the limit of the integers, or
+  // is not finite, the sums are of no use, but nothing else goes wrong.
+  uint32_t (*add_multiples)(const float *x, size_t count, float scale, uint32_t *sums);
+  uint32_t (*add_short_multiples)(const float *x, size_t count, float scale, uint16_t *sums);
+  // x = sums * unit, the sums read as signed and rounded to float32 (nearest, ties to even); x may be where 32-bit sums are.
+  void (*read_multiples)(const uint32_t *sums, size_t count, float unit, float *x);
+  void (*read_short_multiples)(const uint16_t *sums, size_t count, float unit, float *x);
+
   // ---- dropout ----
 
   // Keep bits of `rows` rows of `columns`: an element is dropped where its 16 random bits are below `threshold`.

@@ -1,0 +1,67 @@
+// Gradients as integer multiples of a power of two: sums that have the same bits in any order.
+
+typedef uint16_t vuh __attribute__((vector_size(32), aligned(2)));
+
+// Sums wrap, so they are unsigned; what lies beyond `limit`, or is no number, adds something (the caller finds it by the
+// magnitude that is returned, and forgets the sum).
+INLINE vi nearest_within(vf v, float limit) {
+  v = pick(v >= -limit, v, splat(-limit));
+  v = pick(v <= limit, v, splat(limit));
+  return __builtin_convertvector(__builtin_elementwise_roundeven(v), vi);
+}
+
+// As bits, which are ordered as the magnitudes are, with infinity and then what is no number above them all.
+INLINE uint32_t largest_magnitude_bits(vi v) {
+  int32_t a[LANES], largest = 0;
+  memcpy(a, &v, sizeof a);
+  for (int i = 0; i < LANES; i++) largest = a[i] > largest ? a[i] : largest;
+  return (uint32_t)largest;
+}
+
+INLINE vi greater(vi a, vi b) {
+  vi first = a > b;
+  return (first & a) | (~first & b);
+}
+
+static uint32_t add_multiples(const float *x, size_t count, float scale, uint32_t *sums) {
+  vi largest = {0};
+  for (size_t i = 0; i < count; i += LANES) {
+    size_t n = lanes_at(i, count);
+    vf v = load_part(x + i, n);
+    largest = greater((vi)absolute(v), largest);
+    // The largest float below 2^31.
+    vu sum = (vu)load_part((const float *)(sums + i), n) + (vu)nearest_within(v * scale, 0x1.fffffep30f);
+    store_part((float *)(sums + i), (vf)sum, n);
+  }
+  return largest_magnitude_bits(largest);
+}
+
+static uint32_t add_short_multiples(const float *x, size_t count, float scale, uint16_t *sums) {
+  vi largest = {0};
+  for (size_t i = 0; i < count; i += LANES) {
+    size_t n = lanes_at(i, count);
+    vf v = load_part(x + i, n);
+    largest = greater((vi)absolute(v), largest);
+    vuh sum = {0};
+    memcpy(&sum, sums + i, n * sizeof(uint16_t));
+    sum += __builtin_convertvector((vu)nearest_within(v * scale, 32767), vuh);
+    memcpy(sums + i, &sum, n * sizeof(uint16_t));
+  }
+  return largest_magnitude_bits(largest);
+}
+
+static void read_multiples(const uint32_t *sums, size_t count, float unit, float *x) {
+  for (size_t i = 0; i < count; i += LANES) {
+    size_t n = lanes_at(i, count);
+    vi sum = (vi)load_part((const float *)(sums + i), n);
+    store_part(x + i, __builtin_convertvector(sum, vf) * unit, n);
+  }
+}
+
+static void read_short_multiples(const uint16_t *sums, size_t count, float unit, float *x) {
+  for (size_t i = 0; i < count; i += LANES) {
+    size_t n = lanes_at(i, count);
+    vi sum = load_halves((const int16_t *)(sums + i), n);
+    store_part(x + i, __builtin_convertvector(sum, vf) * unit, n);
+  }
+}

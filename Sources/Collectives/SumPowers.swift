@@ -1,0 +1,123 @@
+/// The power of two of each piece of a gradient: what its integers are multiples of. Part of the state of a run, the same on all
+/// ranks.
+///
+/// A step's total of a piece is bounded by the sum over lanes of the lane's largest magnitude (`SumBounds`), known before the
+/// exchange. If the bound does not fit, the power is raised and the step's sums are made again; else the next step's power
+/// follows from it, so that `headroom` bits are left free:
+///
+///     wanted = power + ⌈log₂(bound · 2^headroom / largest)⌉
+///     power ← wanted     where that is larger
+///     power ← power − 1  where it is smaller, at every 16th step
+///
+/// So it rises at once and falls slowly. A bound of zero says nothing and leaves the power as it is.
+public struct SumPowers: Equatable, Sendable {
+  /// Free bits above the bound of the last step.
+  public static let headroom = 2
+  /// Steps between two falls.
+  static let fallEvery = 16
+  /// Of a piece about which nothing is known: the first step is done again with what it tells.
+  static let unknown: Int8 = -60
+  /// Both ends leave float32 numbers normal, also times or over the largest integer.
+  static let lowest = -110
+  static let highest = 90
+
+  /// Of each piece.
+  public private(set) var exponents: [Int8]
+
+  /// Of `count` pieces about which nothing is known.
+  public init(count: Int) { exponents = [Int8](repeating: Self.unknown, count: count) }
+
+  /// What `exponents` was before; nil if that is not a power of a sum.
+  public init?(exponents: [Int8]) {
+    guard exponents.allSatisfy({ (Self.lowest...Self.highest).contains(Int($0)) }) else { return nil }
+    self.exponents = exponents
+  }
+
+  public subscript(piece: Int) -> Int { Int(exponents[piece]) }
+
+  /// The bound of the total of some piece does not fit, so its power was raised, and the sums have to be made again.
+  ///
+  /// A step of V lanes comes to an end if V is at most `largest`: no lane's magnitude is less than 1.
+  ///
+  /// - Parameters:
+  ///   - bounds: of all lanes, the same on every rank; finite.
+  ///   - largest: `SummedInteger.largestTotal`.
+  public mutating func raise(for bounds: SumBounds, largest: UInt64) -> Bool {
+    var isRaised = false
+    for piece in exponents.indices where bounds.magnitudes[piece] > largest {
+      let wanted = wanted(piece, bounds, largest)
+      precondition(
+        wanted > self[piece], "no power is large enough for a bound of \(bounds.magnitudes[piece])")
+      exponents[piece] = Int8(wanted)
+      isRaised = true
+    }
+    return isRaised
+  }
+
+  /// The powers of the next step, after the step number `step`, whose bounds fit.
+  public mutating func follow(_ bounds: SumBounds, largest: UInt64, step: Int) {
+    for piece in exponents.indices where bounds.magnitudes[piece] > 0 {
+      let wanted = wanted(piece, bounds, largest)
+      if wanted > self[piece] {
+        exponents[piece] = Int8(wanted)
+      } else if wanted < self[piece], step % Self.fallEvery == 0 {
+        exponents[piece] -= 1
+      }
+    }
+  }
+
+  /// The smallest power with which the bound leaves the headroom free.
+  private func wanted(_ piece: Int, _ bounds: SumBounds, _ largest: UInt64) -> Int {
+    let room = largest >> UInt64(Self.headroom)
+    var (bound, exponent) = (bounds.magnitudes[piece], self[piece])
+    // Lanes' magnitudes are rounded up, which may come to one more a lane: the headroom takes that.
+    while bound > room {
+      bound = (bound + 1) / 2
+      exponent += 1
+    }
+    while bound > 0, bound <= room / 2 {
+      bound *= 2
+      exponent -= 1
+    }
+    return min(max(exponent, Self.lowest), Self.highest)
+  }
+}
+
+/// What bounds the total of each piece, in multiples of its power: the sum over lanes of the lane's largest magnitude, rounded
+/// up. Integers, so the same in whatever order they are added.
+public struct SumBounds: Equatable, Sendable {
+  /// A magnitude beyond this counts as this: far beyond any total that fits, and sums of it do not overflow.
+  static let largestMagnitude = 0x1p44
+
+  /// Of each piece.
+  public private(set) var magnitudes: [UInt64]
+  /// Pieces of lanes with an element that is not finite.
+  public private(set) var notFinite: UInt64 = 0
+
+  /// Of no lane.
+  public init(count: Int) { magnitudes = [UInt64](repeating: 0, count: count) }
+
+  public var isFinite: Bool { notFinite == 0 }
+
+  /// Forgets all lanes.
+  public mutating func clear() {
+    for piece in magnitudes.indices { magnitudes[piece] = 0 }
+    notFinite = 0
+  }
+
+  /// A lane, of whose piece the largest magnitude is `largest`.
+  public mutating func add(_ largest: Float, piece: Int, power: Int) {
+    guard largest.isFinite else {
+      notFinite += 1
+      return
+    }
+    let multiple = Double(sign: .plus, exponent: -power, significand: Double(largest)).rounded(.up)
+    magnitudes[piece] += UInt64(min(multiple, Self.largestMagnitude))
+  }
+
+  /// The lanes of another rank.
+  public static func += (bounds: inout SumBounds, other: SumBounds) {
+    for piece in bounds.magnitudes.indices { bounds.magnitudes[piece] += other.magnitudes[piece] }
+    bounds.notFinite += other.notFinite
+  }
+}
