@@ -116,13 +116,7 @@ static void bfloat16_signs(const uint64_t *bits, size_t rows, size_t words, size
 
 // ---- products ----
 
-// Sums that stay in registers at once, and pairs of the left operand that are widened to float32 at a time: once, for all columns,
-// so that one is broadcast as it is loaded.
-#ifdef __AVX512F__
-enum { SUM_ROWS = PANEL_ROWS, SUM_VECTORS = PANEL_VECTORS };
-#else
-enum { SUM_ROWS = 4, SUM_VECTORS = 1 };
-#endif
+// Pairs of the left operand that are widened to float32 at a time: once, for all columns, so that one is broadcast as it is loaded.
 enum { WIDENED_PAIRS = 128 };
 
 // The sums of one panel of rows and one of columns with the instructions that every processor of this kind has.
