@@ -88,10 +88,12 @@ public struct SumPowers: Equatable, Sendable {
 public struct SumBounds: Equatable, Sendable {
   /// A magnitude beyond this counts as this: far beyond any total that fits, and sums of it do not overflow.
   static let largestMagnitude = 0x1p44
+  /// A gradient from here on counts as not finite: added up over the lanes it might fit no power.
+  static let overflow: Float = 0x1p80
 
   /// Of each piece.
   public private(set) var magnitudes: [UInt64]
-  /// Pieces of lanes with an element that is not finite.
+  /// Pieces of lanes with an element that is not finite, or too large for any power.
   public private(set) var notFinite: UInt64 = 0
 
   /// Of no lane.
@@ -107,7 +109,7 @@ public struct SumBounds: Equatable, Sendable {
 
   /// A lane, of whose piece the largest magnitude is `largest`.
   public mutating func add(_ largest: Float, piece: Int, power: Int) {
-    guard largest.isFinite else {
+    guard largest < Self.overflow else {
       notFinite += 1
       return
     }

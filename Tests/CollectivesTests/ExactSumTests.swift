@@ -186,10 +186,12 @@ import Testing
     small.add(1, piece: 0, power: 3)
     for step in 1...160 { powers.follow(small, largest: UInt32.largestTotal, step: step) }
     #expect(powers.exponents == [-7, 0], "one every 16 steps; of a piece without gradient nothing is learnt")
-    var lane = SumBounds(count: 2)
-    lane.add(.nan, piece: 1, power: 0)
-    #expect(!lane.isFinite)
-    lane.clear()
-    #expect(lane.isFinite)
+    for value in [Float.nan, .infinity, .greatestFiniteMagnitude, 0x1p80] {
+      var lane = SumBounds(count: 2)
+      lane.add(value, piece: 1, power: 0)
+      #expect(!lane.isFinite)
+      lane.clear()
+      #expect(lane.isFinite)
+    }
   }
 }
