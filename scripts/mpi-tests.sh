@@ -58,6 +58,14 @@ BIPFT_TEST_PIECE_BYTES=4099 run 3 CollectivesTests || fail "$name"
 [ "$(grep -c 'Test run with .* passed' "$output")" -eq 3 ] || fail "$name"
 echo "$name: passed"
 
+for shape in "4 2" "5 3" "7 3"; do
+  set -- $shape
+  name="Sums of integers of $1 ranks, $2 on a host"
+  BIPFT_TEST_HOST_RANKS=$2 run "$1" integersAddUpToTheirTotalsAtTheirOwners || fail "$name"
+  [ "$(grep -c 'Test run with 1 test .* passed' "$output")" -eq "$1" ] || fail "$name"
+  echo "$name: passed"
+done
+
 name="An abort of one rank of 3 ends the job with its code and one line"
 code=0
 BIPFT_TEST_ABORT=1 run 3 abortEndsTheJob || code=$?

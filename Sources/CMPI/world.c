@@ -20,6 +20,10 @@ static int world_size = 1;
 static bool threads_take_turns = true;
 // More ranks on this host than processors that they may run on.
 static bool crowded = false;
+// The ranks of this host, and those of this rank's place on every host (none for a rank without a place).
+static MPI_Comm host_ranks = MPI_COMM_NULL;
+static MPI_Comm place_ranks = MPI_COMM_NULL;
+static MPI_Op wrapping_sum = MPI_OP_NULL;
 
 // Requests of one exchange, kept between calls.
 static MPI_Request *requests = NULL;
@@ -55,18 +59,45 @@ static void yield_if_crowded(void) {
   if (local && atoi(local) > cmpi_processors()) setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0);
 }
 
-// Counts the ranks of this host, and finds out whether they are more than the processors of all of them together.
+// MPI_SUM of Open MPI 4.1 saturates 16-bit integers where the processor has AVX, so sums that wrap are made here.
+static void add_wrapping(void *in, void *sums, int *count, MPI_Datatype *type) {
+  if (*type == MPI_UINT16_T) {
+    const uint16_t *restrict more = in;
+    uint16_t *restrict sum = sums;
+    for (int i = 0; i < *count; i++) sum[i] = (uint16_t)(sum[i] + more[i]);
+  } else {
+    const uint32_t *restrict more = in;
+    uint32_t *restrict sum = sums;
+    for (int i = 0; i < *count; i++) sum[i] += more[i];
+  }
+}
+
+// Finds the ranks of this host, in rank order. A test makes hosts of so many ranks out of one, with BIPFT_TEST_HOST_RANKS.
+static int find_host(void) {
+  const char *asked = getenv("BIPFT_TEST_HOST_RANKS");
+  int ranks = asked ? atoi(asked) : 0;
+  if (ranks > 0) return MPI_Comm_split(MPI_COMM_WORLD, world_rank / ranks, world_rank, &host_ranks);
+  return MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world_rank, MPI_INFO_NULL, &host_ranks);
+}
+
+// Counts the ranks of this host, finds out whether they are more than the processors of all of them together, and which
+// ranks of other hosts have the same place. There are as many places as the smallest host has ranks.
 static int look_around_host(int *local_size) {
-  MPI_Comm host;
-  int code = MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world_rank, MPI_INFO_NULL, &host);
+  int code = find_host();
   if (code) return code;
   cpu_set_t processors;
   own_processors(&processors);
-  code = MPI_Comm_size(host, local_size);
-  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &processors, (int)sizeof processors, MPI_BYTE, MPI_BOR, host);
+  int place, places;
+  int64_t first = world_rank;
+  code = MPI_Comm_size(host_ranks, local_size);
+  if (!code) code = MPI_Comm_rank(host_ranks, &place);
+  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &processors, (int)sizeof processors, MPI_BYTE, MPI_BOR, host_ranks);
   if (!code) crowded = *local_size > CPU_COUNT(&processors);
-  int freed = MPI_Comm_free(&host);
-  return code ? code : freed;
+  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT64_T, MPI_MIN, host_ranks);
+  if (!code) code = MPI_Allreduce(local_size, &places, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+  // Hosts come in the order of their first ranks, in every place.
+  if (!code) code = MPI_Comm_split(MPI_COMM_WORLD, place < places ? place : MPI_UNDEFINED, (int)first, &place_ranks);
+  return code;
 }
 
 int cmpi_start(bool launched, int *rank, int *size, int *local_size) {
@@ -85,6 +116,7 @@ int cmpi_start(bool launched, int *rank, int *size, int *local_size) {
     if ((code = MPI_Comm_rank(MPI_COMM_WORLD, &world_rank))) return code;
     if ((code = MPI_Comm_size(MPI_COMM_WORLD, &world_size))) return code;
     if ((code = look_around_host(local_size))) return code;
+    if ((code = MPI_Op_create(add_wrapping, true, &wrapping_sum))) return code;
   }
   *rank = world_rank;
   *size = world_size;
@@ -101,6 +133,9 @@ int cmpi_finish(void) {
   requests = NULL;
   statuses = NULL;
   request_capacity = 0;
+  if (wrapping_sum != MPI_OP_NULL) MPI_Op_free(&wrapping_sum);
+  if (host_ranks != MPI_COMM_NULL) MPI_Comm_free(&host_ranks);
+  if (place_ranks != MPI_COMM_NULL) MPI_Comm_free(&place_ranks);
   return MPI_Finalize();
 }
 
@@ -178,6 +213,16 @@ int cmpi_gather_counts(int64_t own, int64_t *all) {
   MPI_Request request;
   int code = MPI_Iallgather(MPI_IN_PLACE, 1, MPI_INT64_T, all, 1, MPI_INT64_T, MPI_COMM_WORLD, &request);
   return code ? code : wait_one(&request);
+}
+
+int cmpi_first_of_host(int64_t *first) {
+  *first = world_rank;
+  return started ? MPI_Allreduce(MPI_IN_PLACE, first, 1, MPI_INT64_T, MPI_MIN, host_ranks) : 0;
+}
+
+int cmpi_reduce_scatter(cmpi_level level, const void *all, void *own, const int *counts, int width) {
+  MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;
+  return MPI_Reduce_scatter(all, own, counts, type, wrapping_sum, level == cmpi_in_host ? host_ranks : place_ranks);
 }
 
 static size_t piece_length(size_t remaining) { return remaining < piece_bytes ? remaining : piece_bytes; }

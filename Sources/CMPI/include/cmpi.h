@@ -34,6 +34,17 @@ int cmpi_maximum(int64_t *value);
 // all[r] becomes the `own` of rank r, for all ranks.
 int cmpi_gather_counts(int64_t own, int64_t *all);
 
+// Among whom: the ranks of a host, in rank order, or those of the same place on all hosts, in the order of the hosts' first
+// ranks. A rank's place is its number within its host; there are as many places as the smallest host has ranks.
+typedef enum { cmpi_in_host, cmpi_across_hosts } cmpi_level;
+
+// `first` becomes the lowest rank on this host.
+int cmpi_first_of_host(int64_t *first);
+
+// Adds everyone's unsigned integers of `width` 2 or 4 bytes, which wrap, and leaves each rank of the level its part in
+// `own`: counts[r] of them for its rank r. MPI was started; a rank without a place does not call it across hosts.
+int cmpi_reduce_scatter(cmpi_level level, const void *all, void *own, const int *counts, int width);
+
 // Sends and receives all `messages` and returns when all are done. Messages between two ranks match in the order in
 // which each lists them; any count. A message to oneself is a programmer's error.
 // `patient`: leaves the processor to this rank's other threads while it waits.

@@ -1,0 +1,62 @@
+import Collectives
+import Kernels
+import Testing
+
+/// The reduce-scatter of integers in whatever world the tests run in, on one host and on several made out of it
+/// (scripts/mpi-tests.sh).
+@Suite struct HostLayoutTests {
+  @Test func everyRankHasOnePlaceThatServesIt() {
+    let layout = HostLayout(firstRanks: [0, 1, 0, 1, 1, 1, 1, 0])
+    #expect(layout.hosts == [[0, 2, 7], [1, 3, 4, 5, 6]])
+    #expect(layout.places == 3)
+    #expect(layout.ranks(at: 0, of: 1) == [1, 5])
+    #expect(layout.ranks(at: 2, of: 1) == [4])
+    let served = layout.hosts.indices.flatMap { host in
+      (0..<layout.places).flatMap { layout.ranks(at: $0, of: host) }
+    }
+    #expect(served.sorted() == Array(0..<8))
+    #expect(layout.position(of: 5) == (host: 1, number: 3))
+  }
+}
+
+extension WorldTests {
+  @Test func integersAddUpToTheirTotalsAtTheirOwners() throws {
+    try inWorld { world in
+      let layout = try world.hostLayout()
+      #expect(layout.hosts.flatMap { $0 }.sorted() == Array(0..<world.size))
+      #expect(layout.hosts[layout.position(of: world.rank).host].count == world.localSize)
+      try check(UInt32.self, layout, world)
+      try check(UInt16.self, layout, world)
+    }
+  }
+
+  private func check<Integer: SummedInteger>(
+    _: Integer.Type, _ layout: HostLayout, _ world: borrowing World
+  ) throws {
+    for count in [1, 1000, 3 * 65_536 + 5, 20 * 65_536 + 7] {
+      let partition = SlicePartition(count: count, size: world.size)
+      let reduction = IntegerReduceScatter<Integer>(
+        layout: layout, rank: world.rank, buckets: partition.buckets)
+      // Large, so that sums wrap.
+      func value(_ element: Int, _ rank: Int) -> Integer {
+        Integer(truncatingIfNeeded: element &* 2_654_435_761 &+ rank &* 40_503 &+ element >> 7)
+      }
+      let sums = UnsafeMutableBufferPointer<Integer>.allocate(capacity: count)
+      defer { sums.deallocate() }
+      for i in 0..<count { sums[i] = value(i, world.rank) }
+      var told: [Int] = []
+      try world.reduceScatter(sums, with: reduction) { told.append($0) }
+      #expect(told == (world.size == 1 ? [] : Array((0..<partition.bucketCount).reversed())))
+      var wrong = 0
+      let own = partition.slice(of: world.rank)
+      for i in 0..<count {
+        let isOwn = own.contains { $0.contains(i) }
+        let expected =
+          isOwn
+          ? (0..<world.size).reduce(Integer(0)) { $0 &+ value(i, $1) } : value(i, world.rank)
+        if sums[i] != expected { wrong += 1 }
+      }
+      #expect(wrong == 0, "of \(count) elements in a world of \(world.size)")
+    }
+  }
+}
