@@ -24,6 +24,7 @@ static bool crowded = false;
 static MPI_Comm host_ranks = MPI_COMM_NULL;
 static MPI_Comm place_ranks = MPI_COMM_NULL;
 static MPI_Op wrapping_sum = MPI_OP_NULL;
+static int64_t first_of_host = 0;
 
 // Requests of one exchange, kept between calls.
 static MPI_Request *requests = NULL;
@@ -88,15 +89,15 @@ static int look_around_host(int *local_size) {
   cpu_set_t processors;
   own_processors(&processors);
   int place, places;
-  int64_t first = world_rank;
+  first_of_host = world_rank;
   code = MPI_Comm_size(host_ranks, local_size);
   if (!code) code = MPI_Comm_rank(host_ranks, &place);
   if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &processors, (int)sizeof processors, MPI_BYTE, MPI_BOR, host_ranks);
   if (!code) crowded = *local_size > CPU_COUNT(&processors);
-  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT64_T, MPI_MIN, host_ranks);
+  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &first_of_host, 1, MPI_INT64_T, MPI_MIN, host_ranks);
   if (!code) code = MPI_Allreduce(local_size, &places, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
   // Hosts come in the order of their first ranks, in every place.
-  if (!code) code = MPI_Comm_split(MPI_COMM_WORLD, place < places ? place : MPI_UNDEFINED, (int)first, &place_ranks);
+  if (!code) code = MPI_Comm_split(MPI_COMM_WORLD, place < places ? place : MPI_UNDEFINED, (int)first_of_host, &place_ranks);
   return code;
 }
 
@@ -215,10 +216,7 @@ int cmpi_gather_counts(int64_t own, int64_t *all) {
   return code ? code : wait_one(&request);
 }
 
-int cmpi_first_of_host(int64_t *first) {
-  *first = world_rank;
-  return started ? MPI_Allreduce(MPI_IN_PLACE, first, 1, MPI_INT64_T, MPI_MIN, host_ranks) : 0;
-}
+int64_t cmpi_first_of_host(void) { return first_of_host; }
 
 int cmpi_reduce_scatter(cmpi_level level, const void *all, void *own, const int *counts, int width) {
   MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;

@@ -33,10 +33,8 @@ public struct HostLayout: Equatable, Sendable {
 extension World {
   /// Who shares a host with whom. Collective.
   public func hostLayout() throws(WorldError) -> HostLayout {
-    var first: Int64 = 0
-    try check(cmpi_first_of_host(&first), .allGather)
     var all = [Int64](repeating: 0, count: size)
-    try check(cmpi_gather_counts(first, &all), .allGather)
+    try check(cmpi_gather_counts(cmpi_first_of_host(), &all), .allGather)
     return HostLayout(firstRanks: all.map(Int.init))
   }
 }

@@ -7,12 +7,15 @@ import Kernels
 /// It goes bucket by bucket, each in two levels: the ranks of a host share out a bucket among their places, then the ranks of
 /// one place on all hosts share out what that place has. So what leaves a host is its sum, once, whatever its number of ranks.
 ///
-/// - Cost: memory of twice a bucket. Allocates once.
+/// - Cost: memory of twice a bucket, allocated once; an exchange allocates a few lists of W numbers a bucket, for W ranks.
 public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
   /// Of each bucket the elements that each rank owns, in rank order.
   public let buckets: [[Range<Int>]]
   private let layout: HostLayout
-  private let rank: Int
+  fileprivate let rank: Int
+  /// Where the rank is in `layout`.
+  private let host: Int
+  private let number: Int
   private let memory: FloatBuffer
   /// A bucket in the order in which it is shared out, and a place's part of it.
   private let packed: UnsafeMutablePointer<Integer>
@@ -23,14 +26,17 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
     self.layout = layout
     self.rank = rank
     self.buckets = buckets
-    let most = buckets.map(\.elementCount).max() ?? 0
-    let isAlone = layout.hosts.elementCount == 1
-    let floats = isAlone ? 0 : (most * MemoryLayout<Integer>.stride + 3) / 4
+    (host, number) = layout.position(of: rank)
+    let size = layout.hosts.reduce(0) { $0 + $1.count }
+    precondition(buckets.allSatisfy { $0.count == size }, "a bucket that \(size) ranks do not share")
+    let most = buckets.map { $0.reduce(0) { $0 + $1.count } }.max() ?? 0
+    let floats = (most * MemoryLayout<Integer>.stride + 3) / 4
     memory = FloatBuffer(count: 2 * floats)
-    packed = UnsafeMutableRawPointer(memory.view.base).bindMemory(
-      to: Integer.self, capacity: isAlone ? 0 : most)
-    part = UnsafeMutableRawPointer(memory.view.base + floats)
-      .bindMemory(to: Integer.self, capacity: isAlone ? 0 : most)
+    func integers(at start: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Integer> {
+      UnsafeMutableRawPointer(start).bindMemory(to: Integer.self, capacity: most)
+    }
+    packed = integers(at: memory.view.base)
+    part = integers(at: memory.view.base + floats)
   }
 
   /// Adds everyone's elements of a bucket; this rank's own ones of `sums`, the whole vector, become the totals, the others
@@ -39,7 +45,6 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
     _ sums: UnsafeMutableBufferPointer<Integer>, bucket: Int, world: borrowing World
   ) throws(WorldError) {
     let runs = buckets[bucket]
-    let (host, number) = layout.position(of: rank)
     var end = 0
     var places: [Int32] = []
     for place in 0..<layout.places {
@@ -54,13 +59,14 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
     }
     let beyond = layout.hosts[host].count - layout.places
     let width = Int32(MemoryLayout<Integer>.stride)
-    try world.reduceScatter(cmpi_in_host, packed, part, places + [Int32](repeating: 0, count: beyond), width)
+    try world.reduceScatter(
+      cmpi_in_host, packed, part, places + [Int32](repeating: 0, count: beyond), own: number, width)
     var totals = part
     if number < layout.places, layout.hosts.count > 1 {
       let shares = layout.hosts.indices.map { other in
         Int32(layout.ranks(at: number, of: other).reduce(0) { $0 + runs[$1].count })
       }
-      try world.reduceScatter(cmpi_across_hosts, part, packed, shares, width)
+      try world.reduceScatter(cmpi_across_hosts, part, packed, shares, own: host, width)
       totals = packed
     }
     try deliver(totals, runs, to: sums, world: world)
@@ -71,7 +77,6 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
     _ totals: UnsafeMutablePointer<Integer>, _ runs: [Range<Int>],
     to sums: UnsafeMutableBufferPointer<Integer>, world: borrowing World
   ) throws(WorldError) {
-    let (host, number) = layout.position(of: rank)
     var messages: [cmpi_message] = []
     func message(_ base: UnsafeMutablePointer<Integer>, _ count: Int, peer: Int, outgoing: Bool) {
       if count == 0 { return }
@@ -104,11 +109,15 @@ extension World {
   /// place; the others stay as they are. Collective.
   ///
   /// - Parameter begin: told the number of each bucket before it is exchanged, last buckets first.
+  /// - Cost: sends within the host all but what is of its place, and across hosts that less what is of its host.
   /// - Throws: `WorldError.operation`.
   public func reduceScatter<Integer: SummedInteger>(
     _ sums: UnsafeMutableBufferPointer<Integer>, with reduction: borrowing IntegerReduceScatter<Integer>,
     begin: (_ bucket: Int) -> Void = { _ in }
   ) throws(WorldError) {
+    precondition(reduction.rank == rank, "a reduction of rank \(reduction.rank) on rank \(rank)")
+    let count = reduction.buckets.last?.map(\.upperBound).max() ?? 0
+    precondition(sums.count >= count, "\(sums.count) sums for \(count) elements")
     guard size > 1 else { return }
     for bucket in reduction.buckets.indices.reversed() {
       begin(bucket)
@@ -116,20 +125,13 @@ extension World {
     }
   }
 
-  /// One level of it. What a rank sends is all but its own part.
+  /// One level of it, in which this rank's number is `own`. It sends all parts but that one.
   fileprivate func reduceScatter(
-    _ level: cmpi_level, _ all: UnsafeRawPointer, _ own: UnsafeMutableRawPointer, _ counts: [Int32],
-    _ width: Int32
+    _ level: cmpi_level, _ all: UnsafeRawPointer, _ total: UnsafeMutableRawPointer, _ counts: [Int32],
+    own: Int, _ width: Int32
   ) throws(WorldError) {
-    if counts.count > 1 {
-      let total = counts.reduce(0) { $0 + Int($1) }
-      traffic.add(total * Int(width) / counts.count * (counts.count - 1), by: .reduceScatter)
-    }
-    try check(cmpi_reduce_scatter(level, all, own, counts, width), .reduceScatter)
+    let sent = counts.reduce(0) { $0 + Int($1) } - Int(counts[own])
+    traffic.add(sent * Int(width), by: .reduceScatter)
+    try check(cmpi_reduce_scatter(level, all, total, counts, width), .reduceScatter)
   }
-}
-
-extension Collection where Element: Collection {
-  /// Elements of all together.
-  fileprivate var elementCount: Int { reduce(0) { $0 + $1.count } }
 }

@@ -2,8 +2,6 @@ import Collectives
 import Kernels
 import Testing
 
-/// The reduce-scatter of integers in whatever world the tests run in, on one host and on several made out of it
-/// (scripts/mpi-tests.sh).
 @Suite struct HostLayoutTests {
   @Test func everyRankHasOnePlaceThatServesIt() {
     let layout = HostLayout(firstRanks: [0, 1, 0, 1, 1, 1, 1, 0])
@@ -19,6 +17,8 @@ import Testing
   }
 }
 
+/// The reduce-scatter of integers in whatever world the tests run in, on one host and on several made out of it
+/// (scripts/mpi-tests.sh).
 extension WorldTests {
   @Test func integersAddUpToTheirTotalsAtTheirOwners() throws {
     try inWorld { world in
@@ -45,10 +45,16 @@ extension WorldTests {
       defer { sums.deallocate() }
       for i in 0..<count { sums[i] = value(i, world.rank) }
       var told: [Int] = []
+      let before = world.bytesSent(by: .reduceScatter)
       try world.reduceScatter(sums, with: reduction) { told.append($0) }
       #expect(told == (world.size == 1 ? [] : Array((0..<partition.bucketCount).reversed())))
       var wrong = 0
       let own = partition.slice(of: world.rank)
+      if layout.hosts.count == 1 {
+        let others = count - own.reduce(0) { $0 + $1.count }
+        let sent = world.bytesSent(by: .reduceScatter) - before
+        #expect(sent == others * MemoryLayout<Integer>.stride)
+      }
       for i in 0..<count {
         let isOwn = own.contains { $0.contains(i) }
         let expected =

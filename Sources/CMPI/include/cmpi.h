@@ -38,8 +38,8 @@ int cmpi_gather_counts(int64_t own, int64_t *all);
 // ranks. A rank's place is its number within its host; there are as many places as the smallest host has ranks.
 typedef enum { cmpi_in_host, cmpi_across_hosts } cmpi_level;
 
-// `first` becomes the lowest rank on this host.
-int cmpi_first_of_host(int64_t *first);
+// The lowest rank on this host.
+int64_t cmpi_first_of_host(void);
 
 // Adds everyone's unsigned integers of `width` 2 or 4 bytes, which wrap, and leaves each rank of the level its part in
 // `own`: counts[r] of them for its rank r. MPI was started; a rank without a place does not call it across hosts.
