@@ -6,7 +6,6 @@
 #include "packing_body.h"
 #include "elementwise_body.h"
 #include "dense_body.h"
-#include "gradient_sum_body.h"
 #include "integer_sum_body.h"
 #include COUNTS
 #include "rounded_body.h"
@@ -54,10 +53,6 @@ const bk_kernels TABLE = {
     .tanh = tanh_,
     .tanh_backward = tanh_backward,
     .squared_difference = squared_difference,
-    .add_vectors = add_vectors,
-    .round_vector = round_vector,
-    .narrow_vector = narrow_vector,
-    .widen_vector = widen_vector,
     .add_multiples = add_multiples,
     .add_short_multiples = add_short_multiples,
     .read_multiples = read_multiples,

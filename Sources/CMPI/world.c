@@ -25,6 +25,8 @@ static MPI_Comm host_ranks = MPI_COMM_NULL;
 static MPI_Comm place_ranks = MPI_COMM_NULL;
 static MPI_Op wrapping_sum = MPI_OP_NULL;
 static int64_t first_of_host = 0;
+static MPI_Win counters = MPI_WIN_NULL;
+static int64_t *own_counters = NULL;
 
 // Requests of one exchange, kept between calls.
 static MPI_Request *requests = NULL;
@@ -126,6 +128,8 @@ int cmpi_start(bool launched, int *rank, int *size, int *local_size) {
 
 bool cmpi_threads_take_turns(void) { return threads_take_turns; }
 
+static int close_counters(void);
+
 int cmpi_finish(void) {
   if (!started) return 0;
   started = false;
@@ -134,6 +138,7 @@ int cmpi_finish(void) {
   requests = NULL;
   statuses = NULL;
   request_capacity = 0;
+  close_counters();
   if (wrapping_sum != MPI_OP_NULL) MPI_Op_free(&wrapping_sum);
   if (host_ranks != MPI_COMM_NULL) MPI_Comm_free(&host_ranks);
   if (place_ranks != MPI_COMM_NULL) MPI_Comm_free(&place_ranks);
@@ -216,11 +221,31 @@ int cmpi_gather_counts(int64_t own, int64_t *all) {
   return code ? code : wait_one(&request);
 }
 
+int cmpi_gather_bytes(void *all, const int *counts, const int *starts) {
+  if (world_size == 1) return 0;
+  MPI_Request request;
+  int code = MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_BYTE, all, counts, starts, MPI_BYTE, MPI_COMM_WORLD, &request);
+  return code ? code : wait_one(&request);
+}
+
 int64_t cmpi_first_of_host(void) { return first_of_host; }
 
 int cmpi_reduce_scatter(cmpi_level level, const void *all, void *own, const int *counts, int width) {
   MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;
   return MPI_Reduce_scatter(all, own, counts, type, wrapping_sum, level == cmpi_in_host ? host_ranks : place_ranks);
+}
+
+int cmpi_all_reduce(void *values, size_t count, int width) {
+  if (world_size == 1) return 0;
+  MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;
+  return MPI_Allreduce(MPI_IN_PLACE, values, (int)count, type, wrapping_sum, MPI_COMM_WORLD);
+}
+
+int cmpi_sum_words(uint64_t *words, size_t count) {
+  if (world_size == 1) return 0;
+  MPI_Request request;
+  int code = MPI_Iallreduce(MPI_IN_PLACE, words, (int)count, MPI_UINT64_T, MPI_SUM, MPI_COMM_WORLD, &request);
+  return code ? code : wait_one(&request);
 }
 
 static size_t piece_length(size_t remaining) { return remaining < piece_bytes ? remaining : piece_bytes; }
@@ -238,6 +263,50 @@ int cmpi_broadcast(void *bytes, size_t count, int root) {
     done += length;
   }
   return 0;
+}
+
+// ---- counters ----
+
+static int close_counters(void) {
+  if (counters == MPI_WIN_NULL) return 0;
+  int code = MPI_Win_unlock_all(counters);
+  return code ? code : MPI_Win_free(&counters);
+}
+
+int cmpi_open_counters(void) {
+  int code = close_counters();
+  MPI_Aint bytes = world_rank == 0 ? (MPI_Aint)sizeof(int64_t) * world_size : 0;
+  if (!code) code = MPI_Win_allocate(bytes, sizeof(int64_t), MPI_INFO_NULL, MPI_COMM_WORLD, &own_counters, &counters);
+  if (!code && world_rank == 0) memset(own_counters, 0, (size_t)bytes);
+  if (!code) code = MPI_Win_lock_all(MPI_MODE_NOCHECK, counters);
+  if (!code) code = MPI_Win_sync(counters);
+  return code ? code : MPI_Barrier(MPI_COMM_WORLD);
+}
+
+int cmpi_count(int counter, int64_t *before) {
+  const int64_t one = 1;
+  int code = MPI_Fetch_and_op(&one, before, MPI_INT64_T, 0, counter, MPI_SUM, counters);
+  return code ? code : MPI_Win_flush(0, counters);
+}
+
+int cmpi_read_counters(int64_t *all) {
+  int code = MPI_Get_accumulate(NULL, 0, MPI_INT64_T, all, world_size, MPI_INT64_T, 0, 0, world_size, MPI_INT64_T,
+                                MPI_NO_OP, counters);
+  return code ? code : MPI_Win_flush(0, counters);
+}
+
+int cmpi_clear_counters(void) {
+  const int64_t zero = 0;
+  for (int counter = 0; counter < world_size; counter++) {
+    int code = MPI_Accumulate(&zero, 1, MPI_INT64_T, 0, counter, 1, MPI_INT64_T, MPI_REPLACE, counters);
+    if (code) return code;
+  }
+  return MPI_Win_flush(0, counters);
+}
+
+void cmpi_serve(void) {
+  int found;
+  MPI_Iprobe(MPI_ANY_SOURCE, message_tag, MPI_COMM_WORLD, &found, MPI_STATUS_IGNORE);
 }
 
 // ---- messages ----

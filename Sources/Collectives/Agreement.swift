@@ -31,7 +31,7 @@ extension World {
       switch error {
       case .operation: throw error
       case .agreedFailure(let code, let message, _): failure = WorldFailure(code: code, message: message)
-      case .separateWorlds, .alreadyRun, .unsuitableSize:
+      case .separateWorlds, .alreadyRun:
         failure = WorldFailure(code: exitCode(error), message: "\(error)")
       }
     } catch {

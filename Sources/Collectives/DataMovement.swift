@@ -29,7 +29,7 @@ extension World {
     return result
   }
 
-  /// Everyone's bytes, in rank order; lengths may differ.
+  /// Everyone's bytes, in rank order; lengths may differ. For little, 2 GiB at most.
   public func allGather(_ own: [UInt8]) throws(WorldError) -> [[UInt8]] {
     var counts = [Int64](repeating: 0, count: size)
     try check(cmpi_gather_counts(Int64(own.count), &counts), .allGather)
@@ -39,8 +39,11 @@ extension World {
       ranges.append(start..<start + Int(count))
     }
     var all = [UInt8](repeating: 0, count: ranges[size - 1].upperBound)
+    precondition(all.count <= Int32.max, "\(all.count) bytes in a small gather")
     all.replaceSubrange(ranges[rank], with: own)
-    try withBytes(of: &all) { bytes throws(WorldError) in try allGather(bytes, ranges: ranges) }
+    traffic.add(own.count * (size - 1), by: .allGather)
+    try check(
+      cmpi_gather_bytes(&all, counts.map(Int32.init), ranges.map { Int32($0.lowerBound) }), .allGather)
     return ranges.map { Array(all[$0]) }
   }
 
@@ -58,37 +61,125 @@ extension World {
 
   /// Completes memory of which rank r holds all the bytes in `parts[r]`, in place; parts and ranges may be empty.
   ///
-  /// The parts travel around a ring: `size - 1` steps, in each of which a rank passes on what it received in the one
-  /// before. Each link carries each part once.
-  ///
   /// - Cost: sends all parts but that of the next rank; a message for each range.
   public func allGather(_ bytes: UnsafeMutableRawBufferPointer, parts: [[Range<Int>]]) throws(WorldError) {
     precondition(parts.count == size, "parts of \(parts.count) ranks for \(size)")
+    try passAround(bytes, parts, among: Array(0..<size))
+  }
+
+  /// The same, so that what a host has leaves it once: ranks beyond the places hand their parts to those that serve them, the
+  /// ranks of one place on all hosts gather theirs, and then the ranks of each host.
+  public func allGather(
+    _ bytes: UnsafeMutableRawBufferPointer, parts: [[Range<Int>]], through layout: HostLayout
+  ) throws(WorldError) {
+    precondition(parts.count == size && layout.size == size, "parts of \(parts.count) ranks for \(size)")
+    let (host, number) = layout.position(of: rank)
+    let server = layout.hosts[host][number % layout.places]
+    var messages: [cmpi_message] = []
+    func message(_ range: Range<Int>, peer: Int, outgoing: Bool) {
+      guard let base = bytes.baseAddress, !range.isEmpty else { return }
+      messages.append(
+        cmpi_message(
+          bytes: base + range.lowerBound, count: range.count, peer: Int32(peer), outgoing: outgoing))
+    }
+    if server == rank {
+      for other in layout.ranks(at: number, of: host).dropFirst() {
+        for range in parts[other] { message(range, peer: other, outgoing: false) }
+      }
+    } else {
+      for range in parts[rank] { message(range, peer: server, outgoing: true) }
+    }
+    try messages.withUnsafeBufferPointer { messages throws(WorldError) in try exchange(messages, .allGather) }
+    func served(_ place: Int, _ host: Int) -> [Range<Int>] {
+      layout.ranks(at: place, of: host).flatMap { parts[$0] }
+    }
+    if number < layout.places {
+      try passAround(
+        bytes, layout.hosts.indices.map { served(number, $0) }, among: layout.hosts.map { $0[number] })
+    }
+    let places = layout.hosts[host].indices.map { place in
+      place < layout.places ? layout.hosts.indices.flatMap { served(place, $0) } : []
+    }
+    try passAround(bytes, places, among: layout.hosts[host])
+  }
+
+  /// Bytes that `rank` sends in such a gather of `counts` bytes of each rank.
+  public static func gatherBytes(_ counts: [Int], rank: Int, through layout: HostLayout) -> Int {
+    let (host, number) = layout.position(of: rank)
+    func served(_ place: Int, _ host: Int) -> Int {
+      place < layout.places ? layout.ranks(at: place, of: host).reduce(0) { $0 + counts[$1] } : 0
+    }
+    // In a ring a rank passes on all parts but the next one's.
+    let size = layout.hosts[host].count
+    let next = (number + 1) % size
+    var sent = counts.reduce(0, +) - layout.hosts.indices.reduce(0) { $0 + served(next, $1) }
+    if size == 1 { sent = 0 }
+    guard number < layout.places else { return sent + counts[rank] }
+    if layout.hosts.count > 1 {
+      let nextHost = (host + 1) % layout.hosts.count
+      sent += layout.hosts.indices.reduce(0) { $0 + served(number, $1) } - served(number, nextHost)
+    }
+    return sent
+  }
+
+  /// Completes memory of which the rank `members[i]` holds the bytes in `parts[i]`, for these ranks, of which this is one.
+  ///
+  /// The parts travel around a ring, in each step of which a rank passes on what it received in the one before. Each link
+  /// carries each part once.
+  private func passAround(
+    _ bytes: UnsafeMutableRawBufferPointer, _ parts: [[Range<Int>]], among members: [Int]
+  ) throws(WorldError) {
     for range in parts.joined() {
       precondition(
         range.lowerBound >= 0 && range.upperBound <= bytes.count, "bytes \(range) of \(bytes.count)")
     }
-    guard size > 1, let base = bytes.baseAddress else { return }
-    let (next, previous) = ((rank + 1) % size, (rank + size - 1) % size)
+    let count = members.count
+    guard count > 1, let base = bytes.baseAddress else { return }
+    let own = members.firstIndex(of: rank)!
+    let (next, previous) = ((own + 1) % count, (own + count - 1) % count)
     let most = parts.map(\.count).max() ?? 0
-    for step in 0..<size - 1 {
-      let sent = parts[(rank + size - step) % size]
-      let received = parts[(previous + size - step) % size]
+    for step in 0..<count - 1 {
+      let sent = parts[(own + count - step) % count]
+      let received = parts[(previous + count - step) % count]
       try withUnsafeTemporaryAllocation(of: cmpi_message.self, capacity: max(1, 2 * most)) {
         messages throws(WorldError) in
-        var count = 0
+        var filled = 0
         func append(_ range: Range<Int>, peer: Int, outgoing: Bool) {
           messages.initializeElement(
-            at: count,
+            at: filled,
             to: cmpi_message(
-              bytes: base + range.lowerBound, count: range.count, peer: Int32(peer), outgoing: outgoing))
-          count += 1
+              bytes: base + range.lowerBound, count: range.count, peer: Int32(members[peer]),
+              outgoing: outgoing))
+          filled += 1
         }
         for range in received { append(range, peer: previous, outgoing: false) }
         for range in sent { append(range, peer: next, outgoing: true) }
-        try exchange(UnsafeBufferPointer(rebasing: messages[..<count]), .allGather)
+        try exchange(UnsafeBufferPointer(rebasing: messages[..<filled]), .allGather)
       }
     }
+  }
+
+  /// Replaces everyone's integers by their sums, which wrap: the same on every rank, whatever the order.
+  ///
+  /// - Cost: counted as what an all-reduce around a ring sends, see `allReduceBytes`.
+  public func allReduce<Integer: SummedInteger>(
+    _ values: UnsafeMutableBufferPointer<Integer>
+  ) throws(WorldError) {
+    let width = MemoryLayout<Integer>.stride
+    traffic.add(Self.allReduceBytes(values.count, width: width, rank: rank, size: size), by: .allReduce)
+    try check(cmpi_all_reduce(values.baseAddress, values.count, Int32(width)), .allReduce)
+  }
+
+  /// Replaces everyone's words by their sums; none overflows.
+  public func sum(_ words: inout [UInt64]) throws(WorldError) {
+    traffic.add(Self.allReduceBytes(words.count, width: 8, rank: rank, size: size), by: .allReduce)
+    try check(cmpi_sum_words(&words, words.count), .allReduce)
+  }
+
+  /// Bytes that `rank` sends where `count` numbers of `width` bytes are added up around a ring, and what came of it is passed
+  /// around. (MPI may do it otherwise.)
+  public static func allReduceBytes(_ count: Int, width: Int, rank: Int, size: Int) -> Int {
+    2 * (count - evenRun(rank, of: size, total: count).count) * width
   }
 
   /// Gives each rank r the elements in `parts[r]` of `root`'s vector, in place; parts and ranges may be empty.
@@ -113,14 +204,16 @@ extension World {
   /// - Cost: gathers 8 bytes a chunk.
   public func sumOfChunks(_ own: [Double], partition: SlicePartition) throws(WorldError) -> Double {
     precondition(partition.size == size, "a partition for \(partition.size) ranks in a world of \(size)")
-    let chunks = partition.slices.map { $0.map { partition.chunkIndices(in: $0) } }
-    let mine = chunks[rank].joined()
-    precondition(own.count == mine.count, "\(own.count) sums for \(mine.count) chunks")
+    let chunks = partition.slices.map { $0.flatMap { partition.chunkIndices(in: $0) } }
+    precondition(own.count == chunks[rank].count, "\(own.count) sums for \(chunks[rank].count) chunks")
     var all = [Double](repeating: 0, count: partition.chunkCount)
-    for (chunk, sum) in zip(mine, own) { all[chunk] = sum }
-    let stride = MemoryLayout<Double>.stride
-    let parts = chunks.map { $0.map { $0.lowerBound * stride..<$0.upperBound * stride } }
-    try withBytes(of: &all) { bytes throws(WorldError) in try allGather(bytes, parts: parts) }
+    for (part, numbers) in zip(try allGather(own.withUnsafeBytes { Array($0) }), chunks) {
+      part.withUnsafeBytes { bytes in
+        for (index, chunk) in numbers.enumerated() {
+          all[chunk] = bytes.loadUnaligned(fromByteOffset: 8 * index, as: Double.self)
+        }
+      }
+    }
     return all.reduce(0, +)
   }
 

@@ -57,15 +57,21 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   }
 
   /// The total of the elements `range`, once `sums` holds that of all lanes, as float32. Cuts no piece; between pieces it is 0.
+  /// On the calling thread alone.
   public func read(_ range: Range<Int>, powers: SumPowers, into values: FloatView) {
     precondition(values.count == range.count, "\(values.count) elements for \(range)")
-    let own = pieces.pieces(in: range)
-    values.fill(0)
-    parallelFor(own.count) { index, _ in
-      let elements = pieces.ranges[own.lowerBound + index]
-      Integer.read(
-        sums.baseAddress! + elements.lowerBound, count: elements.count, power: powers[own.lowerBound + index],
-        into: values.base + elements.lowerBound - range.lowerBound)
+    var end = range.lowerBound
+    func fillGap(to next: Int) {
+      (values.base + end - range.lowerBound).update(repeating: 0, count: next - end)
     }
+    for piece in pieces.pieces(in: range) {
+      let elements = pieces.ranges[piece]
+      fillGap(to: elements.lowerBound)
+      Integer.read(
+        sums.baseAddress! + elements.lowerBound, count: elements.count, power: powers[piece],
+        into: values.base + elements.lowerBound - range.lowerBound)
+      end = elements.upperBound
+    }
+    fillGap(to: range.upperBound)
   }
 }

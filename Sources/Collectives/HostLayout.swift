@@ -16,6 +16,15 @@ public struct HostLayout: Equatable, Sendable {
     places = hosts.map(\.count).min() ?? 0
   }
 
+  /// Ranks that fill one host after the other.
+  public init(ranks: Int, perHost: Int) {
+    precondition(ranks > 0 && perHost > 0, "\(ranks) ranks, \(perHost) on a host")
+    self.init(firstRanks: (0..<ranks).map { $0 / perHost * perHost })
+  }
+
+  /// The number of ranks.
+  public var size: Int { hosts.reduce(0) { $0 + $1.count } }
+
   /// The host of `rank`, and its number there.
   public func position(of rank: Int) -> (host: Int, number: Int) {
     for (host, ranks) in hosts.enumerated() {

@@ -7,36 +7,54 @@ import Kernels
 /// It goes bucket by bucket, each in two levels: the ranks of a host share out a bucket among their places, then the ranks of
 /// one place on all hosts share out what that place has. So what leaves a host is its sum, once, whatever its number of ranks.
 ///
-/// - Cost: memory of twice a bucket, allocated once; an exchange allocates a few lists of W numbers a bucket, for W ranks.
+/// - Cost: memory of twice a bucket, allocated once; `World.reduceScatter` allocates only where some host has ranks beyond the
+///   places.
 public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
   /// Of each bucket the elements that each rank owns, in rank order.
   public let buckets: [[Range<Int>]]
-  private let layout: HostLayout
   fileprivate let rank: Int
-  /// Where the rank is in `layout`.
-  private let host: Int
-  private let number: Int
+  private let shares: [HostShares]
+  /// The ranks that this one's place serves, itself first; none beyond the places.
+  private let served: [Int]
+  /// The rank of this host that serves this one.
+  private let server: Int
+  /// The order in which a bucket is shared out.
+  private let order: [Int]
   private let memory: FloatBuffer
-  /// A bucket in the order in which it is shared out, and a place's part of it.
+  /// A bucket in that order, and a place's part of it.
   private let packed: UnsafeMutablePointer<Integer>
   private let part: UnsafeMutablePointer<Integer>
 
   /// For rank `rank` of the world that `layout` tells of.
   public init(layout: HostLayout, rank: Int, buckets: [[Range<Int>]]) {
-    self.layout = layout
+    precondition(
+      buckets.allSatisfy { $0.count == layout.size }, "a bucket that \(layout.size) ranks do not share")
     self.rank = rank
     self.buckets = buckets
-    (host, number) = layout.position(of: rank)
-    let size = layout.hosts.reduce(0) { $0 + $1.count }
-    precondition(buckets.allSatisfy { $0.count == size }, "a bucket that \(size) ranks do not share")
-    let most = buckets.map { $0.reduce(0) { $0 + $1.count } }.max() ?? 0
-    let floats = (most * MemoryLayout<Integer>.stride + 3) / 4
-    memory = FloatBuffer(count: 2 * floats)
+    shares = buckets.map { HostShares(layout, rank: rank, counts: $0.map(\.count)) }
+    let (host, number) = layout.position(of: rank)
+    served = number < layout.places ? layout.ranks(at: number, of: host) : []
+    server = layout.hosts[host][number % layout.places]
+    order = (0..<layout.places).flatMap { place in
+      layout.hosts.indices.flatMap { layout.ranks(at: place, of: $0) }
+    }
+    memory = FloatBuffer(count: Self.byteCount(buckets: buckets) / MemoryLayout<Float>.stride)
+    let most = Self.largest(buckets)
     func integers(at start: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Integer> {
       UnsafeMutableRawPointer(start).bindMemory(to: Integer.self, capacity: most)
     }
     packed = integers(at: memory.view.base)
-    part = integers(at: memory.view.base + floats)
+    part = integers(at: memory.view.base + memory.count / 2)
+  }
+
+  private static func largest(_ buckets: [[Range<Int>]]) -> Int {
+    buckets.map { $0.reduce(0) { $0 + $1.count } }.max() ?? 0
+  }
+
+  /// Bytes of the memory for `buckets`.
+  public static func byteCount(buckets: [[Range<Int>]]) -> Int {
+    let stride = MemoryLayout<Float>.stride
+    return 2 * ((largest(buckets) * MemoryLayout<Integer>.stride + stride - 1) / stride * stride)
   }
 
   /// Adds everyone's elements of a bucket; this rank's own ones of `sums`, the whole vector, become the totals, the others
@@ -44,38 +62,28 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
   fileprivate func exchange(
     _ sums: UnsafeMutableBufferPointer<Integer>, bucket: Int, world: borrowing World
   ) throws(WorldError) {
-    let runs = buckets[bucket]
-    var end = 0
-    var places: [Int32] = []
-    for place in 0..<layout.places {
-      let start = end
-      for other in layout.hosts.indices {
-        for owner in layout.ranks(at: place, of: other) {
-          (packed + end).update(from: sums.baseAddress! + runs[owner].lowerBound, count: runs[owner].count)
-          end += runs[owner].count
-        }
-      }
-      places.append(Int32(end - start))
+    let (runs, shares) = (buckets[bucket], shares[bucket])
+    var end = packed
+    for owner in order {
+      end.update(from: sums.baseAddress! + runs[owner].lowerBound, count: runs[owner].count)
+      end += runs[owner].count
     }
-    let beyond = layout.hosts[host].count - layout.places
-    let width = Int32(MemoryLayout<Integer>.stride)
-    try world.reduceScatter(
-      cmpi_in_host, packed, part, places + [Int32](repeating: 0, count: beyond), own: number, width)
+    let width = MemoryLayout<Integer>.stride
+    try world.reduceScatter(cmpi_in_host, packed, part, shares.places, own: shares.number, width: width)
     var totals = part
-    if number < layout.places, layout.hosts.count > 1 {
-      let shares = layout.hosts.indices.map { other in
-        Int32(layout.ranks(at: number, of: other).reduce(0) { $0 + runs[$1].count })
-      }
-      try world.reduceScatter(cmpi_across_hosts, part, packed, shares, own: host, width)
+    if !shares.hosts.isEmpty {
+      try world.reduceScatter(cmpi_across_hosts, part, packed, shares.hosts, own: shares.host, width: width)
       totals = packed
     }
-    try deliver(totals, runs, to: sums, world: world)
+    let own = sums.baseAddress! + runs[rank].lowerBound
+    if served == [rank] { return own.update(from: totals, count: runs[rank].count) }
+    try deliver(totals, runs, to: own, world: world)
   }
 
-  /// Puts the totals of this rank and of those beyond the places where they belong.
+  /// Puts the totals of this rank, and of those beyond the places, where they belong.
   private func deliver(
-    _ totals: UnsafeMutablePointer<Integer>, _ runs: [Range<Int>],
-    to sums: UnsafeMutableBufferPointer<Integer>, world: borrowing World
+    _ totals: UnsafeMutablePointer<Integer>, _ runs: [Range<Int>], to own: UnsafeMutablePointer<Integer>,
+    world: borrowing World
   ) throws(WorldError) {
     var messages: [cmpi_message] = []
     func message(_ base: UnsafeMutablePointer<Integer>, _ count: Int, peer: Int, outgoing: Bool) {
@@ -84,23 +92,56 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
         cmpi_message(
           bytes: base, count: count * MemoryLayout<Integer>.stride, peer: Int32(peer), outgoing: outgoing))
     }
-    let own = sums.baseAddress! + runs[rank].lowerBound
-    if number < layout.places {
-      var start = totals
-      for owner in layout.ranks(at: number, of: host) {
-        if owner == rank {
-          own.update(from: start, count: runs[rank].count)
-        } else {
-          message(start, runs[owner].count, peer: owner, outgoing: true)
-        }
-        start += runs[owner].count
+    if served.isEmpty { message(own, runs[rank].count, peer: server, outgoing: false) }
+    var start = totals
+    for owner in served {
+      if owner == rank {
+        own.update(from: start, count: runs[rank].count)
+      } else {
+        message(start, runs[owner].count, peer: owner, outgoing: true)
       }
-    } else {
-      message(own, runs[rank].count, peer: layout.hosts[host][number % layout.places], outgoing: false)
+      start += runs[owner].count
     }
     try messages.withUnsafeBufferPointer { messages throws(WorldError) in
       try world.exchange(messages, .reduceScatter)
     }
+  }
+}
+
+/// How the elements of a bucket are shared out in two levels, seen from one rank.
+public struct HostShares {
+  /// The rank's host, and its number there.
+  let host: Int
+  let number: Int
+  /// Elements of each rank of the host in the first level: of each place, and none beyond.
+  let places: [Int32]
+  /// Elements of each host of what the rank's place has; empty where the rank takes no part, or is the only one.
+  let hosts: [Int32]
+  /// Elements that the rank sends.
+  public let sent: Int
+
+  /// - Parameter counts: elements that each rank owns.
+  public init(_ layout: HostLayout, rank: Int, counts: [Int]) {
+    let position = layout.position(of: rank)
+    let (host, number) = position
+    self.host = host
+    self.number = number
+    let size = layout.hosts[host].count
+    func count(_ place: Int, _ host: Int) -> Int {
+      layout.ranks(at: place, of: host).reduce(0) { $0 + counts[$1] }
+    }
+    let places = (0..<size).map { place in
+      place < layout.places ? layout.hosts.indices.reduce(0) { $0 + count(place, $1) } : 0
+    }
+    let takesPart = number < layout.places && layout.hosts.count > 1
+    let hosts = takesPart ? layout.hosts.indices.map { count(number, $0) } : []
+    let delivered =
+      number < layout.places
+      ? layout.ranks(at: number, of: host).dropFirst().reduce(0) { $0 + counts[$1] } : 0
+    sent =
+      places.reduce(0, +) - places[number] + hosts.reduce(0, +) - (takesPart ? hosts[host] : 0) + delivered
+    self.places = places.map(Int32.init)
+    self.hosts = hosts.map(Int32.init)
   }
 }
 
@@ -109,7 +150,8 @@ extension World {
   /// place; the others stay as they are. Collective.
   ///
   /// - Parameter begin: told the number of each bucket before it is exchanged, last buckets first.
-  /// - Cost: sends within the host all but what is of its place, and across hosts that less what is of its host.
+  /// - Cost: sends within the host all but what is of its place, and across hosts that less what is of its host
+  ///   (`HostShares.sent`).
   /// - Throws: `WorldError.operation`.
   public func reduceScatter<Integer: SummedInteger>(
     _ sums: UnsafeMutableBufferPointer<Integer>, with reduction: borrowing IntegerReduceScatter<Integer>,
@@ -128,10 +170,10 @@ extension World {
   /// One level of it, in which this rank's number is `own`. It sends all parts but that one.
   fileprivate func reduceScatter(
     _ level: cmpi_level, _ all: UnsafeRawPointer, _ total: UnsafeMutableRawPointer, _ counts: [Int32],
-    own: Int, _ width: Int32
+    own: Int, width: Int
   ) throws(WorldError) {
     let sent = counts.reduce(0) { $0 + Int($1) } - Int(counts[own])
-    traffic.add(sent * Int(width), by: .reduceScatter)
-    try check(cmpi_reduce_scatter(level, all, total, counts, width), .reduceScatter)
+    traffic.add(sent * width, by: .reduceScatter)
+    try check(cmpi_reduce_scatter(level, all, total, counts, Int32(width)), .reduceScatter)
   }
 }

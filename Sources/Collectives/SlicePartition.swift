@@ -81,3 +81,9 @@ public struct SlicePartition: Equatable, Sendable {
     chunkIndices(in: run).map { $0 * Self.chunkSize..<min(($0 + 1) * Self.chunkSize, count) }
   }
 }
+
+/// Part `index` of `total` things cut into `count` consecutive runs whose lengths differ by at most one.
+public func evenRun(_ index: Int, of count: Int, total: Int) -> Range<Int> {
+  precondition(index >= 0 && index < count, "part \(index) of \(count)")
+  return index * total / count..<(index + 1) * total / count
+}

@@ -9,33 +9,72 @@
 ///     power ← wanted     where that is larger
 ///     power ← power − 1  where it is smaller, at every 16th step
 ///
-/// So it rises at once and falls slowly. A bound of zero says nothing and leaves the power as it is.
+/// So it rises at once and falls slowly. A bound of zero says nothing and leaves the power as it is. Of a run that begins nothing is
+/// known: the sums of its first step are made twice, the second time with what the first told.
 public struct SumPowers: Equatable, Sendable {
   /// Free bits above the bound of the last step.
   public static let headroom = 2
   /// Steps between two falls.
   static let fallEvery = 16
-  /// Of a piece about which nothing is known: the first step is done again with what it tells.
-  static let unknown: Int8 = -60
+  /// Of a piece about which nothing is known: with it most gradients can be told from 0 and bounded.
+  static let unknown: Int8 = -36
   /// Both ends leave float32 numbers normal, also times or over the largest integer.
   static let lowest = -110
   static let highest = 90
 
   /// Of each piece.
   public private(set) var exponents: [Int8]
+  /// Whether they come from gradients.
+  public private(set) var isKnown: Bool
 
   /// Of `count` pieces about which nothing is known.
-  public init(count: Int) { exponents = [Int8](repeating: Self.unknown, count: count) }
+  public init(count: Int) {
+    exponents = [Int8](repeating: Self.unknown, count: count)
+    isKnown = false
+  }
 
   /// What `exponents` was before; nil if that is not a power of a sum.
   public init?(exponents: [Int8]) {
     guard exponents.allSatisfy({ (Self.lowest...Self.highest).contains(Int($0)) }) else { return nil }
     self.exponents = exponents
+    isKnown = true
+  }
+
+  /// Makes all powers smaller by as much, as far as they go; for tests.
+  public mutating func lower(by difference: Int) {
+    for piece in exponents.indices { exponents[piece] = Int8(max(self[piece] - difference, Self.lowest)) }
+  }
+
+  /// As text: exponents in order, `EXPONENT*COUNT` where some follow each other.
+  public var text: String {
+    var words: [String] = []
+    var start = 0
+    while start < exponents.count {
+      let end = exponents[start...].firstIndex { $0 != exponents[start] } ?? exponents.count
+      words.append(end - start == 1 ? "\(exponents[start])" : "\(exponents[start])*\(end - start)")
+      start = end
+    }
+    return words.joined(separator: " ")
+  }
+
+  /// Reads such a text; nil for any other, or not of `count` pieces.
+  public init?(text: String, count: Int) {
+    var exponents: [Int8] = []
+    for word in text.split(separator: " ") {
+      let parts = word.split(separator: "*", omittingEmptySubsequences: false)
+      guard parts.count <= 2, let exponent = Int8(parts[0]), let times = parts.count == 1 ? 1 : Int(parts[1]),
+        times > 0, times <= count - exponents.count
+      else { return nil }
+      exponents += repeatElement(exponent, count: times)
+    }
+    guard exponents.count == count else { return nil }
+    self.init(exponents: exponents)
   }
 
   public subscript(piece: Int) -> Int { Int(exponents[piece]) }
 
-  /// The bound of the total of some piece does not fit, so its power was raised, and the sums have to be made again.
+  /// Whether the sums have to be made again with the powers as they are now: the bound of the total of some piece does not fit, or
+  /// nothing was known of the powers.
   ///
   /// A step of V lanes comes to an end if V is at most `largest`: no lane's magnitude is less than 1.
   ///
@@ -43,14 +82,16 @@ public struct SumPowers: Equatable, Sendable {
   ///   - bounds: of all lanes, the same on every rank; finite.
   ///   - largest: `SummedInteger.largestTotal`.
   public mutating func raise(for bounds: SumBounds, largest: UInt64) -> Bool {
-    var isRaised = false
-    for piece in exponents.indices where bounds.magnitudes[piece] > largest {
+    var isRaised = !isKnown
+    for piece in exponents.indices where bounds.magnitudes[piece] > (isKnown ? largest : 0) {
       let wanted = wanted(piece, bounds, largest)
       precondition(
-        wanted > self[piece], "no power is large enough for a bound of \(bounds.magnitudes[piece])")
+        wanted > self[piece] || !isKnown,
+        "no power is large enough for a bound of \(bounds.magnitudes[piece])")
       exponents[piece] = Int8(wanted)
       isRaised = true
     }
+    isKnown = true
     return isRaised
   }
 
@@ -115,6 +156,15 @@ public struct SumBounds: Equatable, Sendable {
     }
     let multiple = Double(sign: .plus, exponent: -power, significand: Double(largest)).rounded(.up)
     magnitudes[piece] += UInt64(min(multiple, Self.largestMagnitude))
+  }
+
+  /// All that there is, as words that add up over ranks.
+  var words: [UInt64] {
+    get { magnitudes + [notFinite] }
+    set {
+      magnitudes = Array(newValue.dropLast())
+      notFinite = newValue[newValue.count - 1]
+    }
   }
 
   /// The lanes of another rank.

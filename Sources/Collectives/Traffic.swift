@@ -5,6 +5,7 @@ struct Traffic: ~Copyable {
   private let broadcast = Atomic<Int>(0)
   private let allGather = Atomic<Int>(0)
   private let reduceScatter = Atomic<Int>(0)
+  private let allReduce = Atomic<Int>(0)
   private let scatter = Atomic<Int>(0)
 
   func add(_ bytes: Int, by operation: WorldOperation) {
@@ -12,8 +13,9 @@ struct Traffic: ~Copyable {
     case .broadcast: broadcast.wrappingAdd(bytes, ordering: .relaxed)
     case .allGather: allGather.wrappingAdd(bytes, ordering: .relaxed)
     case .reduceScatter: reduceScatter.wrappingAdd(bytes, ordering: .relaxed)
+    case .allReduce: allReduce.wrappingAdd(bytes, ordering: .relaxed)
     case .scatter: scatter.wrappingAdd(bytes, ordering: .relaxed)
-    case .start, .finish, .barrier, .maximum: break
+    case .start, .finish, .barrier, .maximum, .counters: break
     }
   }
 
@@ -22,8 +24,9 @@ struct Traffic: ~Copyable {
     case .broadcast: broadcast.load(ordering: .relaxed)
     case .allGather: allGather.load(ordering: .relaxed)
     case .reduceScatter: reduceScatter.load(ordering: .relaxed)
+    case .allReduce: allReduce.load(ordering: .relaxed)
     case .scatter: scatter.load(ordering: .relaxed)
-    case .start, .finish, .barrier, .maximum: 0
+    case .start, .finish, .barrier, .maximum, .counters: 0
     }
   }
 }

@@ -6,8 +6,10 @@ public enum WorldOperation: String, CaseIterable, Sendable {
   case broadcast
   case allGather = "all-gather"
   case reduceScatter = "reduce-scatter"
+  case allReduce = "all-reduce"
   case scatter
   case maximum
+  case counters
 }
 
 /// What can go wrong between ranks.
@@ -18,8 +20,6 @@ public enum WorldError: Error, Equatable, Sendable, CustomStringConvertible {
   case separateWorlds(tasks: Int)
   /// `World.run` was called a second time in this process.
   case alreadyRun
-  /// A world of `size` ranks cannot share `lanes` lanes.
-  case unsuitableSize(size: Int, lanes: Int)
   /// Rank `rank` failed and all ranks agreed to end together with exit code `code`; rank 0 prints `message`.
   case agreedFailure(code: Int32, message: String, rank: Int)
 
@@ -31,17 +31,9 @@ public enum WorldError: Error, Equatable, Sendable, CustomStringConvertible {
       "SLURM started \(tasks) tasks, but each is a world of one rank: use srun --mpi=pmix, or mpirun inside sbatch"
     case .alreadyRun:
       "the world of ranks was entered twice in one process; MPI can be started only once"
-    case .unsuitableSize(let size, let lanes):
-      "\(size) ranks cannot share \(lanes) lanes (global_batch / micro_batch); start 1 to \(lanes) ranks"
-        + " (fastest: \(Self.fastestSizes(lanes: lanes)))"
     case .agreedFailure(_, let message, _):
       message
     }
-  }
-
-  /// The sizes with which every rank's lanes are one subtree of equal size.
-  private static func fastestSizes(lanes: Int) -> String {
-    LaneTree(laneCount: lanes).evenSizes.map(String.init).joined(separator: ", ")
   }
 }
 

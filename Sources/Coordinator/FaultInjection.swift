@@ -10,8 +10,9 @@ import Foundation
 ///   checkpoint whose path ends with PLACE;
 /// - `nan:RANK:STEP`: the losses of that rank in that step are not a number;
 /// - `throw:RANK:STEP`: that rank fails in that step;
-/// - `kill-exchange:RANK:STEP`, `hang-exchange:RANK:STEP`: in that step, with some of its gradient exchanged and some not,
+/// - `kill-exchange:RANK:STEP`, `hang-exchange:RANK:STEP`: in that step, before the last bucket of its gradient is exchanged,
 ///   that rank dies or stands still;
+/// - `small-powers:0:STEP`: the powers of two of the gradient's integers are too small in that step, on all ranks;
 /// - `stop:RANK:STEP`: that rank gets SIGUSR1 in that step;
 /// - `kill:RANK:STEP`: that rank is killed in that step;
 /// - `corrupt:RANK:STEP`: after that step, that rank's copy of the weights has a wrong bit.

@@ -28,21 +28,26 @@ public struct AdamW: Sendable {
     _ parameters: FloatView, gradients: FloatView, firstMoments: FloatView, secondMoments: FloatView,
     decay: Float
   ) {
+    parallelPanels(parameters.count, 16_384) { range, _ in
+      updateSerial(
+        parameters[range], gradients: gradients[range], firstMoments: firstMoments[range],
+        secondMoments: secondMoments[range], decay: decay)
+    }
+  }
+
+  /// The same on the calling thread alone.
+  public func updateSerial(
+    _ parameters: FloatView, gradients: FloatView, firstMoments: FloatView, secondMoments: FloatView,
+    decay: Float
+  ) {
     let count = parameters.count
     precondition(
       gradients.count == count && firstMoments.count == count && secondMoments.count == count,
       "AdamW of \(count) parameters")
     var own = settings
     own.decay = decay
-    let kernel = InstructionSet.table.pointee.adamw!
-    parallelPanels(count, 16_384) { range, _ in
-      let i = range.lowerBound
-      withUnsafePointer(to: own) {
-        kernel(
-          parameters.base + i, gradients.base + i, firstMoments.base + i, secondMoments.base + i, range.count,
-          $0)
-      }
-    }
+    InstructionSet.table.pointee.adamw(
+      parameters.base, gradients.base, firstMoments.base, secondMoments.base, count, &own)
   }
 }
 

@@ -40,8 +40,9 @@ public struct CoreMeasurement: Sendable {
       tokens = Double(shallow.tokens) / seconds
     }
     speed = CoreSpeed(
-      tokens: tokens, updates: shallow.updatesPerSecond(), additions: shallow.additionsPerSecond(),
-      roundings: shallow.roundingsPerSecond(), arrangements: shallow.arrangementsPerSecond())
+      tokens: tokens, updates: shallow.updatesPerSecond(), roundings: shallow.roundingsPerSecond(),
+      additions: shallow.additionsPerSecond(), copies: shallow.copiesPerSecond(),
+      arrangements: shallow.arrangementsPerSecond())
     self.seconds = start.duration(to: .now) / .seconds(1)
   }
 
@@ -49,6 +50,7 @@ public struct CoreMeasurement: Sendable {
   private struct Sample: ~Copyable {
     private let layout: ParameterLayout
     private let packed: PackedLayout
+    private let format: GradientFormat
     private let batch: PretrainingBatch
     private let dropout: Dropout?
     private let parameters: FloatBuffer
@@ -63,6 +65,7 @@ public struct CoreMeasurement: Sendable {
       let shape = ModelLayout(few, Pretraining())
       layout = shape.parameters
       packed = PackedLayout(layout)
+      format = configuration.gradientFormat
       let sequences = configuration.sliceSequences
       let length = configuration.data.sequenceLength
       batch = StepBenchmark(
@@ -127,19 +130,26 @@ public struct CoreMeasurement: Sendable {
         }
     }
 
-    func additionsPerSecond() -> Double {
-      Double(layout.elementCount) / fastest { first.view.add(second.view) }
+    /// As the lanes' gradients are, which are cleared for each.
+    func roundingsPerSecond() -> Double {
+      let sum = UpdateExchange(
+        layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: format
+      ).makeSum(rank: 0)
+      return Double(layout.elementCount)
+        / fastest {
+          gradients.view.fill(0)
+          sum.add(gradients.view, at: 0..<layout.elementCount)
+        }
     }
 
-    /// As the lanes' gradients are.
-    func roundingsPerSecond() -> Double {
-      var accumulator = TreeAccumulator(
-        tree: LaneTree(laneCount: 2), lanes: 0..<1, count: layout.elementCount, format: .bfloat16)
-      let both = fastest {
-        _ = accumulator.begin()
-        accumulator.end()
-      }
-      return Double(layout.elementCount) / max(1e-9, both - fastest { gradients.view.fill(0) })
+    func additionsPerSecond() -> Double {
+      Double(layout.elementCount * MemoryLayout<Float>.size / format.width)
+        / fastest { first.view.add(second.view) }
+    }
+
+    func copiesPerSecond() -> Double {
+      Double(layout.elementCount * MemoryLayout<Float>.size)
+        / fastest { first.view.bytes.copyMemory(from: UnsafeRawBufferPointer(second.view.bytes)) }
     }
 
     func arrangementsPerSecond() -> Double {

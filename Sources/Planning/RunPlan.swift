@@ -17,7 +17,7 @@ public struct RunPlan: Equatable, Sendable {
     public let packed: Int
     /// The two moments of AdamW: 8·E, sharded of the slice that the rank owns.
     public let moments: Int
-    /// The gradient, 4·E for each subtree of lanes that the rank may hold at once.
+    /// A lane's gradient, 4·E, and the sum of all lanes as integers, 4·E or 2·E.
     public let gradients: Int
     /// What is on its way between ranks.
     public let exchange: Int
@@ -39,11 +39,11 @@ public struct RunPlan: Equatable, Sendable {
   /// Bytes that ranks send in a step, by what they are.
   public struct Traffic: Equatable, Sendable {
     public internal(set) var gradients = 0
-    /// Parameters in float32; of replicated state the total gradient.
+    /// Parameters in float32.
     public internal(set) var values = 0
     /// Signs of the binary matrices.
     public internal(set) var signs = 0
-    /// Sums for the gradient's norm, means and scales.
+    /// Sums for the gradient's norm, means and scales, and what bounds the sums of gradients.
     public internal(set) var sums = 0
 
     public var total: Int { gradients + values + signs + sums }
@@ -59,7 +59,7 @@ public struct RunPlan: Equatable, Sendable {
   /// Bytes of the trained model with 1 bit a binary weight, a scale for each matrix and embedding row, float32 else.
   public let packedModelBytes: Int
   public let synchronisation: Synchronisation
-  public let gradientFormat: WireFormat
+  public let gradientFormat: GradientFormat
   /// Of the rank that takes most; with replicated state all take about the same.
   public let memory: Memory
   public let replicatedMemory: Memory
@@ -77,12 +77,14 @@ public struct RunPlan: Equatable, Sendable {
 
   /// Plans a run of the model `model`.
   ///
+  /// - Parameter hosts: the ranks, and who shares a host.
   /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
   public init<Goal: Objective>(
-    _ configuration: RunConfiguration, _ model: ModelLayout<Goal>, trainingSamples: Int, ranks: Int
+    _ configuration: RunConfiguration, _ model: ModelLayout<Goal>, trainingSamples: Int, hosts: HostLayout
   ) throws(PlanningError) {
+    let ranks = hosts.size
     try Self.checkWorldSize(ranks, configuration)
-    let lanes = configuration.lanes
+    let lanes = configuration.laneCount
     let layout = model.parameters
     self.ranks = ranks
     self.lanes = lanes
@@ -104,8 +106,7 @@ public struct RunPlan: Equatable, Sendable {
       backwardPrecision: configuration.training.backwardPrecision)
     func exchange(_ synchronisation: Synchronisation) -> UpdateExchange {
       UpdateExchange(
-        layout: layout, tree: LaneTree(laneCount: lanes), size: ranks, synchronisation: synchronisation,
-        format: configuration.gradientFormat)
+        layout: layout, hosts: hosts, synchronisation: synchronisation, format: configuration.gradientFormat)
     }
     let states = AdamW.stateNames.count
     func memory(_ exchange: UpdateExchange) -> Memory {
@@ -115,8 +116,7 @@ public struct RunPlan: Equatable, Sendable {
         return Memory(
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
           moments: states * 4 * updated.elementCount,
-          gradients: 4 * layout.elementCount * exchange.gradientBuffers(of: rank),
-          exchange: exchange.bufferBytes(of: rank),
+          gradients: 4 * layout.elementCount + exchange.sumBytes, exchange: exchange.bufferBytes,
           checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,
           teacher: configuration.hasTeacher ? TeacherWeights.byteCount(model.configuration) : 0)
@@ -149,7 +149,7 @@ public struct RunPlan: Equatable, Sendable {
   ///
   /// - Throws: `PlanningError.worldSize` if `ranks` is not in 1...V.
   public static func checkWorldSize(_ ranks: Int, _ configuration: RunConfiguration) throws(PlanningError) {
-    guard ranks >= 1, ranks <= configuration.lanes else {
+    guard ranks >= 1, ranks <= configuration.laneCount else {
       throw .worldSize(
         ranks: ranks, globalBatch: configuration.training.globalBatch,
         microBatch: configuration.training.microBatch)

@@ -21,7 +21,7 @@ extension RunPlan {
       ("  packed weights", Self.size(memory.packed), "1 bit each, in two layouts"),
       ("  moments", Self.size(memory.moments), synchronisation == .sharded ? "1/\(ranks) of them" : "all"),
       ("  these three", Self.size(memory.state), share(memory.state, of: replicatedMemory.state)),
-      ("  gradients", Self.size(memory.gradients), ""),
+      ("  gradients", Self.size(memory.gradients), "of a lane, and the sum in \(gradientFormat)"),
       ("  exchange", Self.size(memory.exchange), ""),
       (
         "  checkpoint", Self.size(memory.checkpoint),
@@ -45,7 +45,7 @@ extension RunPlan {
       ("  gradients", Self.size(traffic.gradients), gradientFormat.rawValue),
       (
         "  values", Self.size(traffic.values),
-        synchronisation == .sharded ? "real-valued parameters, float32" : "the total gradient, float32"
+        synchronisation == .sharded ? "real-valued parameters, float32" : ""
       ),
       ("  signs", Self.size(traffic.signs), "of binary matrices"),
       ("  sums", Self.size(traffic.sums), "for norm, means and scales"),

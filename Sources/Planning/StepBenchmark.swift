@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 import Kernels
 
 /// Measures training steps of one rank on made-up batches, phase by phase: the work of `TrainingRun.update` without
@@ -60,7 +61,9 @@ public struct StepBenchmark: Sendable {
     let first = FloatBuffer(count: layout.elementCount)
     let second = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)
-    let lane = FloatBuffer(count: lanes > 1 ? layout.elementCount : 0)
+    let sum = UpdateExchange(
+      layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: .int32
+    ).makeSum(rank: 0)
     Initialisation.fill(parameters.view, layout: layout, seed: 1)
     let slice = TokenBatch.sliceSequences(of: microBatch, length: length)
     var network = Model(
@@ -82,23 +85,27 @@ public struct StepBenchmark: Sendable {
     for step in 0...steps {
       var clock = StepClock()
       var sums = shape.objective.noLosses(isDistilled: teacher != nil)
-      for (index, batch) in batches.enumerated() {
+      clock.enter(.update)
+      sum.clear()
+      for batch in batches {
         clock.enter(.backward)
-        let target = index == 0 ? gradients.view : lane.view
-        target.clear()
+        gradients.view.clear()
         for slice in batch.slices(of: slice) {
           clock.enter(.teacher)
           let output = teacher?.forward(slice.tokens)
           network.train(
-            parameters.view, gradients: target, batch: slice, divisors: divisors, dropout: dropout,
+            parameters.view, gradients: gradients.view, batch: slice, divisors: divisors, dropout: dropout,
             teacher: output, into: &sums
           ) { clock.note($0) }
         }
         clock.enter(.update)
-        if index > 0 { gradients.view.add(lane.view) }
+        sum.add(gradients.view, at: 0..<layout.elementCount)
       }
       loss = sums.total
-      parallelPanels(gradients.count, 65_536) { range, _ in _ = gradients.view[range].sumOfSquares() }
+      parallelPanels(gradients.count, SlicePartition.chunkSize) { range, _ in
+        sum.read(range, into: gradients.view[range])
+        _ = gradients.view[range].sumOfSquares()
+      }
       AdamW(step: step + 1, learningRate: 1e-4, gradientFactor: 1).update(
         parameters.view, gradients: gradients.view, firstMoments: first.view, secondMoments: second.view,
         decay: 0.01)

@@ -8,7 +8,7 @@ import RunSettings
 public struct StepTimeTable {
   /// A link, and what a core does.
   public struct Estimate: Equatable, Sendable {
-    /// Of each rank.
+    /// Of each host.
     public var gigabits: Double
     public var latencyMicroseconds: Double
     /// Tokens a second of one core, forward and backward; nil measures it.
@@ -34,11 +34,11 @@ public struct StepTimeTable {
   private let heading: String
   private let rows: [Row]
 
-  /// Measures this core, on the calling thread alone, and carries it to `ranks`.
+  /// Measures this core, on the calling thread alone, and carries it to the ranks on `hosts`.
   ///
   /// - Cost: seconds.
   public init(
-    _ configuration: RunConfiguration, vocabularySize vocabulary: Int, ranks: Int, _ estimate: Estimate
+    _ configuration: RunConfiguration, vocabularySize vocabulary: Int, hosts: HostLayout, _ estimate: Estimate
   ) {
     let threads = configuration.threads ?? 1
     useSingleThreadedBLAS()
@@ -46,22 +46,24 @@ public struct StepTimeTable {
       configuration, vocabularySize: vocabulary, tokensPerSecond: estimate.coreTokensPerSecond)
     let model = StepTimeModel(
       configuration, vocabularySize: vocabulary, core: measured.speed, threads: threads)
+    let ranks = hosts.size
     heading =
-      "estimate of a step: \(Self.count(ranks, "rank")) of \(Self.count(threads, "thread")), "
-      + String(format: "%g Gbit/s and %g µs a rank\n", estimate.gigabits, estimate.latencyMicroseconds)
+      "estimate of a step: \(Self.count(ranks, "rank")) of \(Self.count(threads, "thread")) on "
+      + "\(Self.count(hosts.hosts.count, "host")), "
+      + String(format: "%g Gbit/s and %g µs a host\n", estimate.gigabits, estimate.latencyMicroseconds)
       + "one core: \(Self.rate(measured.speed.tokens)) tokens/s forward and backward "
       + (estimate.coreTokensPerSecond == nil ? "(measured here: " : "(given); the update measured here (")
       + "\(InstructionSet.name), \(linearAlgebraName), \(Self.seconds(measured.seconds)) s)\n"
       + Self.line(["", "compute", "exchange", "update", "step, s", "efficiency", "tokens/s"])
-    let ways: [(String, Synchronisation, WireFormat)] = [
-      ("all-reduce, float32", .replicated, .float32), ("sharded, float32", .sharded, .float32),
-      ("sharded, bfloat16", .sharded, .bfloat16),
+    let ways: [(Synchronisation, GradientFormat)] = [
+      (.replicated, .int32), (.sharded, .int32), (.sharded, .int16),
     ]
-    rows = ways.map { name, synchronisation, format in
+    rows = ways.map { synchronisation, format in
       let time = model.time(
-        ranks: ranks, link: estimate.link, synchronisation: synchronisation, format: format)
+        hosts: hosts, link: estimate.link, synchronisation: synchronisation, format: format)
       return Row(
-        name: name, time: time, efficiency: model.efficiency(time, ranks: ranks),
+        name: "\(synchronisation), \(format)", time: time,
+        efficiency: model.efficiency(time, ranks: ranks, format: format),
         tokensPerSecond: Double(model.tokensPerStep) / time.total)
     }
   }

@@ -9,10 +9,12 @@ import RunSettings
 /// Legend: W ranks, E elements of the flat vector.
 public struct UpdateExchange: Sendable {
   public let synchronisation: Synchronisation
-  public let format: WireFormat
-  public let tree: LaneTree
+  public let format: GradientFormat
+  public let hosts: HostLayout
   public let partition: SlicePartition
   public let packed: PackedLayout
+  /// What shares a power of two in the sum of gradients.
+  public let pieces: SumPieces
   /// Of each rank, in bytes: the sums of its pieces, its part of the stream of signs, and its real-valued parameters in the
   /// flat vector. Nothing where the state is replicated.
   public let sumParts: [[Range<Int>]]
@@ -20,14 +22,18 @@ public struct UpdateExchange: Sendable {
   public let realParts: [[Range<Int>]]
 
   public init(
-    layout: ParameterLayout, tree: LaneTree, size: Int, synchronisation: Synchronisation, format: WireFormat
+    layout: ParameterLayout, hosts: HostLayout, synchronisation: Synchronisation, format: GradientFormat
   ) {
     self.synchronisation = synchronisation
     self.format = format
-    self.tree = tree
+    self.hosts = hosts
+    pieces = SumPieces(
+      tensors: layout.parameters.map {
+        ($0.range, $0.kind == .binaryMatrix ? format.matrixBlockSize : SlicePartition.chunkSize)
+      })
     let packed = PackedLayout(layout)
     self.packed = packed
-    partition = SlicePartition(count: layout.elementCount, size: size)
+    partition = SlicePartition(count: layout.elementCount, size: hosts.size)
     let slices = synchronisation == .sharded ? partition.slices : []
     func bytes(_ ranges: [Range<Int>], width: Int) -> [Range<Int>] {
       ranges.map { $0.lowerBound * width..<$0.upperBound * width }
@@ -56,21 +62,20 @@ public struct UpdateExchange: Sendable {
     return partition.count - latent([0..<partition.count]) + latent(updated(by: rank))
   }
 
-  /// Gradients of the whole vector that `rank` holds at once.
-  public func gradientBuffers(of rank: Int) -> Int {
-    TreeAccumulator(tree: tree, lanes: tree.lanes(of: rank, size: partition.size), count: 1).bufferCount
+  /// What adds the gradients of all lanes up.
+  public func makeSum(rank: Int) -> any GradientSum {
+    format.makeSum(
+      pieces: pieces, partition: partition, hosts: hosts, rank: rank,
+      isReplicated: synchronisation == .replicated)
   }
 
-  /// What adds the gradients up.
-  public func reduction(of rank: Int) -> TreeReduction {
-    TreeReduction(
-      tree: tree, size: partition.size, buckets: partition.buckets, rank: rank, format: format)
-  }
+  /// Bytes of a gradient as integers.
+  public var sumBytes: Int { partition.count * format.width }
 
   /// Bytes of what is on its way.
-  public func bufferBytes(of rank: Int) -> Int {
-    reduction(of: rank).byteCount
-      + packed.pieces.count * PackedLayout.PieceSums.size
+  public var bufferBytes: Int {
+    packed.pieces.count * PackedLayout.PieceSums.size
+      + (synchronisation == .sharded ? format.reductionBytes(buckets: partition.buckets) : 0)
   }
 
   // MARK: What a rank sends
@@ -78,34 +83,31 @@ public struct UpdateExchange: Sendable {
   /// Elements that each rank owns.
   public var ownedCounts: [Int] { partition.slices.map(\.elementCount) }
 
-  /// Subtrees of the gradient that each rank sends.
-  public var nodeCounts: [Int] {
-    (0..<partition.size).map { tree.maximalNodes(of: tree.lanes(of: $0, size: partition.size)).count }
-  }
-
-  /// The exchanges of the gradient, one after the other: how many elements each owner gets from all.
-  public var gradientRounds: [[Int]] { partition.buckets.map { $0.map(\.count) } }
-
   /// Bytes that `rank` sends in an update.
   public func traffic(of rank: Int) -> RunPlan.Traffic {
     let size = partition.size
-    let nodes = tree.maximalNodes(of: tree.lanes(of: rank, size: size)).count
     var traffic = RunPlan.Traffic()
-    traffic.gradients = nodes * (partition.count - partition.slice(of: rank).elementCount) * format.width
-    // In a ring a rank passes on all parts but the next rank's.
-    func ring(_ own: (Int) -> Int) -> Int {
-      (0..<size).reduce(0) { $0 + own($1) } - own((rank + 1) % size)
-    }
-    func bytes(_ parts: [[Range<Int>]]) -> Int { ring { parts[$0].elementCount } }
-    let chunks = (0..<size).map { partition.slice(of: $0).map { partition.chunkIndices(in: $0) } }
-    traffic.sums = ring { chunks[$0].elementCount * MemoryLayout<Double>.size }
+    let own = partition.slice(of: rank).reduce(0) { $0 + partition.chunkIndices(in: $1).count }
+    traffic.sums = own * MemoryLayout<Double>.size * (size - 1)
+    // What bounds the sums: a word a piece, and whether all is finite.
+    traffic.sums += World.allReduceBytes(pieces.ranges.count + 1, width: 8, rank: rank, size: size)
     switch synchronisation {
     case .sharded:
-      traffic.sums += bytes(sumParts)
-      traffic.signs = bytes(signParts)
-      traffic.values = bytes(realParts)
+      traffic.gradients =
+        partition.buckets.reduce(0) { $0 + HostShares(hosts, rank: rank, counts: $1.map(\.count)).sent }
+        * format.width
+      func gathered(_ parts: [[Range<Int>]]) -> Int {
+        World.gatherBytes(parts.map(\.elementCount), rank: rank, through: hosts)
+      }
+      traffic.sums += gathered(sumParts)
+      traffic.signs = gathered(signParts)
+      traffic.values = gathered(realParts)
     case .replicated:
-      traffic.values = ring { partition.slice(of: $0).elementCount * MemoryLayout<Float>.size }
+      traffic.gradients = (0..<partition.bucketCount).reduce(0) {
+        $0
+          + World.allReduceBytes(
+            partition.elements(ofBucket: $1).count, width: format.width, rank: rank, size: size)
+      }
     }
     return traffic
   }

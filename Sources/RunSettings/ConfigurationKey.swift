@@ -39,7 +39,7 @@ struct ConfigurationKey: Sendable {
 extension ConfigurationKey {
   /// Keys that say how a run is kept and watched; none changes a number of its result.
   static let operational: Set = [
-    "threads", "synchronisation", "overlap_exchange", "stop_after", "hang_timeout",
+    "threads", "synchronisation", "lanes", "stop_after", "hang_timeout",
     "training.maximum_skipped_steps",
     "training.replica_check_every",
     "checkpoint.every", "checkpoint.keep", "checkpoint.keep_every", "checkpoint.keep_best",
@@ -51,7 +51,7 @@ extension ConfigurationKey {
     threads,
     choice("synchronisation", \.synchronisation),
     choice("gradient_format", \.gradientFormat),
-    flag("overlap_exchange", \.overlapExchange),
+    choice("lanes", \.lanes),
     stopAfter,
     integer("hang_timeout", \.hangTimeout, 0...1_000_000_000, isRequired: false),
     word("objective", \.objective),
@@ -351,8 +351,7 @@ extension RunConfiguration {
 
   /// Before anything is read: the defaults of the keys that may be left out, and placeholders of the others.
   static let unset = RunConfiguration(
-    seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .float32, overlapExchange: false,
-    stopAfter: nil,
+    seed: 0, threads: nil, synchronisation: .sharded, gradientFormat: .int32, lanes: .fixed, stopAfter: nil,
     hangTimeout: 600, objective: defaultObjective, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,

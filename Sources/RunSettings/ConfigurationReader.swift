@@ -7,11 +7,12 @@ extension RunConfiguration {
   /// Reads and checks a configuration file, then applies overrides of the form `KEY=VALUE`
   /// (`training.steps=100`), which are checked likewise.
   ///
+  /// - Parameter isStored: see `parse`.
   /// - Throws: `ConfigurationError` with everything that is wrong.
-  public static func load(file: String, overrides: [String] = []) throws(ConfigurationError)
-    -> RunConfiguration
-  {
-    try parse(text(ofFile: file), file: file, overrides: overrides)
+  public static func load(
+    file: String, isStored: Bool = false, overrides: [String] = []
+  ) throws(ConfigurationError) -> RunConfiguration {
+    try parse(text(ofFile: file), file: file, isStored: isStored, overrides: overrides)
   }
 
   /// The text of a configuration file.
@@ -45,12 +46,16 @@ extension RunConfiguration {
 
   /// Reads and checks the text of a configuration file; `file` is its name in messages.
   ///
-  /// - Parameter base: gives the keys that the text leaves out; nil where it must have all that have no default.
+  /// - Parameters:
+  ///   - base: gives the keys that the text leaves out; nil where it must have all that have no default.
+  ///   - isStored: a run wrote it, perhaps of an earlier release: what is no longer there is passed over.
   /// - Throws: `ConfigurationError` with everything that is wrong.
   public static func parse(
-    _ text: String, file: String, over base: RunConfiguration? = nil, overrides: [String] = []
+    _ text: String, file: String, over base: RunConfiguration? = nil, isStored: Bool = false,
+    overrides: [String] = []
   ) throws(ConfigurationError) -> RunConfiguration {
     var reader = ConfigurationReader(file: file, base: base ?? .unset)
+    reader.isStored = isStored
     reader.read(text, overrides: overrides)
     if base == nil { reader.checkCompleteness() }
     reader.checkConsistency()
@@ -116,6 +121,8 @@ private struct DeepNesting: Error {}
 /// Collects the values of one file and its overrides, and every problem on the way.
 private struct ConfigurationReader {
   let file: String
+  /// Whether what earlier releases had is passed over.
+  var isStored = false
   /// What was read so far, over what gives the rest.
   var configuration: RunConfiguration
   var problems: [ConfigurationProblem] = []
@@ -255,6 +262,10 @@ private struct ConfigurationReader {
   }
 
   private mutating func take(_ name: String, _ value: Node, _ place: ConfigurationProblem.Place) {
+    if let advice = RetiredSettings.advice(name, value.scalar?.string) {
+      if !isStored { report(place, name, advice) }
+      return
+    }
     guard let key = ConfigurationKey.find(name) else {
       reportUnknown(name, place)
       return
@@ -321,6 +332,13 @@ private struct ConfigurationReader {
     }
     if training.globalBatch % training.microBatch != 0 {
       reportPair("training.global_batch", "is not a multiple of", "training.micro_batch")
+    }
+    let (lanes, format) = (configuration.laneCount, configuration.gradientFormat)
+    if lanes > format.largestLaneCount {
+      report(
+        cause("gradient_format", "training.global_batch"), "gradient_format",
+        "\(format) adds up \(format.largestLaneCount) lanes at most, and training.global_batch / training.micro_batch is "
+          + "\(lanes): set it to int32")
     }
     checkPrecision()
     checkDropout()

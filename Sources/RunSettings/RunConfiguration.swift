@@ -13,10 +13,10 @@ public struct RunConfiguration: Equatable, Sendable {
   public internal(set) var threads: Int?
   /// Who keeps latent weights and moments. Never changes a result.
   public internal(set) var synchronisation: Synchronisation
-  /// How gradients travel between ranks. Another format is another run.
-  public internal(set) var gradientFormat: WireFormat
-  /// Whether a thread exchanges gradients while backward still makes them. Never changes a result.
-  public internal(set) var overlapExchange: Bool
+  /// The integers in which gradients are added. Another format is another run.
+  public internal(set) var gradientFormat: GradientFormat
+  /// Which rank does which lane of a step. Never changes a result.
+  public internal(set) var lanes: LaneAssignment
   /// Seconds of wall clock after which the job has saved and ended, as if a stop signal had come; nil for no limit.
   public internal(set) var stopAfter: Int?
   /// Seconds without progress after which the watchdog ends the job; 0 does not watch.
@@ -153,7 +153,7 @@ public struct RunConfiguration: Equatable, Sendable {
   }
 
   /// V: the micro-batches of a step.
-  public var lanes: Int { training.globalBatch / training.microBatch }
+  public var laneCount: Int { training.globalBatch / training.microBatch }
 
   /// Whether there is something to distil from.
   public var hasTeacher: Bool { teacher != nil || task.teacher != nil }
@@ -227,4 +227,12 @@ public enum Synchronisation: String, CaseIterable, Sendable {
   case sharded
   /// Every rank keeps and updates everything; the ranks exchange gradients. For comparison.
   case replicated
+}
+
+/// Which rank does which lane of a step. Both give the same bits.
+public enum LaneAssignment: String, CaseIterable, Sendable {
+  /// Each has its own run of lanes.
+  case fixed
+  /// A rank that is done with its own takes those that others have not begun.
+  case dynamic
 }

@@ -55,7 +55,7 @@ public protocol TrainableInputs: Sendable {
   /// Which samples each step takes.
   var schedule: Schedule { get }
   /// What the run will take on `ranks`.
-  func plan(ranks: Int) throws(TrainingError) -> RunPlan
+  func plan(on hosts: HostLayout) throws(TrainingError) -> RunPlan
   /// Tokens of the vocabulary that the model takes.
   var vocabularySize: Int { get }
   /// The schedule in words, see `RunInputs.schedulePlan`.

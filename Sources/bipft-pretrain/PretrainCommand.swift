@@ -59,10 +59,14 @@ struct PretrainCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "With --dry-run: estimate the time of a step where each rank has a link of this many Gbit/s (a host's, divided by "
-        + "its ranks).",
+      "With --dry-run: estimate the time of a step where each host has a link of this many Gbit/s.",
       valueName: "g"))
   var linkGbit: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "With --dry-run: this many ranks share a host. Default: all.", valueName: "n"))
+  var ranksPerHost: Int?
 
   @Option(
     help: ArgumentHelp(
@@ -80,6 +84,12 @@ struct PretrainCommand: ParsableCommand {
       guard let value else { return }
       guard value.isFinite, allowsZero ? value >= 0 : value > 0 else {
         throw ValidationError("\(name) \(value): use a number \(allowsZero ? "of 0 or more" : "above 0")")
+      }
+    }
+    if let ranksPerHost {
+      guard arguments.dryRun else { throw ValidationError("--ranks-per-host needs --dry-run") }
+      guard ranksPerHost >= 1 else {
+        throw ValidationError("--ranks-per-host \(ranksPerHost): use 1 or more")
       }
     }
     if linkGbit != nil, !arguments.dryRun { throw ValidationError("--link-gbit needs --dry-run") }
@@ -109,7 +119,7 @@ struct PretrainCommand: ParsableCommand {
       configurationFile: config, overrides: arguments.overrides, runDirectory: runDirectories.first,
       resume: PretrainOptions.Resume(argument: resume), allowedChanges: arguments.allowedChanges,
       triesAgain: arguments.tryAgain, isDryRun: arguments.dryRun, isQuiet: arguments.quiet,
-      plannedRanks: arguments.ranks,
+      plannedRanks: arguments.ranks, ranksPerHost: ranksPerHost,
       estimate: linkGbit.map {
         StepTimeTable.Estimate(
           gigabits: $0, latencyMicroseconds: linkLatencyUs ?? 30, coreTokensPerSecond: coreTokensPerSecond)

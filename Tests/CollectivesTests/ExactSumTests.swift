@@ -33,7 +33,7 @@ import Testing
     _: Integer.Type, _ lanes: Lanes, assignment: [[Int]], ranks: [Int], powers: inout SumPowers,
     blockSize: Int, step: Int, backwards: Bool = false
   ) -> Outcome {
-    let pieces = SumPieces(tensors: Self.tensors, blockSize: blockSize)
+    let pieces = SumPieces(tensors: Self.tensors.map { ($0, blockSize) })
     var outcome = Outcome()
     while true {
       outcome.rounds += 1
@@ -71,11 +71,11 @@ import Testing
   }
 
   private func newPowers(blockSize: Int) -> SumPowers {
-    SumPowers(count: SumPieces(tensors: Self.tensors, blockSize: blockSize).ranges.count)
+    SumPowers(count: SumPieces(tensors: Self.tensors.map { ($0, blockSize) }).ranges.count)
   }
 
   @Test func piecesEndAtTensorsAndBlocks() {
-    let pieces = SumPieces(tensors: Self.tensors, blockSize: 65_536)
+    let pieces = SumPieces(tensors: Self.tensors.map { ($0, 65_536) })
     #expect(
       pieces.ranges == [
         0..<65_536, 65_536..<70_000, 70_016..<70_024, 70_032..<131_072, 131_072..<196_608, 196_608..<200_001,
@@ -131,7 +131,7 @@ import Testing
       _ = next(1)
       let (outcome, used) = next(2)
       #expect(outcome.rounds == 1)
-      for (piece, range) in SumPieces(tensors: Self.tensors, blockSize: blockSize).ranges.enumerated() {
+      for (piece, range) in SumPieces(tensors: Self.tensors.map { ($0, blockSize) }).ranges.enumerated() {
         let unit = Double(sign: .plus, exponent: used[piece], significand: 1)
         let bound = lanes.gradients.reduce(0) { $0 + Double($1[range].map(abs).max()!) }
         #expect(
@@ -173,6 +173,19 @@ import Testing
     #expect(one.rounds > 1)
     #expect(expected.rounds == 1)
     #expect(SumPowers(exponents: [-128]) == nil)
+  }
+
+  @Test func powersReadBackFromTheirText() {
+    let powers = SumPowers(exponents: [-3, -3, -3, 4, -110, 90, 90])!
+    #expect(powers.text == "-3*3 4 -110 90*2")
+    #expect(SumPowers(text: powers.text, count: 7) == powers)
+    for damaged in [
+      "", "-3*3 4 -110 90", "-3*3 4 -110 90*3", "-3*3 4 -111 90*2", "-3*-1 4", "x", "1*2*3", "*7",
+    ] {
+      #expect(SumPowers(text: damaged, count: 7) == nil, "\(damaged)")
+    }
+    #expect(SumPowers(text: "1*9223372036854775807", count: 7) == nil)
+    #expect(SumPowers(text: "", count: 0)?.exponents == [])
   }
 
   @Test func powersRiseAtOnceAndFallSlowly() {

@@ -90,6 +90,60 @@ import Testing
     }
   }
 
+  /// On one host, and on several made out of it (scripts/mpi-tests.sh).
+  @Test func gatherThroughHosts() throws {
+    try inWorld { world in
+      let layout = try world.hostLayout()
+      for unit in [0, 1, 1000] {
+        // Rank r has every byte of its own that is not a multiple of 5, and none if r % 4 is 3.
+        let parts = (0..<world.size).map { rank in
+          rank % 4 == 3
+            ? []
+            : stride(from: rank * unit, to: (rank + 1) * unit, by: 5).map {
+              min($0 + 1, (rank + 1) * unit)..<min($0 + 5, (rank + 1) * unit)
+            }
+        }
+        func value(_ byte: Int) -> UInt8 { UInt8(truncatingIfNeeded: byte &* 7 + byte / 256) }
+        var bytes = [UInt8](repeating: 0, count: world.size * unit)
+        for range in parts[world.rank] { for byte in range { bytes[byte] = value(byte) } }
+        let before = world.bytesSent(by: .allGather)
+        try bytes.withUnsafeMutableBytes { try world.allGather($0, parts: parts, through: layout) }
+        var expected = [UInt8](repeating: 0, count: bytes.count)
+        for range in parts.joined() { for byte in range { expected[byte] = value(byte) } }
+        #expect(bytes == expected)
+        let counts = parts.map { $0.reduce(0) { $0 + $1.count } }
+        #expect(
+          world.bytesSent(by: .allGather) - before
+            == World.gatherBytes(counts, rank: world.rank, through: layout))
+      }
+    }
+  }
+
+  /// Each lane is handed out once, in every step; a rank gets its own before those of others.
+  @Test(arguments: [false, true], [0, 1, 9]) func lanesAreHandedOutOnce(isShared: Bool, more: Int) throws {
+    try inWorld { world in
+      let lanes = world.size + more
+      var queue = try LaneQueue(lanes: lanes, isShared: isShared, world: world)
+      for step in 0..<20 {
+        var taken: [UInt8] = []
+        // Some rank is slow, another one each step.
+        while let lane = try queue.next(world: world) {
+          taken.append(UInt8(lane))
+          if step % world.size == world.rank { usleep(300) }
+          queue.serve(world: world)
+        }
+        let all = try world.allGather(taken)
+        try queue.refill(world: world)
+        try world.barrier()
+        #expect(all.joined().sorted() == (0..<lanes).map(UInt8.init))
+        let own = taken.prefix { queue.own.contains(Int($0)) }
+        #expect(own.elementsEqual(own.sorted()))
+        #expect(taken[own.count...].allSatisfy { !queue.own.contains(Int($0)) })
+        if !isShared { #expect(taken.map(Int.init) == Array(queue.own)) }
+      }
+    }
+  }
+
   @Test func gatherOfManyRangesARank() throws {
     try inWorld { world in
       // Rank r has every byte of its own that is not a multiple of 5: in runs of 4, and none if r % 3 is 2.
@@ -135,52 +189,6 @@ import Testing
 
   // MARK: Sums
 
-  /// One step's worth: accumulates this rank's lanes, reduces, and compares with the recursive sum.
-  private static func checkReduction(
-    in world: borrowing World, laneCount: Int, buckets: [[Range<Int>]], inPlace: Bool,
-    format: WireFormat = .float32
-  ) throws {
-    let tree = LaneTree(laneCount: laneCount)
-    let count = buckets.joined().map(\.upperBound).max()!
-    let lanes = tree.lanes(of: world.rank, size: world.size)
-    // Long gradients repeat themselves, at a period that fits no boundary.
-    let period = min(count, 1021)
-    let gradients = (0..<laneCount).map { gradient(lane: $0, count: period) }
-    let periodSum = bits(referenceSum(laneCount: laneCount, gradients: gradients, format: format))
-    let slice = buckets.flatMap { $0[world.rank] }
-    let expected = slice.map { periodSum[$0 % period] }
-    var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count, format: format)
-    let reduction = TreeReduction(
-      tree: tree, size: world.size, buckets: buckets, rank: world.rank, format: format)
-    let separate = FloatBuffer(count: count)
-    for step in 0..<2 {
-      for lane in lanes {
-        let view = accumulator.begin()
-        for first in stride(from: 0, to: count, by: period) {
-          view.base.advanced(by: first).update(from: gradients[lane], count: min(period, count - first))
-        }
-        accumulator.end()
-      }
-      let nodes = accumulator.nodes
-      let result = inPlace ? nodes[nodes.count - 1].view : separate.view
-      let before = world.bytesSent(by: .reduceScatter)
-      try world.reduceScatter(nodes, with: reduction, into: result)
-      #expect(bits(slice.map { result[$0] }) == expected, "lanes \(laneCount), step \(step)")
-      #expect(
-        world.bytesSent(by: .reduceScatter) - before == nodes.count * (count - slice.count) * format.width,
-        "lanes \(laneCount), step \(step)")
-    }
-  }
-
-  /// Buckets at random places, each shared at random places.
-  private static func unevenBuckets(count: Int, size: Int) -> [[Range<Int>]] {
-    unevenSlices(count: count, size: 3).map { bucket in
-      unevenSlices(count: bucket.count, size: size).map {
-        bucket.lowerBound + $0.lowerBound..<bucket.lowerBound + $0.upperBound
-      }
-    }
-  }
-
   /// Bounds at random places, some slices empty.
   private static func unevenSlices(count: Int, size: Int) -> [Range<Int>] {
     var random = CounterRandom(seed: 3, purpose: .initialisation).stream(UInt32(count), UInt32(size))
@@ -190,114 +198,68 @@ import Testing
     return (0..<size).map { bounds[$0]..<bounds[$0 + 1] }
   }
 
-  @Test(arguments: [0, 1, 2, 3, 4, 5, 7, 8, 12, 13, 16]) func reductionHasTheBitsOfTheTree(more: Int)
-    async throws
-  {
+  /// 16 lanes in any world, with any who does them: a number written down, so that worlds of different sizes are compared with each
+  /// other.
+  @Test(arguments: GradientFormat.allCases, [false, true])
+  func everySizeAddsUpToTheSameBits(format: GradientFormat, isReplicated: Bool) throws {
     try inWorld { world in
-      let laneCount = world.size + more
-      for count in [1, 100, 2500] {
-        let buckets = Self.unevenBuckets(count: count, size: world.size)
-        try Self.checkReduction(in: world, laneCount: laneCount, buckets: buckets, inPlace: false)
-        try Self.checkReduction(in: world, laneCount: laneCount, buckets: buckets, inPlace: true)
-        try Self.checkReduction(
-          in: world, laneCount: laneCount, buckets: buckets, inPlace: true, format: .bfloat16)
-      }
-    }
-  }
-
-  @Test func reductionOfManyBuckets() throws {
-    try inWorld { world in
-      // One lane a rank, three buckets, the last one short.
-      let count = 2 * SlicePartition.fewestChunks * SlicePartition.chunkSize + 123
-      let even = SlicePartition(count: count, size: world.size).buckets
-      try Self.checkReduction(in: world, laneCount: world.size, buckets: even, inPlace: false)
-      var lopsided = [Range<Int>](repeating: 0..<0, count: world.size)
-      lopsided[world.size - 1] = 0..<count
-      try Self.checkReduction(in: world, laneCount: world.size, buckets: [lopsided], inPlace: false)
-      try Self.checkReduction(
-        in: world, laneCount: world.size, buckets: [lopsided], inPlace: false, format: .bfloat16)
-    }
-  }
-
-  /// Buckets that travel while the gradient is still being made give the same bits, in this step and the next.
-  @Test(arguments: [0, 1, 5, 8]) func exchangeDuringBackwardChangesNothing(more: Int) throws {
-    try inWorld { world in
-      let (rank, size) = (world.rank, world.size)
-      let tree = LaneTree(laneCount: size + more)
-      let count = 2 * SlicePartition.fewestChunks * SlicePartition.chunkSize + 77
-      let partition = SlicePartition(count: count, size: size)
-      let lanes = tree.lanes(of: rank, size: size)
-      let slice = partition.slice(of: rank).flatMap { Array($0) }
-      for format in WireFormat.allCases {
-        func reduction() -> TreeReduction {
-          TreeReduction(
-            tree: tree, size: size, buckets: partition.buckets, rank: rank, format: format)
-        }
-        var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count, format: format)
-        func fill(_ view: FloatView, lane: Int, _ range: Range<Int>) {
-          let values = gradient(lane: lane, count: 1021)
-          for i in range { view[i] = values[i % 1021] }
-        }
-        for lane in lanes {
-          fill(accumulator.begin(), lane: lane, 0..<count)
-          accumulator.end()
-        }
-        let expected = FloatBuffer(count: count)
-        try world.reduceScatter(accumulator.nodes, with: reduction(), into: expected.view)
-        let early = GradientExchange(reduction(), partition: partition)
-        for _ in 0..<2 {
-          for lane in lanes.dropLast() {
-            fill(accumulator.begin(), lane: lane, 0..<count)
-            accumulator.end()
-          }
-          let view = accumulator.begin()
-          let total = accumulator.nodes[0].view
-          early.begin(accumulator, into: total)
-          var end = count
-          for start in [
-            count - 5, SlicePartition.fewestChunks * SlicePartition.chunkSize + 1,
-            SlicePartition.fewestChunks * SlicePartition.chunkSize, 3, 0,
-          ] {
-            fill(view, lane: lanes.upperBound - 1, start..<end)
-            early.complete(from: start)
-            end = start
-          }
-          accumulator.end(addedFrom: 0)
-          let before = world.bytesSent(by: .reduceScatter)
-          try early.finish(world)
-          #expect(slice.allSatisfy { total[$0].bitPattern == expected.view[$0].bitPattern }, "\(format)")
-          let ownNodes = accumulator.nodes.count
-          let sent = world.bytesSent(by: .reduceScatter) - before
-          #expect(sent == ownNodes * (count - slice.count) * format.width)
-        }
-      }
-    }
-  }
-
-  @Test func everySizeAgreesOnTheSameDigest() throws {
-    // 16 lanes in any world: a number written down, so that worlds of different sizes are compared with each other.
-    try inWorld { world in
-      let (laneCount, count) = (16, 3 * SlicePartition.chunkSize + 11)
-      let tree = LaneTree(laneCount: laneCount)
+      let (lanes, count) = (16, 3 * SlicePartition.chunkSize + 11)
       let partition = SlicePartition(count: count, size: world.size)
-      let lanes = tree.lanes(of: world.rank, size: world.size)
-      var accumulator = TreeAccumulator(tree: tree, lanes: lanes, count: count)
-      for lane in lanes {
-        let view = accumulator.begin()
-        for (i, value) in gradient(lane: lane, count: 1024).enumerated() {
-          for j in stride(from: i, to: count, by: 1024) { view[j] = value }
-        }
-        accumulator.end()
-      }
+      let pieces = SumPieces(tensors: [(0..<1000, 1024), (1000..<count, format.matrixBlockSize)])
+      let sum = format.makeSum(
+        pieces: pieces, partition: partition, hosts: try world.hostLayout(), rank: world.rank,
+        isReplicated: isReplicated)
+      let lane = FloatBuffer(count: count)
       let total = FloatBuffer(count: count)
-      let reduction = TreeReduction(
-        tree: tree, size: world.size, buckets: partition.buckets, rank: world.rank)
-      try world.reduceScatter(accumulator.nodes, with: reduction, into: total.view)
-      try world.allGather(total.view, parts: partition.slices)
-      let digest = total.view.array.reduce(UInt64(14_695_981_039_346_656_037)) {
-        ($0 ^ UInt64($1.bitPattern)) &* 1_099_511_628_211
+      var digests: [UInt64] = []
+      // In runs; and then as they come, with powers that are known from before.
+      for own in [
+        evenRun(world.rank, of: world.size, total: lanes).reversed(),
+        (0..<lanes).filter { ($0 * 5) % world.size == world.rank },
+      ] {
+        var rounds = 0
+        var agreement: SumAgreement
+        repeat {
+          rounds += 1
+          sum.clear()
+          for number in own {
+            for (i, value) in gradient(lane: number, count: 1024).enumerated() {
+              for j in stride(from: i, to: count, by: 1024) { lane.view[j] = value }
+            }
+            sum.add(lane.view, at: 0..<count)
+          }
+          agreement = try sum.agree(world: world)
+        } while agreement == .raised
+        #expect(agreement == .fits && rounds == (digests.isEmpty ? 2 : 1))
+        var told: [Int] = []
+        try sum.reduce(world: world) { told.append($0) }
+        #expect(told == (world.size == 1 && !isReplicated ? [] : [0]))
+        let read = isReplicated ? [0..<count] : partition.slice(of: world.rank)
+        for run in read { sum.read(run, into: total.view[run]) }
+        if !isReplicated { try world.allGather(total.view, parts: partition.slices) }
+        digests.append(
+          total.view.array.reduce(UInt64(14_695_981_039_346_656_037)) {
+            ($0 ^ UInt64($1.bitPattern)) &* 1_099_511_628_211
+          })
       }
-      #expect(digest == 11_902_401_534_586_811_782)
+      #expect(digests[0] == digests[1])
+      #expect(
+        digests[0] == (format == .int32 ? 12_660_779_551_989_558_282 : 7_679_913_210_710_719_639), "\(format)"
+      )
+    }
+  }
+
+  @Test func wordsAddUp() throws {
+    try inWorld { world in
+      for count in [1, 1000] {
+        var words = (0..<count).map { UInt64($0) << 40 + UInt64(world.rank) }
+        let before = world.bytesSent(by: .allReduce)
+        try world.sum(&words)
+        let size = UInt64(world.size)
+        #expect(words == (0..<count).map { UInt64($0) << 40 * size + size * (size - 1) / 2 })
+        let own = evenRun(world.rank, of: world.size, total: count).count
+        #expect(world.bytesSent(by: .allReduce) - before == 2 * 8 * (count - own))
+      }
     }
   }
 
@@ -365,29 +327,6 @@ import Testing
   // MARK: The end of the job
 
   private static let mayAbort = ProcessInfo.processInfo.environment["BIPFT_TEST_ABORT"] != nil
-
-  /// Leaves messages pending, so it ends the whole job too: what goes wrong in the thread of an exchange is thrown to the one
-  /// who waits for it.
-  @Test(.enabled("ends its whole job; scripts/mpi-tests.sh asks for it") { WorldTests.mayAbort })
-  func anErrorOfTheExchangeIsThrown() throws {
-    try inWorld { world in
-      // Shared with a rank that does not exist: MPI refuses its messages.
-      let (rank, size) = (world.rank, world.size + 1)
-      let tree = LaneTree(laneCount: size)
-      let partition = SlicePartition(
-        count: SlicePartition.fewestChunks * SlicePartition.chunkSize, size: size)
-      let early = GradientExchange(
-        TreeReduction(tree: tree, size: size, buckets: partition.buckets, rank: rank), partition: partition)
-      var accumulator = TreeAccumulator(
-        tree: tree, lanes: tree.lanes(of: rank, size: size), count: partition.count)
-      _ = accumulator.begin()
-      early.begin(accumulator, into: accumulator.nodes[0].view)
-      early.complete(from: 0)
-      accumulator.end(addedFrom: 0)
-      do throws(WorldError) { try early.finish(world) } catch { world.abort(code: 78, "\(error)") }
-      Issue.record("messages to a rank that does not exist")
-    }
-  }
 
   /// Ends the whole job, so it runs only when asked for; scripts/mpi-tests.sh does, and checks line and exit code.
   @Test(.enabled("ends its whole job; scripts/mpi-tests.sh asks for it") { WorldTests.mayAbort })

@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 import Foundation
 import Planning
 import RunSettings
@@ -42,12 +43,11 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
   @Test func countsMemory() throws {
     let layout = ModelLayout(try run().modelConfiguration(vocabularySize: 10), Pretraining()).parameters
     let buffer = 4 * layout.elementCount
-    // The most subtrees at once: lanes 5, 6 and 7 of 8 in a world of 3, for instance.
-    for (ranks, buffers) in [(1, 4), (2, 3), (3, 3), (4, 2), (5, 2), (8, 1)] {
+    for ranks in [1, 2, 3, 4, 5, 8] {
       // Less than a chunk: one rank owns all of it.
       for memory in [try planned(ranks: ranks).memory, try planned(ranks: ranks).replicatedMemory] {
         #expect(memory.weights == buffer && memory.moments == 2 * buffer)
-        #expect(memory.gradients == buffer * buffers)
+        #expect(memory.gradients == 2 * buffer)
         #expect(memory.activations > 0 && memory.packed > 0 && memory.teacher == 0)
         #expect(memory.state == 3 * buffer + memory.packed)
         let passing = memory.gradients + memory.exchange + memory.checkpoint + memory.activations
@@ -80,15 +80,15 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
     #expect(abs(Double(sharded.memory.checkpointCopy) / (6 * 110_215_000) - 1) < 0.05)
     #expect(Double(sharded.traffic.total) < 0.65 * Double(sharded.allReduceBytes))
     #expect(Double(sharded.mostSent) < 0.65 * Double(sharded.allReduceBytes) / 2)
-    let narrow = try plan(["gradient_format=bfloat16"])
+    let narrow = try plan(["gradient_format=int16"])
     #expect(Double(narrow.traffic.total) < 0.4 * Double(narrow.allReduceBytes))
     #expect(Double(narrow.mostSent) < 0.4 * Double(narrow.allReduceBytes) / 2)
     #expect(narrow.traffic.gradients * 2 == sharded.traffic.gradients)
     let replicated = try plan(["synchronisation=replicated"])
     #expect(replicated.memory == sharded.replicatedMemory)
     #expect(replicated.memory == replicated.replicatedMemory)
-    #expect(replicated.traffic.gradients + replicated.traffic.values == replicated.allReduceBytes)
-    #expect(replicated.traffic.signs == 0)
+    #expect(replicated.traffic.gradients == replicated.allReduceBytes)
+    #expect(replicated.traffic.signs == 0 && replicated.traffic.values == 0)
     // No rank sends much more than another.
     for ranks in [2, 3, 4, 5, 8] {
       let plan = try plan(ranks: ranks)
@@ -114,14 +114,18 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
     #expect(alone.traffic.total == 0 && alone.mostSent == 0 && alone.allReduceBytes == 0)
   }
 
-  /// A rank whose lanes are one subtree sends its sum once, any other once for each maximal subtree. One chunk has one
-  /// owner, the last rank, to which the others send all.
+  /// One chunk has one owner, the last rank, to which the others send all; across hosts each host's sum goes once.
   @Test func countsGradientBytes() throws {
     let layout = ModelLayout(try run().modelConfiguration(vocabularySize: 10), Pretraining()).parameters
-    // Lanes 0 and 1; then 2, 3 and 4 in two parts.
-    for (ranks, parts) in [(2, 1), (3, 1 + 2), (4, 3), (8, 7)] {
-      #expect(try planned(ranks: ranks).traffic.gradients == parts * 4 * layout.elementCount)
+    for ranks in [2, 3, 4, 8] {
+      #expect(try planned(ranks: ranks).traffic.gradients == (ranks - 1) * 4 * layout.elementCount)
+      let narrow = try RunPlan(
+        run(["gradient_format=int16"]), vocabularySize: 10, trainingSamples: 1000, ranks: ranks)
+      #expect(narrow.traffic.gradients == (ranks - 1) * 2 * layout.elementCount)
     }
+    let hosts = HostLayout(ranks: 8, perHost: 4)
+    let plan = try RunPlan(run(), vocabularySize: 10, trainingSamples: 1000, hosts: hosts)
+    #expect(plan.traffic.gradients == (2 * 3 + 1) * 4 * layout.elementCount)
   }
 
   @Test(arguments: [0, 9, 100])
@@ -161,10 +165,20 @@ private func planned(ranks: Int, samples: Int = 1000) throws -> RunPlan {
 extension RunPlan {
   /// The plan of the pretraining that `configuration` defines, over a corpus with `vocabularySize` tokens.
   init(
-    _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, ranks: Int
+    _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, hosts: HostLayout
   ) throws(PlanningError) {
     let model = configuration.modelConfiguration(vocabularySize: vocabularySize)
     try self.init(
-      configuration, ModelLayout(model, Pretraining()), trainingSamples: trainingSamples, ranks: ranks)
+      configuration, ModelLayout(model, Pretraining()), trainingSamples: trainingSamples, hosts: hosts)
+  }
+
+  /// The same of ranks that share a host.
+  init(
+    _ configuration: RunConfiguration, vocabularySize: Int, trainingSamples: Int, ranks: Int
+  ) throws(PlanningError) {
+    try Self.checkWorldSize(ranks, configuration)
+    try self.init(
+      configuration, vocabularySize: vocabularySize, trainingSamples: trainingSamples,
+      hosts: HostLayout(ranks: ranks, perHost: ranks))
   }
 }

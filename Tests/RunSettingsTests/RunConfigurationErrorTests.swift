@@ -55,7 +55,19 @@ import Testing
     ),
     (
       "seed: 7", "seed: 7\ngradient_format: float16",
-      "2: gradient_format: expected float32 or bfloat16, found float16"
+      "2: gradient_format: expected int32 or int16, found float16"
+    ),
+    (
+      "seed: 7", "seed: 7\ngradient_format: float32",
+      "2: gradient_format: gradients are added up as integers now: write int32, which is as exact, or leave the key out"
+    ),
+    (
+      "seed: 7", "seed: 7\ngradient_format: bfloat16",
+      "2: gradient_format: gradients are added up as integers now: write int16, as many bytes and closer, or int32"
+    ),
+    (
+      "seed: 7", "seed: 7\noverlap_exchange: true",
+      "2: overlap_exchange: is gone, and nothing takes its place: leave it out"
     ),
     ("model:", "modle:", "2: modle: unknown key; did you mean model?"),
     (
@@ -64,7 +76,7 @@ import Testing
     ),
     (
       "seed: 7", "seed: 7\noptimizer: adamw",
-      "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, overlap_exchange, stop_after, hang_timeout, objective, initial_weights, teacher "
+      "2: optimizer: unknown key; there are seed, threads, synchronisation, gradient_format, lanes, stop_after, hang_timeout, objective, initial_weights, teacher "
         + "and the sections model, estimators, data, task, sentence, training, evaluation, checkpoint"
     ),
     ("  layers: 2", "  layers: 2\n  layers: 3", "5: model.layers: given in line 4 already; keep one"),

@@ -60,7 +60,7 @@ func changed(_ line: String, to new: String) -> String {
     let run = try RunConfiguration.parse(base, file: "a.yaml")
     #expect(run.seed == 7)
     #expect(run.threads == nil)
-    #expect(run.synchronisation == .sharded && run.gradientFormat == .float32)
+    #expect(run.synchronisation == .sharded && run.gradientFormat == .int32 && run.lanes == .fixed)
     #expect(run.initialWeights == nil)
     #expect(run.teacher == nil)
     #expect(run.model.hiddenSize == 64)
@@ -76,7 +76,7 @@ func changed(_ line: String, to new: String) -> String {
     #expect(run.training.steps == 600)
     #expect(run.training.globalBatch == 32)
     #expect(run.training.microBatch == 4)
-    #expect(run.lanes == 8)
+    #expect(run.laneCount == 8)
     #expect(run.training.learningRate == 0.001)
     #expect(run.training.warmupSteps == 60)
     #expect(run.training.weightDecay == 0.01)
@@ -93,7 +93,7 @@ func changed(_ line: String, to new: String) -> String {
 
   @Test func shippedFilesAreCompleteAndSound() throws {
     let demo = try RunConfiguration.load(file: shipped("demo.yaml"))
-    #expect(demo.lanes == 8)
+    #expect(demo.laneCount == 8)
     let published = try RunConfiguration.load(file: shipped("bipft-base.yaml"))
     #expect(published.training.globalBatch == 512 && published.training.microBatch == 64)
     #expect(published.training.learningRate == 2e-4 && published.training.warmupSteps == 5000)
@@ -123,7 +123,7 @@ func changed(_ line: String, to new: String) -> String {
       "model.linear_rank=2", "model.precision=half_binary",
       "data.corpus='12'", "task.label='null'", "task.teacher=runs/teacher", "task.distillation=logits",
       "task.pooling=mean",
-      "synchronisation=replicated", "gradient_format=bfloat16", "overlap_exchange=true",
+      "synchronisation=replicated", "gradient_format=int16", "lanes=dynamic",
       "task.epochs=3", "task.training_rows=100", "evaluation.patience=2", "checkpoint.keep_best=true",
     ]
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
@@ -135,7 +135,7 @@ func changed(_ line: String, to new: String) -> String {
     #expect(run.task.teacher == "runs/teacher" && run.task.distillation == .logits)
     #expect(run.task.pooling == .mean)
     #expect(run.task.label == "null")
-    #expect(run.synchronisation == .replicated && run.gradientFormat == .bfloat16 && run.overlapExchange)
+    #expect(run.synchronisation == .replicated && run.gradientFormat == .int16 && run.lanes == .dynamic)
     #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
     #expect(
       run.canonicalText == (try RunConfiguration.parse(run.canonicalText, file: "b.yaml")).canonicalText)
@@ -148,8 +148,8 @@ func changed(_ line: String, to new: String) -> String {
         seed: 7
         threads: auto
         synchronisation: sharded
-        gradient_format: float32
-        overlap_exchange: false
+        gradient_format: int32
+        lanes: fixed
         stop_after: null
         hang_timeout: 600
         objective: pretraining
@@ -229,7 +229,7 @@ func changed(_ line: String, to new: String) -> String {
     let same = try RunConfiguration.parse(
       base, file: "b.yaml",
       overrides: [
-        "threads=2", "synchronisation=replicated", "overlap_exchange=true", "checkpoint.every=1",
+        "threads=2", "synchronisation=replicated", "lanes=dynamic", "checkpoint.every=1",
         "checkpoint.keep=9",
         "checkpoint.keep_every=7", "checkpoint.keep_best=true", "stop_after=1h",
         "hang_timeout=5", "training.maximum_skipped_steps=3", "training.replica_check_every=1",

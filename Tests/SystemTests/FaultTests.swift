@@ -61,11 +61,11 @@ import Testing
     }
   }
 
-  /// While a thread exchanges gradients.
+  /// While gradients are exchanged.
   @Suite struct Exchanges {
     private func start(_ name: String, fault: String, _ settings: [String] = []) throws -> FaultJob {
       try FaultScene.get().start(
-        name, ranks: 3, ["overlap_exchange=true"] + settings,
+        name, ranks: 3, settings,
         environment: ["BIPFT_TEST_FAULTS": "\(fault):1:50"])
     }
 
@@ -84,13 +84,15 @@ import Testing
       let code = job.end()
       #expect(code == 70, "\(job.output)")
       let line = try #require(job.lines.last)
-      #expect(line.contains("rank 1 (") && line.contains("is at step 50 in computing, lane"), "\(line)")
-      #expect(line.contains("2 others wait in exchange, gradients, bucket 2 of 2"), "\(line)")
+      for (rank, bucket) in [(0, 2), (1, 1), (2, 2)] {
+        #expect(line.contains("rank \(rank) ("), "\(line)")
+        #expect(line.contains("is at step 50 in exchange, gradients, bucket \(bucket) of 2"), "\(line)")
+      }
     }
 
     @Test func aStopSignalIsHeard() throws {
       let scene = try FaultScene.get()
-      let job = try scene.start("exchange-stopped", ranks: 3, ["overlap_exchange=true"])
+      let job = try scene.start("exchange-stopped", ranks: 3, ["lanes=dynamic"])
       job.wait { job.lastCheckpoint != nil }
       job.signal(SIGUSR1, rank: 1)
       let code = job.end()

@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 import Coordinator
 import Foundation
 import Planning
@@ -16,33 +17,37 @@ import Training
   /// An epoch ends within.
   private static let steps = 12
 
-  private static func settings(_ more: [String], shape: [String] = shape) -> [String] {
+  private static func settings(_ more: [String]) -> [String] {
     (shape + ["evaluation.every=6", "checkpoint.every=100"] + more).flatMap { ["--set", $0] }
   }
 
   /// Runs, and returns metrics and final weights.
   private static func run(
-    _ tiny: TinyRun, _ name: String, ranks: Int, _ more: [String] = [], shape: [String] = shape
+    _ tiny: TinyRun, _ name: String, ranks: Int, _ more: [String] = [], environment: [String: String] = [:]
   ) throws -> (metrics: [String], weights: Data) {
     let result = try Program.pretrain(
-      tiny.arguments(name, settings(["training.steps=\(steps)"] + more, shape: shape)), ranks: ranks)
+      tiny.arguments(name, settings(["training.steps=\(steps)"] + more)), ranks: ranks,
+      environment: environment)
     try #require(result.code == 0, "\(name): \(result.errors)")
     return (try tiny.metrics(name), try tiny.weights(name, step: steps))
   }
 
-  @Test(.timeLimit(.minutes(4))) func ranksThreadsAndSynchronisationChangeNothing() throws {
+  @Test(.timeLimit(.minutes(4)), arguments: GradientFormat.allCases)
+  func ranksThreadsAndSynchronisationChangeNothing(format: GradientFormat) throws {
     let tiny = try TinyRun()
-    let expected = try Self.run(tiny, "alone", ranks: 1)
+    let settings = ["gradient_format=\(format)"]
+    let expected = try Self.run(tiny, "alone", ranks: 1, settings)
     #expect(expected.metrics.count == Self.steps + 3)
     let epochs = try plan(tiny, ranks: 1, []).epochs
     #expect(epochs > 1, "no epoch ends within")
     for synchronisation in Synchronisation.allCases {
       for (ranks, threads) in [
-        (1, 2), (2, 1), (2, 2), (3, 1), (3, 2), (4, 1), (5, 1), (5, 2), (8, 1), (8, 2),
+        (1, 2), (2, 1), (2, 2), (3, 1), (4, 1), (5, 2), (7, 1), (8, 1),
       ] {
+        let lanes = ranks % 2 == 0 ? "fixed" : "dynamic"
         let name = "\(synchronisation)-\(ranks)-\(threads)"
-        let more = ["synchronisation=\(synchronisation)", "threads=\(threads)"]
-        let run = try Self.run(tiny, name, ranks: ranks, more)
+        let more = ["synchronisation=\(synchronisation)", "threads=\(threads)", "lanes=\(lanes)"]
+        let run = try Self.run(tiny, name, ranks: ranks, settings + more)
         #expect(run.metrics == expected.metrics, "\(name)")
         #expect(run.weights == expected.weights, "\(name)")
       }
@@ -69,41 +74,79 @@ import Training
     }
   }
 
-  @Test(.timeLimit(.minutes(2))) func narrowGradientsDependOnNothingElse() throws {
+  @Test func formatsAreOtherRuns() throws {
     let tiny = try TinyRun()
-    let wide = try Self.run(tiny, "wide", ranks: 2)
-    let expected = try Self.run(tiny, "narrow", ranks: 1, ["gradient_format=bfloat16"])
-    #expect(expected.weights != wide.weights)
-    for (ranks, synchronisation) in [(2, "sharded"), (3, "sharded"), (5, "replicated"), (8, "sharded")] {
-      let name = "narrow-\(ranks)"
-      let run = try Self.run(
-        tiny, name, ranks: ranks, ["gradient_format=bfloat16", "synchronisation=\(synchronisation)"])
-      #expect(run.metrics == expected.metrics, "\(name)")
-      #expect(run.weights == expected.weights, "\(name)")
+    let runs = try GradientFormat.allCases.map {
+      try Self.run(tiny, "\($0)", ranks: 2, ["gradient_format=\($0)"])
     }
+    #expect(runs[0].weights != runs[1].weights)
   }
 
-  /// With a model of several buckets of the flat vector, of which all but the last few become complete before the end.
-  @Test(.timeLimit(.minutes(4))) func exchangeDuringBackwardChangesNothing() throws {
+  /// Several hosts, of equal and of unequal numbers of ranks, and lanes for whoever is free.
+  @Test(.timeLimit(.minutes(3))) func hostsAndLanesChangeNothing() throws {
     let tiny = try TinyRun()
-    let shape = [
-      "model.hidden_size=240", "model.intermediate_size=1200", "model.layers=3", "model.heads=3",
-    ]
-    for format in ["float32", "bfloat16"] {
+    for format in GradientFormat.allCases {
       let settings = ["gradient_format=\(format)"]
-      let expected = try Self.run(tiny, format, ranks: 1, settings, shape: shape)
-      for (ranks, more) in [
-        (1, ["overlap_exchange=true"]), (2, ["overlap_exchange=false"]), (2, ["overlap_exchange=true"]),
-        (3, ["overlap_exchange=true"]), (8, ["overlap_exchange=true"]),
-        (3, ["overlap_exchange=true", "synchronisation=replicated"]),
-        (8, ["overlap_exchange=true", "synchronisation=replicated"]),
+      let expected = try Self.run(tiny, "\(format)", ranks: 1, settings)
+      for (ranks, perHost, more) in [
+        (4, 2, []), (5, 3, ["lanes=dynamic"]), (7, 3, ["synchronisation=replicated"]),
+        (8, 4, ["lanes=dynamic"]),
+        (8, 1, []),
       ] {
-        let name = ([format, String(ranks)] + more).joined(separator: "-")
-        let run = try Self.run(tiny, name, ranks: ranks, settings + more, shape: shape)
+        let name = "\(format)-\(ranks)-\(perHost)"
+        let run = try Self.run(
+          tiny, name, ranks: ranks, settings + more, environment: ["BIPFT_TEST_HOST_RANKS": "\(perHost)"])
         #expect(run.metrics == expected.metrics, "\(name)")
         #expect(run.weights == expected.weights, "\(name)")
       }
     }
+  }
+
+  /// Powers of two that are too small at random steps: those steps are done again, on all ranks alike.
+  @Test(.timeLimit(.minutes(2)), arguments: GradientFormat.allCases)
+  func stepsDoneAgainDependOnNothingElse(format: GradientFormat) throws {
+    let tiny = try TinyRun()
+    var random = FaultScene.random("small-powers-\(format)")
+    let moments = (2...Self.steps).shuffled(using: &random).prefix(3)
+    let faults = moments.map { "small-powers:0:\($0)" }.joined(separator: ",")
+    let settings = ["gradient_format=\(format)"]
+    let environment = ["BIPFT_TEST_FAULTS": faults]
+    func repeated(_ name: String) throws -> [Int] {
+      try tiny.measured(name, "repeated_sums")
+    }
+    let expected = try Self.run(tiny, "alone", ranks: 1, settings, environment: environment)
+    let repeats = try repeated("alone")
+    #expect(repeats[0] >= 1, "nothing is known before the first step")
+    for moment in moments { #expect(repeats[moment - 1] >= 1, "step \(moment)") }
+    for (ranks, more) in [
+      (2, ["lanes=dynamic"]), (3, []), (5, ["synchronisation=replicated"]), (8, ["lanes=dynamic"]),
+    ] {
+      let run = try Self.run(tiny, "\(ranks)", ranks: ranks, settings + more, environment: environment)
+      #expect(run.metrics == expected.metrics && run.weights == expected.weights, "\(ranks) ranks, \(faults)")
+      #expect(try repeated("\(ranks)") == repeats)
+    }
+  }
+
+  /// A rank that is stopped and goes on at random moments leaves its lanes to the others; the result is the same.
+  @Test(.timeLimit(.minutes(2))) func aRankThatStandsStillForAWhileChangesNothing() throws {
+    let tiny = try TinyRun()
+    let expected = try Self.run(tiny, "alone", ranks: 1)
+    var random = FaultScene.random("pauses")
+    let job = try FaultJob(
+      tiny.arguments("paused", Self.settings(["training.steps=\(Self.steps)", "lanes=dynamic"])),
+      run: tiny.scratch.path("paused"), log: tiny.scratch.path("log"), ranks: 4)
+    job.wait { job.output.contains("starting") }
+    for _ in 0..<12 {
+      let rank = Int.random(in: 0..<4, using: &random)
+      guard job.signal(SIGSTOP, rank: rank) else { break }
+      usleep(UInt32.random(in: 20_000..<150_000, using: &random))
+      job.signal(SIGCONT, rank: rank)
+      usleep(UInt32.random(in: 0..<50_000, using: &random))
+    }
+    let code = job.end()
+    #expect(code == 0, "\(job.output)")
+    #expect(try tiny.metrics("paused") == expected.metrics)
+    #expect(try tiny.weights("paused", step: Self.steps) == expected.weights)
   }
 
   /// A micro-batch of 40 sequences of 32 tokens is computed in two slices, whose gradients are added in their order.
@@ -117,9 +160,7 @@ import Training
       file: tiny.scratch.path("tiny.yaml"), overrides: Self.shape + settings)
     #expect(configuration.sliceSequences < 40, "a micro-batch is one slice")
     let expected = try Self.run(tiny, "\(precision)", ranks: 1, settings)
-    for (index, more) in [
-      ["threads=2"], ["threads=2", "overlap_exchange=true"], ["synchronisation=replicated"],
-    ].enumerated() {
+    for (index, more) in [["threads=2"], ["lanes=dynamic"], ["synchronisation=replicated"]].enumerated() {
       let name = "\(precision)-\(index)"
       let run = try Self.run(tiny, name, ranks: 2, settings + more)
       #expect(run.metrics == expected.metrics, "\(name)")
@@ -127,52 +168,44 @@ import Training
     }
   }
 
-  /// Where a step is skipped, what has been exchanged is dropped.
-  @Test(.timeLimit(.minutes(1))) func aSkippedStepDropsWhatWasExchanged() throws {
+  /// Steps that are skipped leave no trace in the sums.
+  @Test(.timeLimit(.minutes(1))) func skippedStepsDependOnNothingElse() throws {
     let tiny = try TinyRun()
-    let results = try ["false", "true"].map { overlap in
-      let arguments = tiny.arguments(
-        overlap, Self.settings(["training.steps=\(Self.steps)", "overlap_exchange=\(overlap)"]))
-      let result = try Program.pretrain(
-        arguments, ranks: 3, environment: ["BIPFT_TEST_FAULTS": "nan:1:5,nan:0:9"])
-      try #require(result.code == 0, "\(result.errors)")
-      return (try tiny.metrics(overlap), try tiny.weights(overlap, step: Self.steps))
+    let runs = try [(3, "nan:1:5,nan:0:9"), (2, "nan:0:5,nan:1:9")].map { ranks, faults in
+      try Self.run(tiny, "\(ranks)", ranks: ranks, environment: ["BIPFT_TEST_FAULTS": faults])
     }
-    #expect(results[0].0.count { $0.contains("\"skipped\"") } == 2)
-    #expect(results[0].0 == results[1].0 && results[0].1 == results[1].1)
+    #expect(runs[0].metrics.count { $0.contains("\"skipped\"") } == 2)
+    #expect(runs[0].metrics == runs[1].metrics && runs[0].weights == runs[1].weights)
   }
 
   // MARK: Bytes
 
-  private func plan(_ tiny: TinyRun, ranks: Int, _ more: [String]) throws -> RunPlan {
+  private func plan(_ tiny: TinyRun, ranks: Int, perHost: Int? = nil, _ more: [String]) throws -> RunPlan {
     let configuration = try RunConfiguration.load(
       file: tiny.scratch.path("tiny.yaml"),
       overrides: Self.shape + ["training.steps=\(Self.steps)"] + more)
-    return try Objectives.inputs(configuration).plan(ranks: ranks)
+    return try Objectives.inputs(configuration).plan(on: HostLayout(ranks: ranks, perHost: perHost ?? ranks))
   }
 
   @Test(.timeLimit(.minutes(2))) func everyStepSendsWhatThePlanSays() throws {
     let tiny = try TinyRun()
-    let formats = ["gradient_format=float32", "gradient_format=bfloat16"]
-    for (ranks, more) in [
-      (2, [formats[0]]), (3, [formats[0]]), (8, [formats[0]]), (3, [formats[1]]),
-      (3, [formats[1], "overlap_exchange=true"]),
-      (3, [formats[1], "synchronisation=replicated"]), (8, [formats[0], "synchronisation=replicated"]),
+    let formats = ["gradient_format=int32", "gradient_format=int16"]
+    let replicated = "synchronisation=replicated"
+    for (ranks, perHost, more) in [
+      (2, 2, [formats[0]]), (3, 3, [formats[1]]), (8, 8, [formats[0]]), (4, 2, [formats[0]]),
+      (7, 3, [formats[1]]),
+      (5, 3, [formats[0], replicated]), (8, 8, [formats[1], replicated]),
     ] {
-      let name = ([String(ranks)] + more).joined(separator: "-")
-      _ = try Self.run(tiny, name, ranks: ranks, more)
-      let lines = try tiny.scratch.text(name + "/measurements.jsonl").split(separator: "\n")
-      func values(_ key: String) -> [Int] {
-        lines.compactMap { line in
-          line.split(separator: ", ").first { $0.contains("\"\(key)\": ") }
-            .flatMap { Int($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }
-        }
-      }
-      let plan = try plan(tiny, ranks: ranks, more)
+      let name = (["\(ranks)-\(perHost)"] + more).joined(separator: "-")
+      _ = try Self.run(
+        tiny, name, ranks: ranks, more, environment: ["BIPFT_TEST_HOST_RANKS": "\(perHost)"])
+      let plan = try plan(tiny, ranks: ranks, perHost: perHost, more)
       #expect(
-        values("bytes_sent") == Array(repeating: plan.traffic.total, count: Self.steps), "\(name)")
+        try tiny.measured(name, "bytes_sent") == Array(repeating: plan.traffic.total, count: Self.steps),
+        "\(name)")
       #expect(
-        values("bytes_sent_busiest_rank") == Array(repeating: plan.mostSent, count: Self.steps), "\(name)")
+        try tiny.measured(name, "bytes_sent_busiest_rank")
+          == Array(repeating: plan.mostSent, count: Self.steps), "\(name)")
     }
   }
 
@@ -237,7 +270,10 @@ import Training
       let stops = moments(2, name)
       try expectSameEnd(
         tiny, name, as: whole,
-        [Part(ranks: 8, stop: stops[0]), Part(ranks: 3, stop: stops[1]), Part(ranks: 8)],
+        [
+          Part(ranks: 8, settings: ["lanes=dynamic"], stop: stops[0]), Part(ranks: 3, stop: stops[1]),
+          Part(ranks: 8),
+        ],
         ["synchronisation=\(synchronisation)"])
     }
   }
@@ -269,7 +305,7 @@ import Training
   /// The rounding of backward products is drawn from what the run is, not from who does it.
   @Test(.timeLimit(.minutes(2))) func stoppedRunsWithRoundedProductsGoOn() throws {
     let tiny = try TinyRun()
-    let more = ["training.backward_precision=int8"]
+    let more = ["training.backward_precision=int8", "gradient_format=int16"]
     let stops = moments(2, "rounded")
     let whole = try wholeRun(tiny, more)
     try expectSameEnd(

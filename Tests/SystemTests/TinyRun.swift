@@ -33,6 +33,14 @@ struct TinyRun {
     }
   }
 
+  /// The integers called `key` in the measurements of a run, a step after the other.
+  func measured(_ run: String, _ key: String) throws -> [Int] {
+    try scratch.text(run + "/measurements.jsonl").split(separator: "\n").compactMap { line in
+      line.split(separator: ", ").first { $0.contains("\"\(key)\": ") }
+        .flatMap { Int($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }
+    }
+  }
+
   func weights(_ run: String, step: Int) throws -> Data {
     let digits = String(step)
     let name = "step-" + String(repeating: "0", count: 8 - digits.count) + digits

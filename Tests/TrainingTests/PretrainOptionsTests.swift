@@ -50,7 +50,6 @@ import Training
       CheckpointError.file(file(EIO)),
       CheckpointError.checkpointNotReadable(path: "x", problem: "", code: EIO),
       CheckpointError.notWritten(step: 1, reason: ""),
-      CheckpointError.world(.unsuitableSize(size: 3, lanes: 2)),
       RunFolderError.file(file(EIO)), RunFolderError.file(.endsEarly(path: "x", byte: 1, expected: 2)),
       PreflightError.file(file(ENOSPC)),
       PreflightError.noRoom(path: "x", checkpoints: 1, bytes: 1, reason: ""),

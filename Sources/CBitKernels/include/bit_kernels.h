@@ -155,14 +155,6 @@ typedef struct {
   // dx += factor * (x - y), unless dx is NULL; returns the sum of (x - y)^2.
   double (*squared_difference)(const float *x, const float *y, size_t count, float factor, float *dx);
 
-  // ---- gradients between ranks: float32, or bfloat16 held in float32 or in its upper halves ----
-
-  // out = x + y, rounded to bfloat16 (nearest, ties to even; what is not finite stays so) if asked; out may be x or y.
-  void (*add_vectors)(const float *x, const float *y, size_t count, bool rounds, float *out);
-  void (*round_vector)(float *x, size_t count);                          // to bfloat16, in place
-  void (*narrow_vector)(const float *x, size_t count, uint16_t *halves); // of what is bfloat16 already
-  void (*widen_vector)(const uint16_t *halves, size_t count, float *x);  // the reverse
-
   // ---- gradients as integer multiples of a power of two ----
 
   // sums += x * scale, rounded to nearest, ties to even; scale is a power of two, and sums wrap. Returns the bits of the

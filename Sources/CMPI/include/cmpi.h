@@ -34,6 +34,9 @@ int cmpi_maximum(int64_t *value);
 // all[r] becomes the `own` of rank r, for all ranks.
 int cmpi_gather_counts(int64_t own, int64_t *all);
 
+// Completes bytes of which rank r has counts[r] from starts[r] on.
+int cmpi_gather_bytes(void *all, const int *counts, const int *starts);
+
 // Among whom: the ranks of a host, in rank order, or those of the same place on all hosts, in the order of the hosts' first
 // ranks. A rank's place is its number within its host; there are as many places as the smallest host has ranks.
 typedef enum { cmpi_in_host, cmpi_across_hosts } cmpi_level;
@@ -44,6 +47,27 @@ int64_t cmpi_first_of_host(void);
 // Adds everyone's unsigned integers of `width` 2 or 4 bytes, which wrap, and leaves each rank of the level its part in
 // `own`: counts[r] of them for its rank r. MPI was started; a rank without a place does not call it across hosts.
 int cmpi_reduce_scatter(cmpi_level level, const void *all, void *own, const int *counts, int width);
+
+// Replaces everyone's unsigned integers of `width` 2 or 4 bytes, `count` of them, by their sums, which wrap.
+int cmpi_all_reduce(void *values, size_t count, int width);
+
+// The same of `count` words.
+int cmpi_sum_words(uint64_t *words, size_t count);
+
+// Counters, one for each rank, all zero, in the memory of rank 0. Every rank calls it; the ones of before are gone.
+int cmpi_open_counters(void);
+
+// Adds 1 to the counter number `counter`; `before` becomes what it was. Any rank alone.
+int cmpi_count(int counter, int64_t *before);
+
+// Reads all counters. Any rank alone.
+int cmpi_read_counters(int64_t *all);
+
+// Sets all counters to zero; rank 0 alone.
+int cmpi_clear_counters(void);
+
+// Lets messages move on that ask for counters, while this rank works.
+void cmpi_serve(void);
 
 // Sends and receives all `messages` and returns when all are done. Messages between two ranks match in the order in
 // which each lists them; any count. A message to oneself is a programmer's error.

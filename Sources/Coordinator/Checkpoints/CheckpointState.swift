@@ -26,6 +26,8 @@ public struct RunIdentity: Codable, Equatable, Sendable {
   ) -> (field: String, stored: String, current: String)? {
     for key in Set(configuration.keys).union(current.configuration.keys).sorted() {
       let (old, new) = (configuration[key] ?? "(not set)", current.configuration[key] ?? "(not set)")
+      // Gradients of earlier releases were no integers; a run of theirs goes on with any.
+      if key == "gradient_format", !["int32", "int16"].contains(old) { continue }
       if old != new, !allowed.contains(key) { return (key, old, new) }
     }
     let digests = [
@@ -57,12 +59,15 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public let sampleHistory: String
   /// Further values of the training loop, by name.
   public let values: [String: String]
+  /// The powers of two of which the integers of gradients are multiples (`SumPowers.text`); nil in checkpoints of earlier releases.
+  public let gradientPowers: String?
   /// What computed the step; nil in checkpoints of earlier releases.
   public let arithmetic: Arithmetic?
 
   public init(
     step: Int, worldSize: Int, identity: RunIdentity, sizes: [String: Int], configurationText: String,
-    sampleHistory: String, values: [String: String] = [:], arithmetic: Arithmetic? = nil
+    sampleHistory: String, values: [String: String] = [:], gradientPowers: String? = nil,
+    arithmetic: Arithmetic? = nil
   ) {
     version = Self.currentVersion
     self.step = step
@@ -72,6 +77,7 @@ public struct CheckpointState: Codable, Equatable, Sendable {
     self.configurationText = configurationText
     self.sampleHistory = sampleHistory
     self.values = values
+    self.gradientPowers = gradientPowers
     self.arithmetic = arithmetic
   }
 

@@ -52,7 +52,7 @@ extension RunInputs {
   public func batchText(step: Int?, asJSON: Bool) throws(TrainingError) -> String {
     var lanes: [Batch<Goal.Labels>] = []
     if let step {
-      for lane in 0..<configuration.lanes { lanes.append(try batches.batch(step: step, lane: lane)) }
+      for lane in 0..<configuration.laneCount { lanes.append(try batches.batch(step: step, lane: lane)) }
     } else {
       for index in 0..<heldOut.count { lanes.append(try heldOut.batch(index)) }
     }

@@ -52,9 +52,6 @@ public struct RunInputs<Goal: Objective>: Sendable {
   /// What the checkpoints of the run hold.
   var tensors: CheckpointTensors { CheckpointTensors(layout.parameters, optimizerState: AdamW.stateNames) }
 
-  /// The lanes of a step as a tree.
-  var tree: LaneTree { LaneTree(laneCount: configuration.lanes) }
-
   /// Sequences of a micro-batch that are computed at a time.
   var sliceSequences: Int { configuration.sliceSequences(for: layout.objective) }
 

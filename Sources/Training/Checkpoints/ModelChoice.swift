@@ -49,7 +49,8 @@ public enum ModelChoice: Sendable {
   /// The step of the best checkpoint, as the state of the newest one tells; nil if none is kept for that.
   private static func best(_ newest: CheckpointState) -> Int? {
     guard
-      let configuration = try? RunConfiguration.parse(newest.configurationText, file: "state.json"),
+      let configuration = try? RunConfiguration.parse(
+        newest.configurationText, file: "state.json", isStored: true),
       configuration.checkpoint.keepBest
     else { return nil }
     return BestEvaluation(values: newest.values).step

@@ -32,7 +32,7 @@ struct ExportSource {
       throw TrainingError.unreadable(path: path, reason: "does not tell the sizes of a model")
     }
     self.model = model
-    configuration = try RunConfiguration.parse(state.configurationText, file: path)
+    configuration = try RunConfiguration.parse(state.configurationText, file: path, isStored: true)
     self.vocabulary = try Self.vocabulary(vocabulary, configuration, state)
     guard self.vocabulary.count == model.vocabularySize else {
       throw TrainingError.unreadable(

@@ -34,7 +34,7 @@ public struct PackedEvaluation: Sendable {
         path: path, reason: "does not say how it was trained (an earlier release made it); export it again")
     }
     configuration = try inModule { () throws(ConfigurationError) in
-      try RunConfiguration.parse(text, file: "\(path), configuration")
+      try RunConfiguration.parse(text, file: "\(path), configuration", isStored: true)
     }
   }
 

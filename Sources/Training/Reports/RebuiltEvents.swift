@@ -9,7 +9,7 @@ public enum RebuiltEvents {
   /// - Returns: how many records of `metrics.jsonl` they are made of.
   /// - Throws: `TrainingError` where the run's files cannot be read, or somebody trains in it.
   public static func make(run: String) throws -> Int {
-    let configuration = try RunConfiguration.load(file: run + "/config.yaml")
+    let configuration = try RunConfiguration.load(file: run + "/config.yaml", isStored: true)
     var records = try MetricsFile.records(path: run + "/metrics.jsonl")
     if let holder = try RunDirectory.summary(run), holder.hasPrefix("running (") {
       throw TrainingError.unreadable(

@@ -26,7 +26,7 @@ public struct RunAudit: Sendable {
     guard found != nil else { throw .module(RunFolderError.noRun(path: run)) }
     let configuration = try inModule { () throws(ConfigurationError) in
       try RunConfiguration.load(
-        file: run + "/config.yaml", overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
+        file: run + "/config.yaml", isStored: true, overrides: corpus.map { ["data.corpus=\"\($0)\""] } ?? [])
     }
     let inputs = try Objectives.inputs(configuration)
     let schedule = inputs.schedule

@@ -23,7 +23,7 @@ extension RunInputs {
     }
     lines.append("epoch \(epoch), \(ranks) rank(s):")
     for rank in 0..<ranks {
-      let lanes = tree.lanes(of: rank, size: ranks)
+      let lanes = evenRun(rank, of: ranks, total: configuration.laneCount)
       var shards: [Int] = []
       for lane in lanes {
         for shard in schedule.shards(lane: lane, epoch: epoch) where !shards.contains(shard) {

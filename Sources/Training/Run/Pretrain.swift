@@ -57,12 +57,13 @@ func run(
   let inputs = try world.together { try Objectives.inputs(configuration) }
   guard options.isDryRun else { return try inputs.train(options, start: start, world: world) }
   let ranks = options.plannedRanks ?? world.size
-  let plan = try world.together { try inputs.plan(ranks: ranks) }
+  let hosts = HostLayout(ranks: ranks, perHost: options.ranksPerHost ?? ranks)
+  let plan = try world.together { try inputs.plan(on: hosts) }
   if world.rank == 0 {
     print(configuration.canonicalText + "\n" + plan.text)
     if let estimate = options.estimate {
       let table = StepTimeTable(
-        configuration, vocabularySize: inputs.vocabularySize, ranks: ranks, estimate)
+        configuration, vocabularySize: inputs.vocabularySize, hosts: hosts, estimate)
       print(table.text)
     }
   }
@@ -74,9 +75,9 @@ extension RunInputs: TrainableInputs {
   public func makeCoverage() -> (any SampleCoverage)? { batches.makeCoverage() }
   public var vocabularySize: Int { layout.configuration.vocabularySize }
 
-  public func plan(ranks: Int) throws(TrainingError) -> RunPlan {
+  public func plan(on hosts: HostLayout) throws(TrainingError) -> RunPlan {
     try inModule { () throws(PlanningError) in
-      try RunPlan(configuration, layout, trainingSamples: schedule.sampleCount, ranks: ranks)
+      try RunPlan(configuration, layout, trainingSamples: schedule.sampleCount, hosts: hosts)
     }
   }
 
@@ -169,14 +170,13 @@ private func trainInFolder<Goal: Objective>(
   // A checkpoint of another run does not save this one.
   let isOwn = found?.isOwn ?? false
   var teacherNote: String?
-  var run = try world.together {
-    let teacher = try loadTeacher(inputs, note: &teacherNote)
-    return try TrainingRun(inputs, teacher: teacher, progress: progress, world: world)
-  }
+  let teacher = try world.together { try loadTeacher(inputs, note: &teacherNote) }
+  var run = try TrainingRun(inputs, teacher: teacher, progress: progress, world: world)
   if let teacherNote { journal?.message(teacherNote) }
   if let checkpoint {
     let allowed = Set(options.allowedChanges)
-    try world.together { try run.restore(Checkpoint(path: checkpoint), allowing: allowed) }
+    let note = try world.together { try run.restore(Checkpoint(path: checkpoint), allowing: allowed) }
+    if let note { journal?.message(note) }
     if !isOwn { run.course.best = BestEvaluation() }
     try run.publishParameters(world: world)
   } else {
@@ -253,7 +253,7 @@ extension TrainingRun {
       start,
       world.size,
       world.size == 1 ? "" : "s", threadCount, threadCount == 1 ? "" : "s", InstructionSet.name, parameters,
-      inputs.configuration.lanes, inputs.batches.schedule.stepsPerEpoch, inputs.configuration.objective)
+      inputs.configuration.laneCount, inputs.batches.schedule.stepsPerEpoch, inputs.configuration.objective)
   }
 }
 

@@ -28,6 +28,8 @@ public struct PretrainOptions: Equatable, Sendable {
   public var isQuiet: Bool
   /// The ranks that a dry run plans for; nil takes those of the world.
   public var plannedRanks: Int?
+  /// How many of them share a host; nil for all.
+  public var ranksPerHost: Int?
   /// What a dry run estimates the time of a step for; nil estimates nothing.
   public var estimate: StepTimeTable.Estimate?
 
@@ -73,7 +75,7 @@ public struct PretrainOptions: Equatable, Sendable {
     configurationFile: String?, overrides: [String] = [], runDirectory: String? = nil,
     resume: Resume = .automatic, allowedChanges: [String] = [], triesAgain: Bool = false,
     isDryRun: Bool = false, isQuiet: Bool = false, plannedRanks: Int? = nil,
-    estimate: StepTimeTable.Estimate? = nil
+    ranksPerHost: Int? = nil, estimate: StepTimeTable.Estimate? = nil
   ) {
     isDemo = configurationFile == nil
     let configurationFile = configurationFile ?? Self.demo
@@ -87,6 +89,7 @@ public struct PretrainOptions: Equatable, Sendable {
     self.isDryRun = isDryRun
     self.isQuiet = isQuiet
     self.plannedRanks = plannedRanks
+    self.ranksPerHost = ranksPerHost
     self.estimate = estimate
   }
 }

@@ -58,7 +58,9 @@ extension TrainingRun {
   }
 
   /// Goes on from a checkpoint: the next update is the one after its last. `publishParameters` follows.
-  mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws {
+  ///
+  /// - Returns: what to tell the user, if anything.
+  mutating func restore(_ checkpoint: Checkpoint, allowing allowed: Set<String>) throws -> String? {
     let layout = inputs.layout.parameters
     try checkpoint.check(inputs.tensors, sizes: inputs.layout.configuration.sizes)
     try checkpoint.state.check(against: identity, allowing: allowed, checkpoint: checkpoint.path)
@@ -66,6 +68,15 @@ extension TrainingRun {
       checkpoint.load(vector, layout: layout, into: part)
     }
     course = RunCourse(checkpoint.state)
+    guard let text = checkpoint.state.gradientPowers else {
+      return
+        "the checkpoint is of a release that added gradients up in floating point; from here on they are integers, so the "
+        + "numbers are not those that it would have come to (docs/coordinator.md)"
+    }
+    let count = optimizer.gradient.powers.exponents.count
+    // Of another format, where that change is allowed, they are found anew.
+    if let powers = SumPowers(text: text, count: count) { optimizer.gradient.powers = powers }
+    return nil
   }
 
   /// What this rank has of the vectors of a checkpoint in each of `runs`.
@@ -88,7 +99,7 @@ extension TrainingRun {
     let state = CheckpointState(
       step: step, worldSize: world.size, identity: identity, sizes: inputs.layout.configuration.sizes,
       configurationText: inputs.configuration.canonicalText, sampleHistory: course.sampleHistory,
-      values: course.values, arithmetic: .current)
+      values: course.values, gradientPowers: optimizer.gradient.powers.text, arithmetic: .current)
     return try CheckpointWriter(checkpoints: checkpoints, tensors: inputs.tensors).begin(
       world, state: state, parts: parts(optimizer.slice), durable: durable, afterCommit: afterCommit,
       touch: { [progress] in progress.touch() })

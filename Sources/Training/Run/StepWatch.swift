@@ -1,4 +1,5 @@
 import BinaryModel
+import Collectives
 import Coordinator
 import Planning
 
@@ -6,9 +7,8 @@ import Planning
 struct StepWatch {
   var clock = StepClock()
   let faults: StepFaults
-  /// Bytes that this rank had sent before the part of the step that counts them, and what it sent during backward.
+  /// Bytes that this rank had sent before the part of the step that counts them.
   var bytesBefore = 0
-  var bytesInBackward = 0
   private let start = ContinuousClock.now
   private let progress: RankProgress
   private let step: Int
@@ -51,9 +51,15 @@ struct StepFaults {
 
   /// Makes the losses no number.
   func spoil(_ losses: inout [(index: Int, losses: LossTerms)]) {
-    guard FaultInjection.isAsked("nan", rank: rank, step: step), let key = losses[0].losses.terms.first?.key
+    guard FaultInjection.isAsked("nan", rank: rank, step: step),
+      let key = losses.first?.losses.terms.first?.key
     else { return }
     losses[0].losses.add(key, sum: .nan, count: 0)
+  }
+
+  /// Makes the powers of a gradient too small, on all ranks alike.
+  func shrink(_ powers: inout SumPowers) {
+    if FaultInjection.isAsked("small-powers", rank: 0, step: step) { powers.lower(by: 9) }
   }
 
   func afterUpdate<Goal: Objective>(_ model: borrowing Model<Goal>) {

@@ -114,7 +114,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
     case let error as WorldError:
       switch error {
       case .agreedFailure(let code, _, _): ExitCode(rawValue: code) ?? .failed
-      case .separateWorlds, .unsuitableSize: .doNotRestart
+      case .separateWorlds: .doNotRestart
       case .operation, .alreadyRun: .failed
       }
     default: .failed

@@ -15,14 +15,12 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
   let parameters: FloatBuffer
   var model: Model<Goal>
   let teacher: (any Teacher)?
-  private var accumulator: TreeAccumulator
+  /// The gradient of the lane at work.
+  private let laneGradient: FloatBuffer
   let optimizer: ShardedOptimizer
   private let dropout: Dropout?
   private var batches: BatchReadAhead<Labels>
-  /// This rank's lanes of every step.
-  private let lanes: Range<Int>
-  /// Whether gradients are exchanged while backward of the last lane still makes them.
-  private let overlaps: Bool
+  private var lanes: LaneQueue
   /// Updates done, and what came of them.
   var course = RunCourse()
   /// The signs when vital signs were last taken, on rank 0.
@@ -37,31 +35,31 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     _ inputs: RunInputs<Goal>, teacher: (any Teacher)?, progress: RankProgress, world: borrowing World
   ) throws {
     let configuration = inputs.configuration
+    let hosts = try world.hostLayout()
+    lanes = try LaneQueue(
+      lanes: configuration.laneCount, isShared: configuration.lanes == .dynamic, world: world)
     self.inputs = inputs
     self.teacher = teacher
     self.progress = progress
     identity = inputs.identity()
     let layout = inputs.layout.parameters
     parameters = FloatBuffer(count: layout.elementCount)
-    lanes = inputs.tree.lanes(of: world.rank, size: world.size)
-    overlaps = configuration.overlapExchange && world.size > 1 && GradientExchange.isPossible
     model = Model(
       inputs.layout, sequences: inputs.sliceSequences, length: configuration.data.sequenceLength,
       slices: configuration.training.microBatch / inputs.sliceSequences,
       backwardPrecision: configuration.training.backwardPrecision, seed: configuration.seed)
-    batches = BatchReadAhead(lanes: lanes, lastStep: configuration.training.steps) {
+    batches = BatchReadAhead(lanes: lanes.own, lastStep: configuration.training.steps) {
       [source = inputs.batches] in
       source.prefetch(step: $0, lane: $1)
     } make: { [source = inputs.batches] step, lane throws(TrainingError) in
       try source.batch(step: step, lane: lane)
     }
-    accumulator = TreeAccumulator(
-      tree: inputs.tree, lanes: lanes, count: layout.elementCount, format: configuration.gradientFormat)
+    laneGradient = FloatBuffer(count: layout.elementCount)
     optimizer = ShardedOptimizer(
       layout: layout,
       trained: inputs.layout.objective.trainsEncoder ? 0..<layout.elementCount : inputs.layout.headRange,
       exchange: UpdateExchange(
-        layout: layout, tree: inputs.tree, size: world.size, synchronisation: configuration.synchronisation,
+        layout: layout, hosts: hosts, synchronisation: configuration.synchronisation,
         format: configuration.gradientFormat),
       rank: world.rank)
     // Latent weights of other owners lie between one's own.
@@ -85,8 +83,9 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     let skipped: String?
   }
 
-  /// One update: this rank's lanes, the exchange, AdamW. Where the loss or the gradient is not finite, or the loss is a
-  /// spike, the step counts and nothing is updated, on all ranks alike.
+  /// One update: lanes, as this rank gets them, the exchange, AdamW. Where the loss or the gradient is not finite, or the loss is a
+  /// spike, the step counts and nothing is updated, on all ranks alike. Where the sums of the gradient do not fit, the lanes
+  /// are done again.
   ///
   /// - Parameters:
   ///   - stateWillChange: called before weights and moments change.
@@ -99,12 +98,27 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     var watch = StepWatch(step: step + 1, rank: world.rank, progress)
     let batches = try read(&watch, world: world)
     let divisors = try count(batches, &watch, world: world)
-    var losses = try train(batches, divisors: divisors, &watch, world: world)
-    let (total, notices) = try exchange(&losses, notice: notice(), &watch, world: world)
-    let applied = try apply(total, stateWillChange: stateWillChange, &watch, world: world)
+    watch.faults.shrink(&optimizer.gradient.powers)
+    var applied = Applied(learningRate: inputs.configuration.training.schedule.rate(step: step + 1))
+    var repeats = -1
+    var lossesAndNotices: (total: LossTerms, notices: [StepNotice])
+    repeat {
+      repeats += 1
+      var losses = try train(batches, divisors: divisors, &watch, world: world)
+      lossesAndNotices = try exchange(&losses, notice: notice(), &watch, world: world)
+      try lanes.refill(world: world)
+      watch.bytesBefore = world.bytesSent
+      applied.skipped = course.reasonToSkip(
+        lossesAndNotices.total.total, limit: inputs.configuration.training.spikeZScore)
+    } while try applied.skipped == nil && mustRepeat(&applied, &watch, world: world)
+    let (total, notices) = lossesAndNotices
+    if applied.skipped == nil {
+      try apply(&applied, stateWillChange: stateWillChange, &watch, world: world)
+    }
     course.advance(by: inputs.batches.schedule, loss: total.total, skipped: applied.skipped)
     watch.faults.afterUpdate(model)
-    let record = try record(total, applied, &watch, world: world)
+    var record = try record(total, applied, &watch, world: world)
+    record.measured.append(StepRecord.Extra("repeated_sums", .integer(repeats)))
     return Update(record: record, notices: notices, skipped: applied.skipped)
   }
 
@@ -136,46 +150,44 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
       sequences: inputs.configuration.training.globalBatch, counts: try world.add(own.counts))
   }
 
-  /// Forward and backward of this rank's lanes of the next step; where that overlaps, their gradients are exchanged too.
+  /// Forward and backward of the lanes of the next step that this rank gets.
   private mutating func train(
     _ batches: [Batch<Labels>], divisors: LossDivisors, _ watch: inout StepWatch, world: borrowing World
-  ) throws(WorldError) -> [(index: Int, losses: LossTerms)] {
-    watch.bytesBefore = world.bytesSent
+  ) throws -> [(index: Int, losses: LossTerms)] {
     var losses: [(index: Int, losses: LossTerms)] = []
-    for (lane, batch) in zip(lanes, batches) {
+    let gradient = laneGradient.view
+    watch.clock.enter(.update)
+    optimizer.gradient.clear()
+    while let lane = try next(&watch, world: world) {
+      let batch =
+        lanes.own.contains(lane)
+        ? batches[lane - lanes.own.lowerBound] : try inputs.batches.batch(step: step + 1, lane: lane)
       watch.enter(.backward, "lane \(lane)")
-      let gradients = accumulator.begin()
-      let early = overlaps && lane == lanes.upperBound - 1 ? optimizer.gradients : nil
+      gradient.clear()
       var sums = inputs.layout.objective.noLosses(isDistilled: teacher != nil)
-      let slices = batch.slices(of: model.sequences)
-      for (index, slice) in slices.enumerated() {
+      for slice in batch.slices(of: model.sequences) {
         watch.clock.enter(.teacher)
         let output = teacher?.forward(slice.tokens)
-        // Only the last slice of a lane completes its gradient.
-        let completing = index == slices.count - 1 ? early : nil
-        if let completing { completing.begin(accumulator, into: accumulator.nodes[0].view) }
         var own = sums.zero
         model.train(
-          parameters.view, gradients: gradients, batch: slice, divisors: divisors, dropout: dropout,
+          parameters.view, gradients: gradient, batch: slice, divisors: divisors, dropout: dropout,
           teacher: output, into: &own
         ) { moment in
           watch.clock.note(moment)
-          guard case .complete(let element) = moment, let completing else { return }
-          if element == 0 { watch.faults.whileExchanging() }
-          completing.complete(from: element)
+          lanes.serve(world: world)
         }
         sums += own
       }
       losses.append((lane, sums))
       watch.clock.enter(.update)
-      accumulator.end(addedFrom: early == nil ? nil : 0)
-      if let early {
-        watch.clock.enter(.exchange)
-        try early.finish(world) { enter(bucket: $0) }
-      }
+      optimizer.gradient.add(gradient, at: 0..<gradient.count)
     }
-    watch.bytesInBackward = world.bytesSent - watch.bytesBefore
     return losses
+  }
+
+  private mutating func next(_ watch: inout StepWatch, world: borrowing World) throws(WorldError) -> Int? {
+    watch.enter(.exchange, "lanes")
+    return try lanes.next(world: world)
   }
 
   private func exchange(
@@ -190,35 +202,43 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
 
   /// What became of a step's gradient.
   private struct Applied {
-    var learningRate: Float
+    let learningRate: Float
     var norm = Float.nan
     /// Why nothing was updated, if so.
     var skipped: String?
   }
 
-  /// Reduces the gradient and updates the weights, unless the step is to be skipped.
+  /// Whether the lanes have to be done again, since their sums do not fit.
+  private func mustRepeat(
+    _ applied: inout Applied, _ watch: inout StepWatch, world: borrowing World
+  ) throws(WorldError) -> Bool {
+    watch.enter(.exchange, "bounds of the gradient")
+    switch try optimizer.gradient.agree(world: world) {
+    case .fits: return false
+    case .raised: return true
+    case .notFinite:
+      applied.skipped = "the gradient is not finite"
+      return false
+    }
+  }
+
+  /// Reduces the gradient and updates the weights.
   private mutating func apply(
-    _ total: LossTerms, stateWillChange: () -> Void, _ watch: inout StepWatch, world: borrowing World
-  ) throws -> Applied {
+    _ applied: inout Applied, stateWillChange: () -> Void, _ watch: inout StepWatch, world: borrowing World
+  ) throws {
     let training = inputs.configuration.training
-    var applied = Applied(
-      learningRate: training.schedule.rate(step: step + 1),
-      skipped: course.reasonToSkip(total.total, limit: training.spikeZScore))
-    watch.bytesBefore = world.bytesSent
-    guard applied.skipped == nil else { return applied }
-    let nodes = accumulator.nodes
-    if !overlaps { try optimizer.reduce(nodes, world: world) { enter(bucket: $0) } }
+    watch.enter(.exchange, "gradients")
+    let faults = watch.faults
+    try optimizer.gradient.reduce(world: world) { bucket in
+      if bucket == 0 { faults.whileExchanging() }
+      enter(bucket: bucket)
+    }
     watch.enter(.exchange, "weights")
     stateWillChange()
-    do {
-      applied.norm = try optimizer.update(
-        parameters.view, model: &model, gradient: nodes[0].view, step: step + 1,
-        learningRate: applied.learningRate, clip: training.gradientClip, weightDecay: training.weightDecay,
-        clock: &watch.clock, world: world)
-    } catch TrainingError.notFinite(_, let what) {
-      applied.skipped = "the \(what) is not finite"
-    }
-    return applied
+    applied.norm = try optimizer.update(
+      parameters.view, model: &model, step: step + 1, learningRate: applied.learningRate,
+      clip: training.gradientClip, weightDecay: training.weightDecay, clock: &watch.clock, world: world)
+    optimizer.gradient.follow(step: step + 1)
   }
 
   /// This rank waits for a bucket of the gradient.
@@ -232,7 +252,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     _ total: LossTerms, _ applied: Applied, _ watch: inout StepWatch, world: borrowing World
   ) throws -> StepRecord {
     watch.clock.enter(.exchange)
-    let bytes = try world.all(world.bytesSent - watch.bytesBefore + watch.bytesInBackward)
+    let bytes = try world.all(world.bytesSent - watch.bytesBefore)
     watch.clock.enter(.reading)
     let configuration = inputs.configuration
     var record = StepRecord(

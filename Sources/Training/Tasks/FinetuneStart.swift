@@ -50,7 +50,8 @@ struct FinetuneStart {
     weights = path + "/model.safetensors"
     let checkpoint = try inModule { () throws(CheckpointError) in try Checkpoint(path: path) }
     configuration = try inModule { () throws(ConfigurationError) in
-      try RunConfiguration.parse(checkpoint.state.configurationText, file: path + "/state.json")
+      try RunConfiguration.parse(
+        checkpoint.state.configurationText, file: path + "/state.json", isStored: true)
     }
     self.vocabulary = vocabulary ?? configuration.task.vocabulary ?? configuration.data.corpus + "/vocab.txt"
     if vocabulary == nil, !fileExists(self.vocabulary) {

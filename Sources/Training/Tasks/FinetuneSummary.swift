@@ -57,7 +57,7 @@ struct FinetuneSummary: Codable, Equatable {
   init(_ runs: [(seed: UInt64, run: String)]) throws(TrainingError) {
     let record = try TaskRecord(run: runs[0].run)
     let configuration = try inModule { () throws(ConfigurationError) in
-      try RunConfiguration.load(file: runs[0].run + "/config.yaml")
+      try RunConfiguration.load(file: runs[0].run + "/config.yaml", isStored: true)
     }
     var seeds: [Seed] = []
     for (seed, run) in runs { seeds.append(try Self.seed(seed, run)) }

@@ -22,7 +22,7 @@ struct TaskPredictions {
     self.run = run
     checkpoint = try choice.checkpoint(run) { _ in }
     let configuration = try inModule { () throws(ConfigurationError) in
-      try RunConfiguration.load(file: run + "/config.yaml")
+      try RunConfiguration.load(file: run + "/config.yaml", isStored: true)
     }
     self.configuration = configuration
     record = try TaskRecord(run: run)

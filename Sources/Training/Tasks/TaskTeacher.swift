@@ -39,7 +39,7 @@ extension TaskSource {
       )
     }
     let teacher = try inModule { () throws(ConfigurationError) in
-      try RunConfiguration.load(file: run + "/config.yaml")
+      try RunConfiguration.load(file: run + "/config.yaml", isStored: true)
     }
     if student.distillation.hasLogits, student.pooling != .first || teacher.task.pooling != .first {
       throw .incompleteTask(

@@ -8,10 +8,10 @@ import Planning
 ///
 /// Sharded, each rank owns a slice of the flat vector: its latent weights and the moments of AdamW for it. After the
 /// gradient is reduced onto the owners, each clips, updates and packs its slice, and the ranks gather signs and sums of the
-/// binary matrices, and float32 of everything else. Replicated, the ranks gather the gradient instead, and all do the same
+/// binary matrices, and float32 of everything else. Replicated, all ranks get the whole gradient, and all do the same
 /// update of everything. Both give the same bits.
 ///
-/// Legend: W ranks, E elements of the flat vector, V lanes.
+/// Legend: W ranks, E elements of the flat vector.
 struct ShardedOptimizer: ~Copyable {
   let exchange: UpdateExchange
   /// The elements that this rank owns, and gives to a checkpoint, as runs in flat order.
@@ -21,14 +21,17 @@ struct ShardedOptimizer: ~Copyable {
   /// What the optimizer keeps, in the order of `AdamW.stateNames`: of `updated`, one run after the other.
   private let first: FloatBuffer
   private let second: FloatBuffer
-  let gradients: GradientExchange
+  /// The gradient of a step.
+  let gradient: any GradientSum
   /// The sums of all pieces.
   private let sums: FloatBuffer
-  /// The parameters' parts within `updated`, where the moments of each lie, and whether weight decay applies.
+  /// For each thread: a chunk of the gradient in float32.
+  private let scratch: FloatBuffer
+  /// The parameters' parts within `updated` and a chunk, where the moments of each lie, and whether weight decay applies.
   private let segments: [(range: Range<Int>, moments: Range<Int>, decays: Bool)]
 
   /// - Parameter trained: the elements that are trained; others stay as they are.
-  /// - Cost: memory of 8·E / W bytes, 8·E of replicated state.
+  /// - Cost: memory of 8·E / W bytes, 8·E of replicated state, and of the integers of the gradient. Call `startThreads` before.
   init(layout: ParameterLayout, trained: Range<Int>, exchange: UpdateExchange, rank: Int) {
     self.exchange = exchange
     let slice = exchange.partition.slice(of: rank)
@@ -37,13 +40,14 @@ struct ShardedOptimizer: ~Copyable {
     self.updated = updated
     first = FloatBuffer(count: updated.elementCount)
     second = FloatBuffer(count: updated.elementCount)
-    gradients = GradientExchange(exchange.reduction(of: rank), partition: exchange.partition)
+    gradient = exchange.makeSum(rank: rank)
+    scratch = FloatBuffer(count: threadCount * SlicePartition.chunkSize)
     sums = FloatBuffer(
       count: exchange.packed.pieces.count * PackedLayout.PieceSums.size / MemoryLayout<Float>.size)
     let parameters = layout.parameters.filter { trained.contains($0.offset) }
     segments = parameters.flatMap { parameter in
-      updated.compactMap { run in
-        let range = parameter.range.clamped(to: run)
+      updated.flatMap { exchange.partition.chunks(in: $0) }.compactMap { chunk in
+        let range = parameter.range.clamped(to: chunk)
         return range.isEmpty ? nil : (range, Self.place(of: range, in: updated), parameter.decays)
       }
     }
@@ -68,21 +72,9 @@ struct ShardedOptimizer: ~Copyable {
     return Dictionary(uniqueKeysWithValues: zip(AdamW.stateNames, [first.view[own], second.view[own]]))
   }
 
-  /// Adds the lanes' gradients up, unless `gradients` has done so while they were made.
+  /// Clips by the global norm, updates, and publishes, once `gradient` has the totals.
   ///
   /// - Parameters:
-  ///   - nodes: this rank's subtree sums of the gradient. The total of its slice takes the place of the first.
-  ///   - begin: told the number of each bucket before it is exchanged.
-  func reduce(
-    _ nodes: [(node: LaneTree.Node, view: FloatView)], world: borrowing World, begin: (Int) -> Void
-  ) throws(WorldError) {
-    try world.reduceScatter(nodes, with: gradients.reduction, into: nodes[0].view, begin: begin)
-  }
-
-  /// Clips by the global norm, updates, and publishes.
-  ///
-  /// - Parameters:
-  ///   - gradient: of the whole vector, the total in this rank's slice; overwritten.
   ///   - parameters: the flat vector. Sharded, latent weights of other owners are never read or written.
   ///   - model: gets the new binary weights.
   ///   - step: the number of the update, from 1.
@@ -92,37 +84,41 @@ struct ShardedOptimizer: ~Copyable {
   /// - Throws: `TrainingError.notFinite` on all ranks alike, before anything is changed; `WorldError`.
   /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
   func update<Goal: Objective>(
-    _ parameters: FloatView, model: inout Model<Goal>, gradient: FloatView, step: Int,
-    learningRate: Float, clip: Float, weightDecay: Float, clock: inout StepClock, world: borrowing World
+    _ parameters: FloatView, model: inout Model<Goal>, step: Int, learningRate: Float, clip: Float,
+    weightDecay: Float, clock: inout StepClock, world: borrowing World
   ) throws -> Float {
-    let norm = try norm(gradient, clock: &clock, world: world)
+    let norm = try norm(clock: &clock, world: world)
     guard norm.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient norm") }
-    if exchange.synchronisation == .replicated {
-      try world.allGather(gradient, parts: exchange.partition.slices)
-    }
     clock.enter(.update)
     let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
     let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
-    for (range, moments, decays) in segments {
-      step.update(
-        parameters[range], gradients: gradient[range], firstMoments: first.view[moments],
+    parallelFor(segments.count) { index, worker in
+      let (range, moments, decays) = segments[index]
+      step.updateSerial(
+        parameters[range], gradients: read(range, worker), firstMoments: first.view[moments],
         secondMoments: second.view[moments], decay: decays ? weightDecay : 0)
     }
     try publish(parameters, model: &model, clock: &clock, world: world)
     return Float(norm)
   }
 
-  /// The global 2-norm of a vector, of which this rank has its slice.
-  private func norm(
-    _ gradient: FloatView, clock: inout StepClock, world: borrowing World
-  ) throws(WorldError) -> Double {
+  /// The gradient of the elements `range` of one chunk, until this thread reads others.
+  private func read(_ range: Range<Int>, _ worker: Int) -> FloatView {
+    let start = worker * SlicePartition.chunkSize
+    let values = scratch.view[start..<start + range.count]
+    gradient.read(range, into: values)
+    return values
+  }
+
+  /// The global 2-norm of the gradient, of which this rank has its slice.
+  private func norm(clock: inout StepClock, world: borrowing World) throws(WorldError) -> Double {
     clock.enter(.update)
     let chunks = slice.flatMap { exchange.partition.chunks(in: $0) }
     var squares = [Double](repeating: 0, count: chunks.count)
     squares.withUnsafeMutableBufferPointer { squares in
       let squares = squares.baseAddress
-      parallelFor(chunks.count) { index, _ in
-        squares![index] = gradient[chunks[index]].sumOfSquares()
+      parallelFor(chunks.count) { index, worker in
+        squares![index] = read(chunks[index], worker).sumOfSquares()
       }
     }
     clock.enter(.exchange)
@@ -143,12 +139,12 @@ struct ShardedOptimizer: ~Copyable {
         into: UnsafeMutableRawBufferPointer(rebasing: all[own]))
     }
     clock.enter(.exchange)
-    try world.allGather(all, parts: exchange.sumParts)
+    try world.allGather(all, parts: exchange.sumParts, through: exchange.hosts)
     clock.enter(.update)
     model.packSigns(of: slice, parameters, sums: all)
     clock.enter(.exchange)
-    try world.allGather(model.signBytes, parts: exchange.signParts)
-    try world.allGather(parameters.bytes, parts: exchange.realParts)
+    try world.allGather(model.signBytes, parts: exchange.signParts, through: exchange.hosts)
+    try world.allGather(parameters.bytes, parts: exchange.realParts, through: exchange.hosts)
     clock.enter(.update)
     model.arrangeSigns()
   }

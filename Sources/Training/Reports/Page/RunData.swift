@@ -40,7 +40,7 @@ struct RunData {
     let told = ((try? RunDirectory.identify(path)) ?? nil).map { " (\($0.time))" } ?? ""
     state = ((try? RunDirectory.summary(path)) ?? nil).map { $0 + told }
     if state == nil { problems.append("state.json cannot be read") }
-    let configuration = try? RunConfiguration.load(file: path + "/config.yaml")
+    let configuration = try? RunConfiguration.load(file: path + "/config.yaml", isStored: true)
     if configuration == nil { problems.append("config.yaml cannot be read") }
     settings = configuration?.settings.map { ($0.key, $0.value) } ?? []
     corpus = Self.corpus(configuration)
