@@ -65,7 +65,7 @@ let package = Package(
     module("DurableFiles", ["COpenSSL", "CMappedFiles", "FileFormats"]),
     module("Kernels", ["CBitKernels"]),
     module("DenseProducts", ["Kernels", "COpenBLAS"]),
-    module("Collectives", ["CMPI", "Kernels"]),
+    module("Collectives", ["CMPI", "CBitKernels", "Kernels"]),
     module("TensorFiles", ["DurableFiles", "FileFormats"]),
     module("Corpora", ["Kernels", "DurableFiles", "WordPiece"]),
     module("Parameters"),
@@ -107,6 +107,9 @@ let package = Package(
       ]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
     .target(name: "Mutations", path: "Tests/Mutations", swiftSettings: swift),
+    .target(
+      name: "SumAccuracy", dependencies: ["Collectives", "Kernels", "Parameters", "Planning"],
+      path: "Tests/SumAccuracy", swiftSettings: swift),
     tests(
       "BinaryInferenceTests",
       [
@@ -119,7 +122,8 @@ let package = Package(
     tests("CorporaTests", ["Corpora", "Kernels", "Mutations"], resources: [.copy("Resources")]),
     tests("CollectivesTests", ["Collectives", "Kernels"]),
     tests(
-      "GoldenTests", ["BinaryModel", "Kernels", "Parameters", "TensorFiles"], resources: [.copy("Golden")]),
+      "GoldenTests", ["BinaryModel", "Collectives", "Kernels", "Parameters", "SumAccuracy", "TensorFiles"],
+      resources: [.copy("Golden")]),
     tests("BinaryModelTests", ["BinaryModel", "DenseProducts", "Kernels", "Parameters", "TensorFiles"]),
     tests(
       "CoordinatorTests",
@@ -149,8 +153,8 @@ let package = Package(
     tests(
       "SystemTests",
       [
-        "Collectives", "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings", "Planning",
-        "Training",
+        "Collectives", "Kernels", "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings",
+        "Planning", "SumAccuracy", "Training",
       ]),
   ]
 )

@@ -61,7 +61,7 @@ echo "$name: passed"
 for shape in "4 2" "5 3" "7 3"; do
   set -- $shape
   name="$1 ranks, $2 on a host"
-  BIPFT_TEST_HOST_RANKS=$2 run "$1" WorldTests || fail "$name"
+  BIPFT_TEST_HOST_RANKS=$2 run "$1" CollectivesTests.WorldTests || fail "$name"
   [ "$(grep -c 'Test run with .* passed' "$output")" -eq "$1" ] || fail "$name"
   echo "$name: passed"
 done

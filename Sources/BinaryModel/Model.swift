@@ -160,13 +160,15 @@ public struct Model<Goal: Objective>: ~Copyable {
   /// losses.
   ///
   /// - Parameters:
+  ///   - matrixGradients: takes the gradients of the binary matrices instead, if given.
   ///   - divisors: counts over the global batch.
   ///   - dropout: nil for none.
   ///   - teacher: what the teacher makes of the same batch, for distillation.
   ///   - losses: made by `Objective.noLosses`.
   ///   - reached: told how far it has come.
   public func train(
-    _ parameters: FloatView, gradients: FloatView, batch: Batch<Labels>, divisors: LossDivisors,
+    _ parameters: FloatView, gradients: FloatView, matrixGradients: (any GradientSink)? = nil,
+    batch: Batch<Labels>, divisors: LossDivisors,
     dropout: Dropout?, teacher: TeacherOutput? = nil, into losses: inout LossTerms,
     reached: (LaneMoment) -> Void = { _ in }
   ) {
@@ -185,7 +187,8 @@ public struct Model<Goal: Objective>: ~Copyable {
     var distance = 0.0
     let states = encoder.output.hidden
     encoder.backward(
-      gradient, pooled: pooledGradient, BackwardPass(forward: pass, gradients: gradients)
+      gradient, pooled: pooledGradient,
+      BackwardPass(forward: pass, gradients: gradients, matrixGradients: matrixGradients)
     ) { index, d in
       guard let teacher, layout.objective.distilsHiddenStates else { return }
       distance += self.distance(

@@ -23,30 +23,34 @@ INLINE vi greater(vi a, vi b) {
   return (first & a) | (~first & b);
 }
 
-static uint32_t add_multiples(const float *x, size_t count, float scale, uint32_t *sums) {
+static uint32_t add_multiples(const float *x, size_t x_stride, size_t rows, size_t columns, float scale, uint32_t *sums,
+                              size_t stride) {
   vi largest = {0};
-  for (size_t i = 0; i < count; i += LANES) {
-    size_t n = lanes_at(i, count);
-    vf v = load_part(x + i, n);
-    largest = greater((vi)absolute(v), largest);
-    // The largest float below 2^31.
-    vu sum = (vu)load_part((const float *)(sums + i), n) + (vu)nearest_within(v * scale, 0x1.fffffep30f);
-    store_part((float *)(sums + i), (vf)sum, n);
-  }
+  for (size_t row = 0; row < rows; row++, x += x_stride, sums += stride)
+    for (size_t i = 0; i < columns; i += LANES) {
+      size_t n = lanes_at(i, columns);
+      vf v = load_part(x + i, n);
+      largest = greater((vi)absolute(v), largest);
+      // The largest float below 2^31.
+      vu sum = (vu)load_part((const float *)(sums + i), n) + (vu)nearest_within(v * scale, 0x1.fffffep30f);
+      store_part((float *)(sums + i), (vf)sum, n);
+    }
   return largest_magnitude_bits(largest);
 }
 
-static uint32_t add_short_multiples(const float *x, size_t count, float scale, uint16_t *sums) {
+static uint32_t add_short_multiples(const float *x, size_t x_stride, size_t rows, size_t columns, float scale,
+                                    uint16_t *sums, size_t stride) {
   vi largest = {0};
-  for (size_t i = 0; i < count; i += LANES) {
-    size_t n = lanes_at(i, count);
-    vf v = load_part(x + i, n);
-    largest = greater((vi)absolute(v), largest);
-    vuh sum = {0};
-    memcpy(&sum, sums + i, n * sizeof(uint16_t));
-    sum += __builtin_convertvector((vu)nearest_within(v * scale, 32767), vuh);
-    memcpy(sums + i, &sum, n * sizeof(uint16_t));
-  }
+  for (size_t row = 0; row < rows; row++, x += x_stride, sums += stride)
+    for (size_t i = 0; i < columns; i += LANES) {
+      size_t n = lanes_at(i, columns);
+      vf v = load_part(x + i, n);
+      largest = greater((vi)absolute(v), largest);
+      vuh sum = {0};
+      memcpy(&sum, sums + i, n * sizeof(uint16_t));
+      sum += __builtin_convertvector((vu)nearest_within(v * scale, 32767), vuh);
+      memcpy(sums + i, &sum, n * sizeof(uint16_t));
+    }
   return largest_magnitude_bits(largest);
 }
 

@@ -1,12 +1,13 @@
+import CBitKernels
 import Kernels
 
 /// The sum of a rank's lanes as integers: one vector, whatever the number of lanes, in whatever order they come.
 ///
 /// Each lane's gradient is rounded once, to multiples of its pieces' powers of two; from there on everything is exact. A step
-/// goes `clear`, `add` of every piece of every lane, then, once the bounds of all ranks fit (`SumPowers.raise`), an exchange of
+/// goes `clear`, `add` and `note` of every lane, then, once the bounds of all ranks fit (`SumPowers.raise`), an exchange of
 /// `sums` that adds integers, and `read`.
 ///
-/// - Cost: E integers for a vector of E elements, 8 bytes a piece. No allocation after `init`.
+/// - Cost: E integers for a vector of E elements, 12 bytes a piece. No allocation after `init`.
 public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   public let pieces: SumPieces
   /// What bounds the sums of this rank's lanes.
@@ -14,8 +15,10 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   private let memory: FloatBuffer
   /// The integers of the whole vector, and perhaps one more.
   public let sums: UnsafeMutableBufferPointer<Integer>
-  /// Of each piece, of the lane at hand.
-  private var largest: [Float]
+  /// The bits of the largest magnitude of each piece, of what is not yet part of `bounds`; they are ordered as the magnitudes
+  /// are, with what is not finite above them.
+  private let largestMemory: FloatBuffer
+  private let largest: UnsafeMutablePointer<UInt32>
 
   /// Of a vector of `count` elements; zero.
   public init(count: Int, pieces: SumPieces) {
@@ -25,7 +28,9 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
     let stride = MemoryLayout<Integer>.stride
     memory = FloatBuffer(count: (count * stride + 3) / 4)
     sums = memory.view.bytes.bindMemory(to: Integer.self)
-    largest = [Float](repeating: 0, count: pieces.ranges.count)
+    largestMemory = FloatBuffer(count: pieces.ranges.count)
+    largest = UnsafeMutableRawPointer(largestMemory.view.base).bindMemory(
+      to: UInt32.self, capacity: pieces.ranges.count)
   }
 
   /// Begins a step.
@@ -36,24 +41,73 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
     }
   }
 
-  /// Adds the elements `range` of a lane's gradient, which cuts no piece; once for each element of each lane.
+  /// Adds the elements `range` of a lane's gradient, which cuts no piece; `note` follows.
   ///
   /// - Parameter gradient: of these elements alone.
   /// - Cost: one pass over them.
-  public mutating func add(_ gradient: FloatView, at range: Range<Int>, powers: SumPowers) {
+  public func add(_ gradient: FloatView, at range: Range<Int>, powers: SumPowers) {
     precondition(gradient.count == range.count, "\(gradient.count) elements for \(range)")
     let own = pieces.pieces(in: range)
-    largest.withUnsafeMutableBufferPointer { largest in
-      let largest = largest.baseAddress
-      parallelFor(own.count) { index, _ in
-        let piece = own.lowerBound + index
-        let elements = pieces.ranges[piece]
-        largest![piece] = Integer.add(
-          gradient.base + elements.lowerBound - range.lowerBound, count: elements.count,
-          power: powers[piece], to: sums.baseAddress! + elements.lowerBound)
-      }
+    parallelFor(own.count) { index, _ in
+      let elements = pieces.ranges[own.lowerBound + index]
+      add(
+        gradient.base + elements.lowerBound - range.lowerBound, valueStride: elements.count, rows: 1,
+        columns: elements.count, at: elements.lowerBound, stride: elements.count,
+        piece: own.lowerBound + index, powers)
     }
-    for piece in own { bounds.add(largest[piece], piece: piece, power: powers[piece]) }
+  }
+
+  /// Adds a block of a matrix, see `GradientSink`; `note` follows once all of it is there. On the calling thread alone, which
+  /// others may do with other blocks.
+  public func addBlock(
+    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int,
+    powers: SumPowers
+  ) {
+    var piece = pieces.piece(of: start)
+    var row = 0
+    while row < rows {
+      let first = start + row * stride
+      while pieces.ranges[piece].upperBound <= first { piece += 1 }
+      let end = pieces.ranges[piece].upperBound
+      let whole = min(rows - row, end - first < columns ? 0 : (end - first - columns) / stride + 1)
+      if whole > 0 {
+        add(
+          values + row * valueStride, valueStride: valueStride, rows: whole, columns: columns, at: first,
+          stride: stride, piece: piece, powers)
+        row += whole
+        continue
+      }
+      // A row that pieces cut.
+      var column = 0
+      while column < columns {
+        let count = min(columns - column, pieces.ranges[piece].upperBound - first - column)
+        add(
+          values + row * valueStride + column, valueStride: count, rows: 1, columns: count,
+          at: first + column,
+          stride: count, piece: piece, powers)
+        column += count
+        if column < columns { piece += 1 }
+      }
+      row += 1
+    }
+  }
+
+  private func add(
+    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int,
+    piece: Int, _ powers: SumPowers
+  ) {
+    let magnitude = Integer.add(
+      values, valueStride: valueStride, rows: rows, columns: columns, power: powers[piece],
+      to: sums.baseAddress! + start, stride: stride)
+    bk_raise(largest + piece, magnitude.bitPattern)
+  }
+
+  /// Takes what was added since the last time into `bounds`, as one lane or part of one.
+  public mutating func note(powers: SumPowers) {
+    for piece in pieces.ranges.indices where largest[piece] > 0 {
+      bounds.add(Float(bitPattern: largest[piece]), piece: piece, power: powers[piece])
+      largest[piece] = 0
+    }
   }
 
   /// The total of the elements `range`, once `sums` holds that of all lanes, as float32. Cuts no piece; between pieces it is 0.

@@ -13,6 +13,10 @@ public enum GradientFormat: String, CaseIterable, Sendable {
   /// words a few rows by themselves have now a large gradient and now none, and most steps would have to be done again.)
   public var matrixBlockSize: Int { self == .int32 ? SlicePartition.chunkSize : 1024 }
 
+  /// Whether the gradients of matrices are rounded for each slice of a micro-batch, so that no float32 vector of them is needed; 16
+  /// bits are too few for so many roundings.
+  public var takesMatricesBySlice: Bool { self == .int32 }
+
   /// The most lanes of a step: each adds 1 or more to what bounds the sum, which leaves headroom of two bits.
   public var largestLaneCount: Int { self == .int32 ? 1 << 29 : 1 << 13 }
 }

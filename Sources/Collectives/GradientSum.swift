@@ -2,16 +2,18 @@ import Kernels
 
 /// The gradient of a step, added up over all lanes of all ranks as integers.
 ///
-/// A step goes `clear`, `add` of all elements of every lane, `agree`; if the powers of two had to be raised, all of that once
-/// more; then `reduce`, `read`, and `follow`. The powers are part of a run's state.
-public protocol GradientSum: AnyObject {
+/// A step goes `clear`, `add` and `note` of every lane, or of every slice of one, `agree`; if the powers of two had to be raised, all
+/// of that once more; then `reduce`, `read`, and `follow`. The powers are part of a run's state.
+public protocol GradientSum: GradientSink {
   /// The powers of two, the same on all ranks.
   var powers: SumPowers { get set }
 
   /// Forgets all lanes.
   func clear()
-  /// Adds the elements `range` of a lane's gradient, which cut no piece; `gradient` holds these alone.
+  /// Adds the elements `range` of a gradient, which cut no piece; `gradient` holds these alone.
   func add(_ gradient: FloatView, at range: Range<Int>)
+  /// What was added since the last time is one lane, or a slice of one: it counts in what bounds the sums.
+  func note()
   /// Finds out, for all ranks alike, whether the sums of this step fit. Collective.
   func agree(world: borrowing World) throws(WorldError) -> SumAgreement
   /// Adds up what the ranks have: each gets the totals of the elements that it owns, or, `replicated`, of all. Collective.
@@ -83,6 +85,16 @@ private final class IntegerGradientSum<Integer: SummedInteger>: GradientSum {
   func clear() { sum.clear() }
 
   func add(_ gradient: FloatView, at range: Range<Int>) { sum.add(gradient, at: range, powers: powers) }
+
+  func add(
+    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int
+  ) {
+    sum.addBlock(
+      values, valueStride: valueStride, rows: rows, columns: columns, at: start, stride: stride,
+      powers: powers)
+  }
+
+  func note() { sum.note(powers: powers) }
 
   func agree(world: borrowing World) throws(WorldError) -> SumAgreement {
     bounds = sum.bounds

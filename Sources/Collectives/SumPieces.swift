@@ -37,6 +37,9 @@ public struct SumPieces: Equatable, Sendable {
     return first..<end
   }
 
+  /// The number of the piece that the element `element` is in, or of the next one.
+  func piece(of element: Int) -> Int { firstPiece { $0.upperBound > element } }
+
   /// The first piece of which `condition` holds, as it does of all that follow; their number if of none.
   private func firstPiece(where condition: (Range<Int>) -> Bool) -> Int {
     var (low, high) = (0, ranges.count)

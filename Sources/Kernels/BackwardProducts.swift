@@ -6,30 +6,35 @@ import CBitKernels
 ///
 /// Legend: M rows, K columns of the gradient, S columns of the products.
 struct BackwardPanels {
-  /// For each thread: M×48 floats.
+  /// For each thread: max(M, K)×48 floats.
   private let tiles: [UnsafeMutablePointer<Float>]
   private let stepSums: UnsafeMutablePointer<Double>
   private let outputs: Int
 
-  /// - Cost: for each thread 192·M bytes.
-  init(rows: Int, outputs: Int, in arena: inout Arena) {
+  /// - Cost: for each thread 192·max(M, K) bytes.
+  init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
     self.outputs = outputs
     stepSums = arena.elements(padded(outputs, to: panelColumns) / panelColumns, of: Double.self)
     var tiles: [UnsafeMutablePointer<Float>] = []
     for _ in 0..<threadCount {
-      tiles.append(arena.elements(padded(rows, to: 8) * panelColumns, of: Float.self))
+      tiles.append(arena.elements(padded(max(rows, columns), to: 8) * panelColumns, of: Float.self))
     }
     self.tiles = tiles
   }
 
   /// - Parameters:
+  ///   - rows: K.
   ///   - inputPanel: writes the columns of the range of dX to rows of 48 floats.
-  ///   - weightPanel: adds to the columns of the range of dW.
+  ///   - weightGradient: K×S, added to.
+  ///   - weightPanel: writes the columns of the range of dW to memory with rows of so many floats, or adds to it.
   /// - Returns: Σ sign·g over the binary input's gradient g.
   func run(
-    signs: BitView, within: BitView, add: Bool, dx: MatrixView, shiftGradient: FloatView,
+    signs: BitView, within: BitView, add: Bool, dx: MatrixView, shiftGradient: FloatView, rows: Int,
+    weightGradient: MatrixGradient,
     inputPanel: (_ columns: Range<Int>, _ worker: Int, _ tile: UnsafeMutablePointer<Float>) -> Void,
-    weightPanel: (_ columns: Range<Int>, _ worker: Int) -> Void
+    weightPanel: (
+      _ columns: Range<Int>, _ worker: Int, _ adds: Bool, _ out: UnsafeMutablePointer<Float>, _ stride: Int
+    ) -> Void
   ) -> Double {
     precondition(signs.columns <= outputs, "\(signs.columns) columns of products, at most \(outputs)")
     let kernel = InstructionSet.table.pointee.sign_backward!
@@ -45,7 +50,14 @@ struct BackwardPanels {
           columns.upperBound,
           add, dx.base, dx.stride, shiftGradient.base)
       } else {
-        weightPanel(columns, worker)
+        switch weightGradient {
+        case .view(let view): weightPanel(columns, worker, true, view.base + first, view.stride)
+        case .blocks(let sink, let start):
+          weightPanel(columns, worker, false, tiles[worker], panelColumns)
+          sink.add(
+            tiles[worker], valueStride: panelColumns, rows: rows, columns: columns.count, at: start + first,
+            stride: signs.columns)
+        }
       }
     }
     return (0..<panels).reduce(0) { $0 + stepSums[$1] }
@@ -54,14 +66,19 @@ struct BackwardPanels {
 
 /// Checks the shapes of the two products of an M×K gradient.
 func checkBackwardShapes(
-  _ gradient: MatrixView, weight: BitView, signs: BitView, within: BitView, weightGradient: MatrixView,
+  _ gradient: MatrixView, weight: BitView, signs: BitView, within: BitView, weightGradient: MatrixGradient,
   dx: MatrixView, shiftGradient: FloatView
 ) {
   let (rows, columns, outputs) = (gradient.rows, gradient.columns, weight.columns)
+  if case .view(let view) = weightGradient {
+    precondition(
+      view.rows == columns && view.columns == outputs,
+      "a gradient of \(view.rows)×\(view.columns) for \(columns)×\(outputs)")
+  }
   precondition(
     weight.rows == columns && signs.rows == rows && signs.columns == outputs && within.rows == rows
-      && within.columns == outputs && weightGradient.rows == columns && weightGradient.columns == outputs
-      && dx.rows == rows && dx.columns == outputs && shiftGradient.count == outputs,
+      && within.columns == outputs && dx.rows == rows && dx.columns == outputs
+      && shiftGradient.count == outputs,
     "backward products of \(rows)×\(columns) by \(weight.rows)×\(outputs)")
 }
 

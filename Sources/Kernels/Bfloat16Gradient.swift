@@ -15,7 +15,7 @@ public struct Bfloat16Gradient {
   /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
   /// before.
   ///
-  /// - Cost: 4·M·K bytes and, for each thread, 96·max(M, K) + 192·M.
+  /// - Cost: 4·M·K bytes and, for each thread, 288·max(M, K).
   public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
@@ -26,7 +26,7 @@ public struct Bfloat16Gradient {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) / 2 * panelColumns, of: UInt32.self))
     }
     self.expanded = expanded
-    panels = BackwardPanels(rows: rows, outputs: outputs, in: &arena)
+    panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `sums` (K).
@@ -64,7 +64,7 @@ public struct Bfloat16Gradient {
   /// - Cost: 4·M·K·S operations.
   public func products(
     _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
-    weightGradient: MatrixView, add: Bool, dx: MatrixView, shiftGradient: FloatView
+    weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     checkBackwardShapes(
       gradient, weight: weight, signs: signs, within: within, weightGradient: weightGradient, dx: dx,
@@ -72,16 +72,16 @@ public struct Bfloat16Gradient {
     let (rows, columns) = (gradient.rows, gradient.columns)
     let table = InstructionSet.table.pointee
     return panels.run(
-      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient
+      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns,
+      weightGradient: weightGradient
     ) { range, worker, tile in
       table.bfloat16_signs(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.bfloat16_product(
         byRows, rows, columns, expanded[worker], weightScale, false, range.count, tile, panelColumns)
-    } weightPanel: { range, worker in
+    } weightPanel: { range, worker, adds, out, stride in
       table.bfloat16_signs(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
       table.bfloat16_product(
-        byColumns, columns, rows, expanded[worker], step, true, range.count,
-        weightGradient.base + range.lowerBound, weightGradient.stride)
+        byColumns, columns, rows, expanded[worker], step, adds, range.count, out, stride)
     }
   }
 }

@@ -7,18 +7,29 @@ public protocol SummedInteger: FixedWidthInteger, UnsignedInteger, BitwiseCopyab
   /// The largest total that can be told from a negative one: 2³¹ − 1 or 2¹⁵ − 1.
   static var largestTotal: UInt64 { get }
 
-  /// sums += values · 2^−power, each rounded to the nearest integer, ties to even. On the calling thread alone.
+  /// sums += values · 2^−power for `rows` rows of `columns` elements, which are `valueStride` and `stride` apart, each rounded to
+  /// the nearest integer, ties to even. On the calling thread alone.
   ///
   /// - Returns: the largest |value|; not finite if any value is not. Where that times 2^−power exceeds `largestTotal`, the sums
   ///   are of no use.
   /// - Cost: one pass over both.
   static func add(
-    _ values: UnsafePointer<Float>, count: Int, power: Int, to sums: UnsafeMutablePointer<Self>
+    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
+    to sums: UnsafeMutablePointer<Self>, stride: Int
   ) -> Float
 
   /// values = sums · 2^power, the sums read as signed and rounded to float32. On the calling thread alone.
   static func read(
     _ sums: UnsafePointer<Self>, count: Int, power: Int, into values: UnsafeMutablePointer<Float>)
+}
+
+extension SummedInteger {
+  /// The same of `count` elements in a row.
+  public static func add(
+    _ values: UnsafePointer<Float>, count: Int, power: Int, to sums: UnsafeMutablePointer<Self>
+  ) -> Float {
+    add(values, valueStride: count, rows: 1, columns: count, power: power, to: sums, stride: count)
+  }
 }
 
 /// 2^exponent, for exponents of normal float32 numbers.
@@ -31,9 +42,12 @@ extension UInt32: SummedInteger {
   public static var largestTotal: UInt64 { 0x7FFF_FFFF }
 
   public static func add(
-    _ values: UnsafePointer<Float>, count: Int, power: Int, to sums: UnsafeMutablePointer<UInt32>
+    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
+    to sums: UnsafeMutablePointer<UInt32>, stride: Int
   ) -> Float {
-    Float(bitPattern: InstructionSet.table.pointee.add_multiples(values, count, powerOfTwo(-power), sums))
+    let largest = InstructionSet.table.pointee.add_multiples(
+      values, valueStride, rows, columns, powerOfTwo(-power), sums, stride)
+    return Float(bitPattern: largest)
   }
 
   public static func read(
@@ -47,10 +61,12 @@ extension UInt16: SummedInteger {
   public static var largestTotal: UInt64 { 0x7FFF }
 
   public static func add(
-    _ values: UnsafePointer<Float>, count: Int, power: Int, to sums: UnsafeMutablePointer<UInt16>
+    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
+    to sums: UnsafeMutablePointer<UInt16>, stride: Int
   ) -> Float {
-    Float(
-      bitPattern: InstructionSet.table.pointee.add_short_multiples(values, count, powerOfTwo(-power), sums))
+    let largest = InstructionSet.table.pointee.add_short_multiples(
+      values, valueStride, rows, columns, powerOfTwo(-power), sums, stride)
+    return Float(bitPattern: largest)
   }
 
   public static func read(

@@ -85,7 +85,8 @@ public func benchmarkProducts(
   }
   let backward = time("int8 dX and dW", 2 * operations, peak: peaks.bytes) {
     _ = rounded.products(
-      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1, weightGradient: dWeight,
+      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1,
+      weightGradient: .view(dWeight),
       add: true, dx: dx, shiftGradient: shift)
   }
   let roundingToHalves = time("round to bf16", 0, peak: 0) {
@@ -93,7 +94,8 @@ public func benchmarkProducts(
   }
   let backwardOnHalves = time("bf16 dX and dW", 2 * operations, peak: peaks.bfloat16) {
     _ = halves.products(
-      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1, weightGradient: dWeight,
+      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1,
+      weightGradient: .view(dWeight),
       add: true, dx: dx, shiftGradient: shift)
   }
   let linear = time("bf16 linear", operations, peak: peaks.bfloat16) {

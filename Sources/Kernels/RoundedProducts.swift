@@ -39,7 +39,7 @@ public struct RoundedGradient {
   /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
   /// before.
   ///
-  /// - Cost: 2·M·K bytes and, for each thread, 48·max(M, K) + 192·M.
+  /// - Cost: 2·M·K bytes and, for each thread, 240·max(M, K).
   public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
@@ -54,7 +54,7 @@ public struct RoundedGradient {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) * panelColumns, of: UInt8.self))
     }
     self.expanded = expanded
-    panels = BackwardPanels(rows: rows, outputs: outputs, in: &arena)
+    panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `columnSums` (K).
@@ -110,7 +110,7 @@ public struct RoundedGradient {
   /// - Cost: 4·M·K·S operations on bytes.
   public func products(
     _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
-    weightGradient: MatrixView, add: Bool, dx: MatrixView, shiftGradient: FloatView
+    weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     checkBackwardShapes(
       gradient, weight: weight, signs: signs, within: within, weightGradient: weightGradient, dx: dx,
@@ -118,18 +118,20 @@ public struct RoundedGradient {
     let (rows, columns) = (gradient.rows, gradient.columns)
     let table = InstructionSet.table.pointee
     return panels.run(
-      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient
+      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns,
+      weightGradient: weightGradient
     ) { range, worker, tile in
       table.expand_bits(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.rounded_product(
         byRows, rows, columns, expanded[worker], rowSums, rowMaxima, weightScale, true, false, range.count,
         tile,
         panelColumns)
-    } weightPanel: { range, worker in
+    } weightPanel: { range, worker, adds, out, stride in
       table.expand_bits(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
       table.rounded_product(
-        byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, step, true, true, range.count,
-        weightGradient.base + range.lowerBound, weightGradient.stride)
+        byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, step, true, adds, range.count,
+        out,
+        stride)
     }
   }
 }

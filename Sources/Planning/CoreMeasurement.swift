@@ -55,6 +55,7 @@ public struct CoreMeasurement: Sendable {
     private let dropout: Dropout?
     private let parameters: FloatBuffer
     private let gradients: FloatBuffer
+    private let lane: LaneGradient
     private let first: FloatBuffer
     private let second: FloatBuffer
     private var network: PretrainingModel
@@ -75,6 +76,10 @@ public struct CoreMeasurement: Sendable {
       dropout = model.dropout > 0 ? Dropout(rate: model.dropout, seed: configuration.seed) : nil
       parameters = FloatBuffer(count: layout.elementCount)
       gradients = FloatBuffer(count: layout.elementCount)
+      let sum = UpdateExchange(
+        layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: format
+      ).makeSum(rank: 0)
+      lane = LaneGradient(layout, format: format, into: sum)
       first = FloatBuffer(count: layout.elementCount)
       second = FloatBuffer(count: layout.elementCount)
       Initialisation.fill(parameters.view, layout: layout, seed: configuration.seed)
@@ -89,10 +94,10 @@ public struct CoreMeasurement: Sendable {
     /// Of one micro-batch, forward and backward.
     mutating func laneSeconds() -> Double {
       fastest {
-        gradients.view.fill(0)
         var losses = network.layout.objective.noLosses(isDistilled: false)
         network.train(
-          parameters.view, gradients: gradients.view, batch: batch, divisors: network.divisors(of: [batch]),
+          parameters.view, gradients: lane.values.view, matrixGradients: lane.matrices, batch: batch,
+          divisors: network.divisors(of: [batch]),
           dropout: dropout, into: &losses)
       }
     }
@@ -130,15 +135,13 @@ public struct CoreMeasurement: Sendable {
         }
     }
 
-    /// As the lanes' gradients are, which are cleared for each.
+    /// Of what is kept of a lane's gradient until it is done, which is cleared for each.
     func roundingsPerSecond() -> Double {
-      let sum = UpdateExchange(
-        layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: format
-      ).makeSum(rank: 0)
-      return Double(layout.elementCount)
+      let kept = LaneGradient.keptCount(layout, format)
+      return Double(kept)
         / fastest {
-          gradients.view.fill(0)
-          sum.add(gradients.view, at: 0..<layout.elementCount)
+          lane.clear()
+          lane.endLane()
         }
     }
 

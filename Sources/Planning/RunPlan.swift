@@ -17,7 +17,7 @@ public struct RunPlan: Equatable, Sendable {
     public let packed: Int
     /// The two moments of AdamW: 8·E, sharded of the slice that the rank owns.
     public let moments: Int
-    /// A lane's gradient, 4·E, and the sum of all lanes as integers, 4·E or 2·E.
+    /// What is kept of a lane's gradient in float32 (`LaneGradient`), and the sum of all lanes as integers, 4·E or 2·E.
     public let gradients: Int
     /// What is on its way between ranks.
     public let exchange: Int
@@ -116,7 +116,8 @@ public struct RunPlan: Equatable, Sendable {
         return Memory(
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
           moments: states * 4 * updated.elementCount,
-          gradients: 4 * layout.elementCount + exchange.sumBytes, exchange: exchange.bufferBytes,
+          gradients: 4 * LaneGradient.keptCount(layout, exchange.format) + exchange.sumBytes,
+          exchange: exchange.bufferBytes,
           checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,
           teacher: configuration.hasTeacher ? TeacherWeights.byteCount(model.configuration) : 0)

@@ -60,10 +60,11 @@ public struct StepBenchmark: Sendable {
     let parameters = FloatBuffer(count: layout.elementCount)
     let first = FloatBuffer(count: layout.elementCount)
     let second = FloatBuffer(count: layout.elementCount)
-    let gradients = FloatBuffer(count: layout.elementCount)
+    let total = FloatBuffer(count: layout.elementCount)
     let sum = UpdateExchange(
       layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: .int32
     ).makeSum(rank: 0)
+    let gradient = LaneGradient(layout, format: .int32, into: sum)
     Initialisation.fill(parameters.view, layout: layout, seed: 1)
     let slice = TokenBatch.sliceSequences(of: microBatch, length: length)
     var network = Model(
@@ -89,25 +90,27 @@ public struct StepBenchmark: Sendable {
       sum.clear()
       for batch in batches {
         clock.enter(.backward)
-        gradients.view.clear()
+        gradient.clear()
         for slice in batch.slices(of: slice) {
           clock.enter(.teacher)
           let output = teacher?.forward(slice.tokens)
           network.train(
-            parameters.view, gradients: gradients.view, batch: slice, divisors: divisors, dropout: dropout,
+            parameters.view, gradients: gradient.values.view, matrixGradients: gradient.matrices,
+            batch: slice, divisors: divisors, dropout: dropout,
             teacher: output, into: &sums
           ) { clock.note($0) }
+          gradient.endSlice()
         }
         clock.enter(.update)
-        sum.add(gradients.view, at: 0..<layout.elementCount)
+        gradient.endLane()
       }
       loss = sums.total
-      parallelPanels(gradients.count, SlicePartition.chunkSize) { range, _ in
-        sum.read(range, into: gradients.view[range])
-        _ = gradients.view[range].sumOfSquares()
+      parallelPanels(total.count, SlicePartition.chunkSize) { range, _ in
+        sum.read(range, into: total.view[range])
+        _ = total.view[range].sumOfSquares()
       }
       AdamW(step: step + 1, learningRate: 1e-4, gradientFactor: 1).update(
-        parameters.view, gradients: gradients.view, firstMoments: first.view, secondMoments: second.view,
+        parameters.view, gradients: total.view, firstMoments: first.view, secondMoments: second.view,
         decay: 0.01)
       network.binarise(parameters.view)
       clock.enter(.reading)

@@ -10,7 +10,7 @@ public struct CoreSpeed: Equatable, Sendable {
   public var tokens: Double
   /// Elements whose sum is read and squared, that AdamW updates, and of which signs and means are made.
   public var updates: Double
-  /// Elements of a lane's gradient that are rounded and added to the integers.
+  /// Elements of a lane's gradient that are cleared, and rounded and added to the integers once it is done.
   public var roundings: Double
   /// Integers that are added to others.
   public var additions: Double
@@ -46,7 +46,7 @@ public struct Link: Equatable, Sendable {
 
 /// How long a step takes, part by part.
 ///
-///     compute  = lanes·(B·T / tokens + E / roundings)
+///     compute  = lanes·(B·T / tokens + kept / roundings)
 ///     exchange = within hosts: gradients E·w·(1/copies + (n−1)/n·(2/copies + 1/(w·additions))), of a host with n ranks;
 ///                signs and values (n−1)/n·bytes·2/copies
 ///              + between hosts: (H−1)/H·bytes / link + E·(H−1)/(H·places) / additions + (H−1)·latency a bucket, or a gather
@@ -58,7 +58,7 @@ public struct Link: Equatable, Sendable {
 /// out; between hosts all ranks of a host share its link.
 ///
 /// Legend: W ranks, H hosts, n ranks of a host, w bytes of an integer, V lanes, B sequences of a lane, T tokens, E elements of the
-/// flat vector.
+/// flat vector, of which a lane keeps some (`LaneGradient`).
 public struct StepTimeModel: Sendable {
   /// Seconds of a step.
   public struct Time: Equatable, Sendable {
@@ -99,8 +99,8 @@ public struct StepTimeModel: Sendable {
     var time = Time()
     let lanes = Double((configuration.laneCount + ranks - 1) / ranks)
     let laneTokens = Double(configuration.training.microBatch * configuration.data.sequenceLength)
-    let elements = Double(layout.elementCount)
-    time.compute = lanes * (laneTokens / core.tokens + elements / core.roundings) / threads
+    let kept = Double(LaneGradient.keptCount(layout, format))
+    time.compute = lanes * (laneTokens / core.tokens + kept / core.roundings) / threads
     time.exchange = ranks == 1 ? 0 : seconds(exchange, link: link)
     let updated = synchronisation == .sharded ? exchange.ownedCounts.max()! : layout.elementCount
     time.update =

@@ -52,6 +52,7 @@ import Testing
               sum.add(view[part], at: part, powers: powers)
             }
           }
+          sum.note(powers: powers)
         }
         bounds += sum.bounds
         for element in total.indices { total[element] &+= sum.sums[element] }
@@ -145,6 +146,38 @@ import Testing
           }
         }
       }
+    }
+    check(UInt32.self, blockSize: 65_536)
+    check(UInt16.self, blockSize: 1_024)
+  }
+
+  /// A matrix that comes in blocks, whose rows pieces cut anywhere, adds up to what it does as a whole.
+  @Test(arguments: [1, 7, 48, 120, 1023, 3000]) func blocksAddUpToTheWhole(columns: Int) {
+    func check<Integer: SummedInteger>(_: Integer.Type, blockSize: Int) {
+      let (start, rows) = (1000, 200_000 / columns)
+      let count = start + rows * columns
+      let pieces = SumPieces(tensors: [(0..<1000, blockSize), (1000..<count, blockSize)])
+      let values = FloatBuffer(count: count)
+      for (i, value) in gradient(lane: 3, count: count).enumerated() { values.view[i] = value }
+      values.view[0..<start].fill(0)
+      let powers = SumPowers(
+        exponents: [Int8](repeating: Integer.self == UInt32.self ? -16 : 0, count: pieces.ranges.count))!
+      var whole = ExactSum<Integer>(count: count, pieces: pieces)
+      whole.add(values.view, at: 0..<count, powers: powers)
+      whole.note(powers: powers)
+      var blocks = ExactSum<Integer>(count: count, pieces: pieces)
+      for firstRow in stride(from: 0, to: rows, by: 33) {
+        for first in stride(from: 0, to: columns, by: 48) {
+          let offset = start + firstRow * columns + first
+          blocks.addBlock(
+            values.view.base + offset, valueStride: columns, rows: min(33, rows - firstRow),
+            columns: min(48, columns - first), at: offset, stride: columns, powers: powers)
+        }
+      }
+      blocks.note(powers: powers)
+      #expect(blocks.bounds == whole.bounds)
+      #expect((0..<count).allSatisfy { blocks.sums[$0] == whole.sums[$0] })
+      #expect(whole.sums[0..<count].contains { $0 != 0 })
     }
     check(UInt32.self, blockSize: 65_536)
     check(UInt16.self, blockSize: 1_024)

@@ -227,6 +227,7 @@ import Testing
               for j in stride(from: i, to: count, by: 1024) { lane.view[j] = value }
             }
             sum.add(lane.view, at: 0..<count)
+            sum.note()
           }
           agreement = try sum.agree(world: world)
         } while agreement == .raised

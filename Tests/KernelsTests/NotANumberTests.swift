@@ -105,7 +105,7 @@ extension KernelSuites {
           addingColumnSumsTo: sums)
         let step = rounded.products(
           gradient, weight: weight, weightScale: 0.1, signs: signs, within: within, step: 1,
-          weightGradient: weightGradient, add: false, dx: dx, shiftGradient: shifts)
+          weightGradient: .view(weightGradient), add: false, dx: dx, shiftGradient: shifts)
         #expect(!step.isFinite && !sums[33].isFinite, "\(set)")
         for output in 0..<outputs {
           #expect(!weightGradient[33, output].isFinite && weightGradient[32, output].isFinite, "\(set)")

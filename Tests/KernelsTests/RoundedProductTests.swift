@@ -53,14 +53,14 @@ extension KernelSuites {
           rounded.round(g, draw: draw, addingColumnSumsTo: bias)
           step = rounded.products(
             g, weight: weight, weightScale: 0.5, signs: signs, within: within, step: 2,
-            weightGradient: dWeight,
+            weightGradient: .view(dWeight),
             add: false, dx: dx, shiftGradient: shift)
         } else {
           let rounded = Bfloat16Gradient(rows: rows, columns: columns, outputs: outputs, in: &arena)
           rounded.round(g, addingColumnSumsTo: bias)
           step = rounded.products(
             g, weight: weight, weightScale: 0.5, signs: signs, within: within, step: 2,
-            weightGradient: dWeight,
+            weightGradient: .view(dWeight),
             add: false, dx: dx, shiftGradient: shift)
         }
         return withExtendedLifetime(arena) {

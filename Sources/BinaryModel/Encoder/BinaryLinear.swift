@@ -48,7 +48,9 @@ struct BinaryLinear {
   func backward(_ dy: MatrixView, _ pass: BackwardPass, add: Bool, dx: MatrixView) {
     let (gradients, scratch) = (pass.gradients, pass.scratch.backward)
     let weight = pass.forward.matrices[matrix]
-    let weightGradient = linear.weight(gradients)
+    let weightGradient =
+      pass.matrixGradients.map { MatrixGradient.blocks($0, start: linear.weight.lowerBound) }
+      ?? .view(linear.weight(gradients))
     let sum: Double
     if let rounding = scratch.rounding {
       rounding.round(
@@ -59,7 +61,7 @@ struct BinaryLinear {
     } else {
       dy.addColumnSums(to: gradients[linear.bias])
       let unpacked = scratch.unpack(input, pass.parameters)
-      denseProduct(.transposed(dy), .plain(unpacked), accumulate: true, into: weightGradient)
+      addProduct(.transposed(dy), .plain(unpacked), to: weightGradient, through: scratch.weight)
       let signs = MatrixView(scratch.weight, rows: linear.outputs, columns: linear.inputs)
       parallelPanels(linear.outputs, 96) { range, _ in
         weight.signs[rows: range].unpack(high: weight.scale, low: -weight.scale, into: signs[rows: range])
@@ -69,6 +71,24 @@ struct BinaryLinear {
       sum = input.backward(unpacked, add: add, dx: dx, gradients)
     }
     input.addStepGradient(sum, slices: scratch.slices, gradients)
+  }
+
+  /// Adds O×I of a product to a gradient, through memory for as much.
+  private func addProduct(_ a: Operand, _ b: Operand, to gradient: MatrixGradient, through memory: FloatView)
+  {
+    switch gradient {
+    case .view(let view): denseProduct(a, b, accumulate: true, into: view)
+    case .blocks(let sink, let start):
+      let (rows, columns) = (linear.outputs, linear.inputs)
+      let product = MatrixView(memory, rows: rows, columns: columns)
+      denseProduct(a, b, into: product)
+      parallelPanels(rows, 32) { range, _ in
+        sink.add(
+          product.base + range.lowerBound * columns, valueStride: columns, rows: range.count,
+          columns: columns,
+          at: start + range.lowerBound * columns, stride: columns)
+      }
+    }
   }
 }
 
@@ -136,7 +156,7 @@ enum GradientRounding {
   /// The products of the gradient last rounded, as `RoundedGradient.products` has them.
   func products(
     _ gradient: MatrixView, weight: PackedMatrix, input: SignBinariser, step: Float,
-    weightGradient: MatrixView, add: Bool, dx: MatrixView, shiftGradient: FloatView
+    weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     switch self {
     case .bfloat16(let rounded):

@@ -157,11 +157,13 @@ typedef struct {
 
   // ---- gradients as integer multiples of a power of two ----
 
-  // sums += x * scale, rounded to nearest, ties to even; scale is a power of two, and sums wrap. Returns the bits of the
+  // sums += x * scale for rows of `columns` elements, which are x_stride and stride apart, rounded to nearest, ties to even; scale is a power of two, and sums wrap. Returns the bits of the
   // largest |x|, what is no number being larger than infinity. Where that times scale exceeds the limit of the integers, or
   // is not finite, the sums are of no use, but nothing else goes wrong.
-  uint32_t (*add_multiples)(const float *x, size_t count, float scale, uint32_t *sums);
-  uint32_t (*add_short_multiples)(const float *x, size_t count, float scale, uint16_t *sums);
+  uint32_t (*add_multiples)(const float *x, size_t x_stride, size_t rows, size_t columns, float scale, uint32_t *sums,
+                            size_t stride);
+  uint32_t (*add_short_multiples)(const float *x, size_t x_stride, size_t rows, size_t columns, float scale, uint16_t *sums,
+                                  size_t stride);
   // x = sums * unit, the sums read as signed and rounded to float32 (nearest, ties to even); x may be where 32-bit sums are.
   void (*read_multiples)(const uint32_t *sums, size_t count, float unit, float *x);
   void (*read_short_multiples)(const uint16_t *sums, size_t count, float unit, float *x);
@@ -247,3 +249,10 @@ void bk_parallel_for(size_t count, void (*body)(void *context, size_t index, siz
 // Raises the number of threads to `threads` (they are never fewer again); returns what could be had.
 size_t bk_start_threads(size_t threads);
 size_t bk_threads(void);
+
+// Raises *largest to `value` if that is more, among threads that do the same.
+static inline void bk_raise(uint32_t *largest, uint32_t value) {
+  uint32_t before = __atomic_load_n(largest, __ATOMIC_RELAXED);
+  while (before < value && !__atomic_compare_exchange_n(largest, &before, value, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}

@@ -16,7 +16,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
   var model: Model<Goal>
   let teacher: (any Teacher)?
   /// The gradient of the lane at work.
-  private let laneGradient: FloatBuffer
+  private let laneGradient: LaneGradient
   let optimizer: ShardedOptimizer
   private let dropout: Dropout?
   private var batches: BatchReadAhead<Labels>
@@ -54,7 +54,6 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     } make: { [source = inputs.batches] step, lane throws(TrainingError) in
       try source.batch(step: step, lane: lane)
     }
-    laneGradient = FloatBuffer(count: layout.elementCount)
     optimizer = ShardedOptimizer(
       layout: layout,
       trained: inputs.layout.objective.trainsEncoder ? 0..<layout.elementCount : inputs.layout.headRange,
@@ -62,6 +61,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
         layout: layout, hosts: hosts, synchronisation: configuration.synchronisation,
         format: configuration.gradientFormat),
       rank: world.rank)
+    laneGradient = LaneGradient(layout, format: configuration.gradientFormat, into: optimizer.gradient)
     // Latent weights of other owners lie between one's own.
     let latent = optimizer.exchange.packed.latentRanges(in: 0..<parameters.count)
     if optimizer.updated.elementCount < parameters.count, let first = latent.first, let last = latent.last {
@@ -155,7 +155,6 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     _ batches: [Batch<Labels>], divisors: LossDivisors, _ watch: inout StepWatch, world: borrowing World
   ) throws -> [(index: Int, losses: LossTerms)] {
     var losses: [(index: Int, losses: LossTerms)] = []
-    let gradient = laneGradient.view
     watch.clock.enter(.update)
     optimizer.gradient.clear()
     while let lane = try next(&watch, world: world) {
@@ -163,24 +162,26 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
         lanes.own.contains(lane)
         ? batches[lane - lanes.own.lowerBound] : try inputs.batches.batch(step: step + 1, lane: lane)
       watch.enter(.backward, "lane \(lane)")
-      gradient.clear()
+      laneGradient.clear()
       var sums = inputs.layout.objective.noLosses(isDistilled: teacher != nil)
       for slice in batch.slices(of: model.sequences) {
         watch.clock.enter(.teacher)
         let output = teacher?.forward(slice.tokens)
         var own = sums.zero
         model.train(
-          parameters.view, gradients: gradient, batch: slice, divisors: divisors, dropout: dropout,
+          parameters.view, gradients: laneGradient.values.view, matrixGradients: laneGradient.matrices,
+          batch: slice, divisors: divisors, dropout: dropout,
           teacher: output, into: &own
         ) { moment in
           watch.clock.note(moment)
           lanes.serve(world: world)
         }
         sums += own
+        laneGradient.endSlice()
       }
       losses.append((lane, sums))
       watch.clock.enter(.update)
-      optimizer.gradient.add(gradient, at: 0..<gradient.count)
+      laneGradient.endLane()
     }
     return losses
   }
