@@ -7,7 +7,7 @@ import Kernels
 /// goes `clear`, `add` and `note` of every lane, then, once the bounds of all ranks fit (`SumPowers.raise`), an exchange of
 /// `sums` that adds integers, and `read`.
 ///
-/// - Cost: E integers for a vector of E elements, 12 bytes a piece. No allocation after `init`.
+/// - Cost: an integer for each element of a piece, in memory that reaches over all of the vector; 12 bytes a piece. No allocation after `init`.
 public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   public let pieces: SumPieces
   /// What bounds the sums of this rank's lanes.
@@ -28,6 +28,18 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
     let stride = MemoryLayout<Integer>.stride
     memory = FloatBuffer(count: (count * stride + 3) / 4)
     sums = memory.view.bytes.bindMemory(to: Integer.self)
+    // Where most elements are those of another sum, only what is between them takes memory.
+    if let first = pieces.ranges.dropFirst().first(where: {
+      $0.lowerBound > pieces.ranges[0].upperBound + 1024
+    }),
+      let last = pieces.ranges.last
+    {
+      let sparse = first.lowerBound..<last.upperBound
+      let own = pieces.ranges[pieces.pieces(in: sparse)].reduce(0) { $0 + $1.count }
+      if own < sparse.count / 2 {
+        memory.useSmallPages(sparse.lowerBound * stride / 4..<sparse.upperBound * stride / 4)
+      }
+    }
     largestMemory = FloatBuffer(count: pieces.ranges.count)
     largest = UnsafeMutableRawPointer(largestMemory.view.base).bindMemory(
       to: UInt32.self, capacity: pieces.ranges.count)
@@ -36,8 +48,11 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   /// Begins a step.
   public mutating func clear() {
     bounds.clear()
-    parallelPanels(sums.count, SlicePartition.chunkSize) { panel, _ in
-      sums.baseAddress!.advanced(by: panel.lowerBound).update(repeating: 0, count: panel.count)
+    parallelPanels(pieces.ranges.count, 64) { range, _ in
+      for piece in range {
+        let elements = pieces.ranges[piece]
+        sums.baseAddress!.advanced(by: elements.lowerBound).update(repeating: 0, count: elements.count)
+      }
     }
   }
 
@@ -110,22 +125,15 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
     }
   }
 
-  /// The total of the elements `range`, once `sums` holds that of all lanes, as float32. Cuts no piece; between pieces it is 0.
-  /// On the calling thread alone.
+  /// The total of the elements `range`, once `sums` holds that of all lanes, as float32. Cuts no piece; what is in none is not
+  /// written. On the calling thread alone.
   public func read(_ range: Range<Int>, powers: SumPowers, into values: FloatView) {
     precondition(values.count == range.count, "\(values.count) elements for \(range)")
-    var end = range.lowerBound
-    func fillGap(to next: Int) {
-      (values.base + end - range.lowerBound).update(repeating: 0, count: next - end)
-    }
     for piece in pieces.pieces(in: range) {
       let elements = pieces.ranges[piece]
-      fillGap(to: elements.lowerBound)
       Integer.read(
         sums.baseAddress! + elements.lowerBound, count: elements.count, power: powers[piece],
         into: values.base + elements.lowerBound - range.lowerBound)
-      end = elements.upperBound
     }
-    fillGap(to: range.upperBound)
   }
 }

@@ -1,17 +1,10 @@
 /// The integers in which the gradients of lanes are added, and in which they travel between ranks.
 public enum GradientFormat: String, CaseIterable, Sendable {
-  /// 32 bits, with a power of two for each 65,536 elements of a tensor.
+  /// 32 bits.
   case int32
-  /// 16 bits, with a power of two for each 1,024 elements of a binary matrix, and for each 65,536 of anything else: half the
-  /// bytes.
+  /// 16 bits for matrices, in smaller pieces; 32 for all else. (In a table of words a row has now a large gradient and now almost
+  /// none: with few bits either it is rounded coarsely or most steps have to be done again.)
   case int16
-
-  /// Bytes of an integer.
-  public var width: Int { self == .int32 ? 4 : 2 }
-
-  /// Elements of a matrix that share a power of two, at most. (What is no matrix has `SlicePartition.chunkSize`: in a table of
-  /// words a few rows by themselves have now a large gradient and now none, and most steps would have to be done again.)
-  public var matrixBlockSize: Int { self == .int32 ? SlicePartition.chunkSize : 1024 }
 
   /// Whether the gradients of matrices are rounded for each slice of a micro-batch, so that no float32 vector of them is needed; 16
   /// bits are too few for so many roundings.
@@ -19,4 +12,49 @@ public enum GradientFormat: String, CaseIterable, Sendable {
 
   /// The most lanes of a step: each adds 1 or more to what bounds the sum, which leaves headroom of two bits.
   public var largestLaneCount: Int { self == .int32 ? 1 << 29 : 1 << 13 }
+}
+
+/// A part of a gradient that is added in one kind of integer.
+public struct GradientPart: Equatable, Sendable {
+  /// Bytes of an integer, 2 or 4.
+  public let width: Int
+  /// What shares a power of two: up to 65,536 elements of a tensor in 4 bytes, 1,024 in 2.
+  public let pieces: SumPieces
+  /// The elements of all pieces, in flat order; ranges that touch are one.
+  public let elements: [Range<Int>]
+
+  /// - Parameter tensors: their elements, in flat order.
+  public init(tensors: [Range<Int>], width: Int) {
+    precondition(width == 2 || width == 4, "integers of \(width) bytes")
+    self.width = width
+    pieces = SumPieces(tensors: tensors, blockSize: width == 2 ? 1024 : SlicePartition.chunkSize)
+    elements = pieces.ranges.reduce(into: []) { ranges, piece in
+      if let last = ranges.last, last.upperBound == piece.lowerBound {
+        ranges[ranges.count - 1] = last.lowerBound..<piece.upperBound
+      } else {
+        ranges.append(piece)
+      }
+    }
+  }
+
+  /// Its elements in each bucket of `partition`, by their owners.
+  public func owned(_ partition: SlicePartition) -> [[[Range<Int>]]] {
+    partition.buckets.map { $0.map { run in elements(in: run) } }
+  }
+
+  /// Its elements in `range`.
+  public func elements(in range: Range<Int>) -> [Range<Int>] {
+    var found: [Range<Int>] = []
+    var (low, high) = (0, elements.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if elements[middle].upperBound > range.lowerBound { high = middle } else { low = middle + 1 }
+    }
+    while low < elements.count, elements[low].lowerBound < range.upperBound {
+      let common = elements[low].clamped(to: range)
+      if !common.isEmpty { found.append(common) }
+      low += 1
+    }
+    return found
+  }
 }

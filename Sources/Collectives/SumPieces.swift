@@ -6,11 +6,13 @@ public struct SumPieces: Equatable, Sendable {
   /// Elements of each piece, in flat order.
   public let ranges: [Range<Int>]
 
-  /// - Parameter tensors: their elements, in flat order, and the elements of a block in each.
-  public init(tensors: [(elements: Range<Int>, blockSize: Int)]) {
+  /// - Parameters:
+  ///   - tensors: their elements, in flat order.
+  ///   - blockSize: elements of a block.
+  public init(tensors: [Range<Int>], blockSize: Int) {
+    precondition(blockSize > 0, "blocks of \(blockSize) elements")
     var ranges: [Range<Int>] = []
-    for (tensor, blockSize) in tensors {
-      precondition(blockSize > 0, "blocks of \(blockSize) elements")
+    for tensor in tensors {
       precondition(tensor.lowerBound >= ranges.last?.upperBound ?? 0, "tensors out of order at \(tensor)")
       var first = tensor.lowerBound
       while first < tensor.upperBound {

@@ -146,8 +146,7 @@ public struct CoreMeasurement: Sendable {
     }
 
     func additionsPerSecond() -> Double {
-      Double(layout.elementCount * MemoryLayout<Float>.size / format.width)
-        / fastest { first.view.add(second.view) }
+      Double(layout.elementCount) / fastest { first.view.add(second.view) }
     }
 
     func copiesPerSecond() -> Double {

@@ -12,12 +12,12 @@ public struct LaneGradient: ~Copyable {
   public let values: FloatBuffer
   /// Takes the gradients of the binary matrices, if `values` does not.
   public let matrices: (any GradientSink)?
-  private let sum: any GradientSum
+  private let sum: GradientSum
   /// The elements that `values` holds, in flat order.
   private let kept: [Range<Int>]
 
   /// - Cost: virtual memory of 4·E bytes; `keptCount` says how much of it is used.
-  public init(_ layout: ParameterLayout, format: GradientFormat, into sum: any GradientSum) {
+  public init(_ layout: ParameterLayout, format: GradientFormat, into sum: GradientSum) {
     self.sum = sum
     values = FloatBuffer(count: layout.elementCount)
     matrices = format.takesMatricesBySlice ? sum : nil

@@ -12,7 +12,7 @@ public struct CoreSpeed: Equatable, Sendable {
   public var updates: Double
   /// Elements of a lane's gradient that are cleared, and rounded and added to the integers once it is done.
   public var roundings: Double
-  /// Integers that are added to others.
+  /// Integers of 32 bits that are added to others.
   public var additions: Double
   /// Bytes that are copied.
   public var copies: Double
@@ -47,9 +47,9 @@ public struct Link: Equatable, Sendable {
 /// How long a step takes, part by part.
 ///
 ///     compute  = lanes·(B·T / tokens + kept / roundings)
-///     exchange = within hosts: gradients E·w·(1/copies + (n−1)/n·(2/copies + 1/(w·additions))), of a host with n ranks;
-///                signs and values (n−1)/n·bytes·2/copies
-///              + between hosts: (H−1)/H·bytes / link + E·(H−1)/(H·places) / additions + (H−1)·latency a bucket, or a gather
+///     exchange = within hosts: gradients G·(1/copies + (n−1)/n·(2/copies + 1/(4·additions))), of a host with n ranks; signs and
+///                values (n−1)/n·bytes·2/copies
+///              + between hosts: (H−1)/H·bytes / link + G·(H−1)/(H·places) / (4·additions) + (H−1)·latency a bucket, or a gather
 ///              + 2·⌈log₂ W⌉·latency for each of the few small operations of all ranks
 ///     update   = updated / updates + binary / arrangements
 ///
@@ -57,8 +57,8 @@ public struct Link: Equatable, Sendable {
 /// overlaps, and no rank is slower than another. Within a host bytes pass through shared memory, which costs a copy in and one
 /// out; between hosts all ranks of a host share its link.
 ///
-/// Legend: W ranks, H hosts, n ranks of a host, w bytes of an integer, V lanes, B sequences of a lane, T tokens, E elements of the
-/// flat vector, of which a lane keeps some (`LaneGradient`).
+/// Legend: W ranks, H hosts, n ranks of a host, G bytes of a gradient, V lanes, B sequences of a lane, T tokens; a lane keeps some
+/// elements of its gradient until it is done (`LaneGradient`).
 public struct StepTimeModel: Sendable {
   /// Seconds of a step.
   public struct Time: Equatable, Sendable {
@@ -122,8 +122,8 @@ public struct StepTimeModel: Sendable {
   private func seconds(_ exchange: UpdateExchange, link: Link) -> Double {
     let hosts = exchange.hosts
     let count = Double(hosts.hosts.count)
-    let elements = Double(layout.elementCount)
     let bytes = Double(exchange.sumBytes)
+    let words = bytes / 4
     let largest = Double(hosts.hosts.map(\.count).max()!)
     // Bounds, losses, counts, norm, bytes sent, and twice the question whether all go on.
     let depth = Double(Int.bitWidth - (hosts.size - 1).leadingZeroBitCount)
@@ -133,16 +133,16 @@ public struct StepTimeModel: Sendable {
     case .replicated:
       // Around a ring of all ranks, twice; all links between hosts are used at once.
       let share = Double(hosts.size - 1) / Double(hosts.size)
-      seconds += 2 * share * bytes * 2 / core.copies + share * elements / core.additions
+      seconds += 2 * share * bytes * 2 / core.copies + share * words / core.additions
       if count > 1 { seconds += 2 * share * bytes / link.bytesPerSecond }
       seconds += Double(exchange.partition.bucketCount) * 2 * Double(hosts.size - 1) * latency
     case .sharded:
       let share = (largest - 1) / largest
-      seconds += bytes / core.copies + share * (2 * bytes / core.copies + elements / core.additions)
+      seconds += bytes / core.copies + share * (2 * bytes / core.copies + words / core.additions)
       if count > 1 {
         let across = (count - 1) / count
         seconds += across * bytes / link.bytesPerSecond
-        seconds += across * elements / Double(hosts.places) / core.additions
+        seconds += across * words / Double(hosts.places) / core.additions
         seconds += Double(exchange.partition.bucketCount) * (count - 1) * link.latency
       }
       for parts in [exchange.sumParts, exchange.signParts, exchange.realParts] {

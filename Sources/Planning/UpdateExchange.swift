@@ -13,8 +13,8 @@ public struct UpdateExchange: Sendable {
   public let hosts: HostLayout
   public let partition: SlicePartition
   public let packed: PackedLayout
-  /// What shares a power of two in the sum of gradients.
-  public let pieces: SumPieces
+  /// What of a gradient is added in which integers.
+  public let parts: [GradientPart]
   /// Of each rank, in bytes: the sums of its pieces, its part of the stream of signs, and its real-valued parameters in the
   /// flat vector. Nothing where the state is replicated.
   public let sumParts: [[Range<Int>]]
@@ -27,10 +27,7 @@ public struct UpdateExchange: Sendable {
     self.synchronisation = synchronisation
     self.format = format
     self.hosts = hosts
-    pieces = SumPieces(
-      tensors: layout.parameters.map {
-        ($0.range, $0.kind == .binaryMatrix ? format.matrixBlockSize : SlicePartition.chunkSize)
-      })
+    parts = Self.parts(of: layout, format)
     let packed = PackedLayout(layout)
     self.packed = packed
     partition = SlicePartition(count: layout.elementCount, size: hosts.size)
@@ -62,26 +59,54 @@ public struct UpdateExchange: Sendable {
     return partition.count - latent([0..<partition.count]) + latent(updated(by: rank))
   }
 
+  private static func parts(of layout: ParameterLayout, _ format: GradientFormat) -> [GradientPart] {
+    func tensors(_ isIncluded: (Parameter) -> Bool) -> [Range<Int>] {
+      layout.parameters.filter(isIncluded).map(\.range)
+    }
+    let parts =
+      switch format {
+      case .int32: [GradientPart(tensors: tensors { _ in true }, width: 4)]
+      case .int16:
+        [
+          GradientPart(tensors: tensors { $0.kind == .binaryMatrix }, width: 2),
+          GradientPart(tensors: tensors { $0.kind != .binaryMatrix }, width: 4),
+        ]
+      }
+    return parts.filter { !$0.elements.isEmpty }
+  }
+
   /// What adds the gradients of all lanes up.
-  public func makeSum(rank: Int) -> any GradientSum {
-    format.makeSum(
-      pieces: pieces, partition: partition, hosts: hosts, rank: rank,
+  public func makeSum(rank: Int) -> GradientSum {
+    GradientSum(
+      parts: parts, partition: partition, hosts: hosts, rank: rank,
       isReplicated: synchronisation == .replicated)
   }
 
   /// Bytes of a gradient as integers.
-  public var sumBytes: Int { partition.count * format.width }
+  public var sumBytes: Int { parts.reduce(0) { $0 + $1.elements.elementCount * $1.width } }
 
   /// Bytes of what is on its way.
   public var bufferBytes: Int {
-    packed.pieces.count * PackedLayout.PieceSums.size
-      + (synchronisation == .sharded ? format.reductionBytes(buckets: partition.buckets) : 0)
+    let sums = packed.pieces.count * PackedLayout.PieceSums.size
+    guard partition.size > 1 else { return sums }
+    return parts.reduce(sums) { sum, part in
+      let buckets = part.owned(partition)
+      return sum
+        + (part.width == 2
+          ? IntegerReduction<UInt16>.byteCount(buckets: buckets)
+          : IntegerReduction<UInt32>.byteCount(buckets: buckets))
+    }
   }
 
   // MARK: What a rank sends
 
   /// Elements that each rank owns.
   public var ownedCounts: [Int] { partition.slices.map(\.elementCount) }
+
+  /// Elements of `part` that each rank owns, of each bucket.
+  private func ownedCounts(of part: GradientPart) -> [[Int]] {
+    part.owned(partition).map { $0.map(\.elementCount) }
+  }
 
   /// Bytes that `rank` sends in an update.
   public func traffic(of rank: Int) -> RunPlan.Traffic {
@@ -90,24 +115,23 @@ public struct UpdateExchange: Sendable {
     let own = partition.slice(of: rank).reduce(0) { $0 + partition.chunkIndices(in: $1).count }
     traffic.sums = own * MemoryLayout<Double>.size * (size - 1)
     // What bounds the sums: a word a piece, and whether all is finite.
-    traffic.sums += World.allReduceBytes(pieces.ranges.count + 1, width: 8, rank: rank, size: size)
-    switch synchronisation {
-    case .sharded:
-      traffic.gradients =
-        partition.buckets.reduce(0) { $0 + HostShares(hosts, rank: rank, counts: $1.map(\.count)).sent }
-        * format.width
+    let words = parts.reduce(0) { $0 + $1.pieces.ranges.count + 1 }
+    traffic.sums += World.allReduceBytes(words, width: 8, rank: rank, size: size)
+    for part in parts {
+      for counts in ownedCounts(of: part) {
+        traffic.gradients +=
+          synchronisation == .sharded
+          ? HostShares(hosts, rank: rank, counts: counts).sent * part.width
+          : World.allReduceBytes(counts.reduce(0, +), width: part.width, rank: rank, size: size)
+      }
+    }
+    if synchronisation == .sharded {
       func gathered(_ parts: [[Range<Int>]]) -> Int {
         World.gatherBytes(parts.map(\.elementCount), rank: rank, through: hosts)
       }
       traffic.sums += gathered(sumParts)
       traffic.signs = gathered(signParts)
       traffic.values = gathered(realParts)
-    case .replicated:
-      traffic.gradients = (0..<partition.bucketCount).reduce(0) {
-        $0
-          + World.allReduceBytes(
-            partition.elements(ofBucket: $1).count, width: format.width, rank: rank, size: size)
-      }
     }
     return traffic
   }

@@ -33,7 +33,7 @@ import Testing
     _: Integer.Type, _ lanes: Lanes, assignment: [[Int]], ranks: [Int], powers: inout SumPowers,
     blockSize: Int, step: Int, backwards: Bool = false
   ) -> Outcome {
-    let pieces = SumPieces(tensors: Self.tensors.map { ($0, blockSize) })
+    let pieces = SumPieces(tensors: Self.tensors, blockSize: blockSize)
     var outcome = Outcome()
     while true {
       outcome.rounds += 1
@@ -62,7 +62,7 @@ import Testing
       let result = ExactSum<Integer>(count: Self.count, pieces: pieces)
       for element in total.indices { result.sums[element] = total[element] }
       let values = FloatBuffer(count: Self.count)
-      values.view.fill(.nan)
+      values.view.fill(0)
       result.read(0..<Self.count, powers: powers, into: values.view)
       outcome.total = bits(values.view.array)
       powers.follow(bounds, largest: Integer.largestTotal, step: step)
@@ -72,11 +72,11 @@ import Testing
   }
 
   private func newPowers(blockSize: Int) -> SumPowers {
-    SumPowers(count: SumPieces(tensors: Self.tensors.map { ($0, blockSize) }).ranges.count)
+    SumPowers(count: SumPieces(tensors: Self.tensors, blockSize: blockSize).ranges.count)
   }
 
   @Test func piecesEndAtTensorsAndBlocks() {
-    let pieces = SumPieces(tensors: Self.tensors.map { ($0, 65_536) })
+    let pieces = SumPieces(tensors: Self.tensors, blockSize: 65_536)
     #expect(
       pieces.ranges == [
         0..<65_536, 65_536..<70_000, 70_016..<70_024, 70_032..<131_072, 131_072..<196_608, 196_608..<200_001,
@@ -132,7 +132,7 @@ import Testing
       _ = next(1)
       let (outcome, used) = next(2)
       #expect(outcome.rounds == 1)
-      for (piece, range) in SumPieces(tensors: Self.tensors.map { ($0, blockSize) }).ranges.enumerated() {
+      for (piece, range) in SumPieces(tensors: Self.tensors, blockSize: blockSize).ranges.enumerated() {
         let unit = Double(sign: .plus, exponent: used[piece], significand: 1)
         let bound = lanes.gradients.reduce(0) { $0 + Double($1[range].map(abs).max()!) }
         #expect(
@@ -156,7 +156,7 @@ import Testing
     func check<Integer: SummedInteger>(_: Integer.Type, blockSize: Int) {
       let (start, rows) = (1000, 200_000 / columns)
       let count = start + rows * columns
-      let pieces = SumPieces(tensors: [(0..<1000, blockSize), (1000..<count, blockSize)])
+      let pieces = SumPieces(tensors: [0..<1000, 1000..<count], blockSize: blockSize)
       let values = FloatBuffer(count: count)
       for (i, value) in gradient(lane: 3, count: count).enumerated() { values.view[i] = value }
       values.view[0..<start].fill(0)

@@ -9,77 +9,73 @@ public final class SumAccuracy {
   public private(set) var distances: [Double] = []
   /// How often the sums of each step were made.
   public private(set) var rounds: [Int] = []
-  private let add: (FloatView) -> Void
-  private let finish: (Int) -> (total: FloatBufferBox, rounds: Int)
+  private var parts: [any PartAccuracy]
   private var exact: [Double]
+  private var lanes: [[Float]] = []
 
   public init(_ layout: ParameterLayout, format: GradientFormat) {
-    let pieces =
-      UpdateExchange(
-        layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: format
-      ).pieces
+    let exchange = UpdateExchange(
+      layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: format)
     exact = [Double](repeating: 0, count: layout.elementCount)
-    func sums<Integer: SummedInteger>(
-      _: Integer.Type
-    ) -> ((FloatView) -> Void, (Int) -> (total: FloatBufferBox, rounds: Int)) {
-      let box = SumBox<Integer>(ExactSum(count: layout.elementCount, pieces: pieces))
-      var powers = SumPowers(count: pieces.ranges.count)
-      var lanes: [[Float]] = []
-      return (
-        { lanes.append($0.array) },
-        { step in
-          var rounds = 0
-          repeat {
-            rounds += 1
-            box.sum.clear()
-            for lane in lanes {
-              lane.withUnsafeBufferPointer { values in
-                let view = FloatView(
-                  base: UnsafeMutablePointer(mutating: values.baseAddress!), count: values.count)
-                box.sum.add(view, at: 0..<view.count, powers: powers)
-                box.sum.note(powers: powers)
-              }
-            }
-          } while powers.raise(for: box.sum.bounds, largest: Integer.largestTotal)
-          let total = FloatBufferBox(count: layout.elementCount)
-          box.sum.read(0..<layout.elementCount, powers: powers, into: total.buffer.view)
-          powers.follow(box.sum.bounds, largest: Integer.largestTotal, step: step)
-          lanes = []
-          return (total, rounds)
-        }
-      )
+    parts = exchange.parts.map { part in
+      part.width == 2
+        ? IntegerAccuracy<UInt16>(part.pieces, count: layout.elementCount) as any PartAccuracy
+        : IntegerAccuracy<UInt32>(part.pieces, count: layout.elementCount)
     }
-    (add, finish) = format == .int32 ? sums(UInt32.self) : sums(UInt16.self)
   }
 
   /// The gradient of a lane.
   public func add(lane: FloatView) {
-    add(lane)
+    lanes.append(lane.array)
     for i in 0..<lane.count { exact[i] += Double(lane[i]) }
   }
 
   /// All lanes of the step have been added.
   public func endStep() {
-    let (total, rounds) = finish(distances.count + 1)
-    // 1 − cosine as half the squared distance of the unit vectors, which keeps its digits.
-    let found = (0..<exact.count).map { Double(total.buffer.view[$0]) }
+    let total = FloatBuffer(count: exact.count)
+    rounds.append(parts.map { $0.add(lanes, step: distances.count + 1, into: total.view) }.max() ?? 0)
+    let found = total.view.array.map(Double.init)
+    // As half the squared distance of the unit vectors, which keeps its digits.
     let norms = [found, exact].map { $0.reduce(0) { $0 + $1 * $1 }.squareRoot() }
     let distance = zip(found, exact).reduce(0) {
       let difference = $1.0 / norms[0] - $1.1 / norms[1]
       return $0 + difference * difference
     }
     distances.append(distance / 2)
-    self.rounds.append(rounds)
+    lanes = []
     for i in exact.indices { exact[i] = 0 }
   }
 }
 
-private final class SumBox<Integer: SummedInteger> {
-  var sum: ExactSum<Integer>
-  init(_ sum: consuming ExactSum<Integer>) { self.sum = sum }
+private protocol PartAccuracy: AnyObject {
+  /// Adds the lanes of a step, writes their total, and returns how often that was done.
+  func add(_ lanes: [[Float]], step: Int, into total: FloatView) -> Int
 }
 
-private final class FloatBufferBox {
-  let buffer: FloatBuffer
-  init(count: Int) { buffer = FloatBuffer(count: count) }
+private final class IntegerAccuracy<Integer: SummedInteger>: PartAccuracy {
+  private var sum: ExactSum<Integer>
+  private var powers: SumPowers
+
+  init(_ pieces: SumPieces, count: Int) {
+    sum = ExactSum(count: count, pieces: pieces)
+    powers = SumPowers(count: pieces.ranges.count)
+  }
+
+  func add(_ lanes: [[Float]], step: Int, into total: FloatView) -> Int {
+    var rounds = 0
+    repeat {
+      rounds += 1
+      sum.clear()
+      for lane in lanes {
+        lane.withUnsafeBufferPointer { values in
+          let view = FloatView(base: UnsafeMutablePointer(mutating: values.baseAddress!), count: values.count)
+          sum.add(view, at: 0..<view.count, powers: powers)
+          sum.note(powers: powers)
+        }
+      }
+    } while powers.raise(for: sum.bounds, largest: Integer.largestTotal)
+    sum.read(0..<total.count, powers: powers, into: total)
+    powers.follow(sum.bounds, largest: Integer.largestTotal, step: step)
+    return rounds
+  }
 }

@@ -59,7 +59,7 @@ public struct CheckpointState: Codable, Equatable, Sendable {
   public let sampleHistory: String
   /// Further values of the training loop, by name.
   public let values: [String: String]
-  /// The powers of two of which the integers of gradients are multiples (`SumPowers.text`); nil in checkpoints of earlier releases.
+  /// The powers of two of which the integers of gradients are multiples (`GradientSum.powers`); nil in checkpoints of earlier releases.
   public let gradientPowers: String?
   /// What computed the step; nil in checkpoints of earlier releases.
   public let arithmetic: Arithmetic?

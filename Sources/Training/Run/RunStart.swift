@@ -73,9 +73,8 @@ extension TrainingRun {
         "the checkpoint is of a release that added gradients up in floating point; from here on they are integers, so the "
         + "numbers are not those that it would have come to (docs/coordinator.md)"
     }
-    let count = optimizer.gradient.powers.exponents.count
     // Of another format, where that change is allowed, they are found anew.
-    if let powers = SumPowers(text: text, count: count) { optimizer.gradient.powers = powers }
+    _ = optimizer.gradient.restore(powers: text)
     return nil
   }
 
@@ -99,7 +98,7 @@ extension TrainingRun {
     let state = CheckpointState(
       step: step, worldSize: world.size, identity: identity, sizes: inputs.layout.configuration.sizes,
       configurationText: inputs.configuration.canonicalText, sampleHistory: course.sampleHistory,
-      values: course.values, gradientPowers: optimizer.gradient.powers.text, arithmetic: .current)
+      values: course.values, gradientPowers: optimizer.gradient.powers, arithmetic: .current)
     return try CheckpointWriter(checkpoints: checkpoints, tensors: inputs.tensors).begin(
       world, state: state, parts: parts(optimizer.slice), durable: durable, afterCommit: afterCommit,
       touch: { [progress] in progress.touch() })

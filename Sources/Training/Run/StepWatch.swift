@@ -58,8 +58,8 @@ struct StepFaults {
   }
 
   /// Makes the powers of a gradient too small, on all ranks alike.
-  func shrink(_ powers: inout SumPowers) {
-    if FaultInjection.isAsked("small-powers", rank: 0, step: step) { powers.lower(by: 9) }
+  func shrinkPowers(of gradient: GradientSum) {
+    if FaultInjection.isAsked("small-powers", rank: 0, step: step) { gradient.lowerPowers(by: 9) }
   }
 
   func afterUpdate<Goal: Objective>(_ model: borrowing Model<Goal>) {

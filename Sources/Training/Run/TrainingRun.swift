@@ -98,7 +98,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     var watch = StepWatch(step: step + 1, rank: world.rank, progress)
     let batches = try read(&watch, world: world)
     let divisors = try count(batches, &watch, world: world)
-    watch.faults.shrink(&optimizer.gradient.powers)
+    watch.faults.shrinkPowers(of: optimizer.gradient)
     var applied = Applied(learningRate: inputs.configuration.training.schedule.rate(step: step + 1))
     var repeats = -1
     var lossesAndNotices: (total: LossTerms, notices: [StepNotice])

@@ -22,7 +22,7 @@ struct ShardedOptimizer: ~Copyable {
   private let first: FloatBuffer
   private let second: FloatBuffer
   /// The gradient of a step.
-  let gradient: any GradientSum
+  let gradient: GradientSum
   /// The sums of all pieces.
   private let sums: FloatBuffer
   /// For each thread: a chunk of the gradient in float32.

@@ -35,8 +35,12 @@ extension WorldTests {
   ) throws {
     for count in [1, 1000, 3 * 65_536 + 5, 20 * 65_536 + 7] {
       let partition = SlicePartition(count: count, size: world.size)
-      let reduction = IntegerReduceScatter<Integer>(
-        layout: layout, rank: world.rank, buckets: partition.buckets)
+      // All but a few elements here and there.
+      let gaps = [500..<501, 65_000..<70_000, 131_072..<131_073].filter { $0.upperBound <= count }
+      let tensors = zip([0] + gaps.map(\.upperBound), gaps.map(\.lowerBound) + [count]).map { $0..<$1 }
+      let part = GradientPart(tensors: tensors, width: MemoryLayout<Integer>.stride)
+      let reduction = IntegerReduction<Integer>(
+        layout: layout, rank: world.rank, buckets: part.owned(partition))
       // Large, so that sums wrap.
       func value(_ element: Int, _ rank: Int) -> Integer {
         Integer(truncatingIfNeeded: element &* 2_654_435_761 &+ rank &* 40_503 &+ element >> 7)
@@ -44,16 +48,18 @@ extension WorldTests {
       let sums = UnsafeMutableBufferPointer<Integer>.allocate(capacity: count)
       defer { sums.deallocate() }
       for i in 0..<count { sums[i] = value(i, world.rank) }
-      var told: [Int] = []
       let before = world.bytesSent(by: .reduceScatter)
-      try world.reduceScatter(sums, with: reduction) { told.append($0) }
-      #expect(told == (world.size == 1 ? [] : Array((0..<partition.bucketCount).reversed())))
+      for bucket in 0..<partition.bucketCount { try world.reduce(sums, with: reduction, bucket: bucket) }
+      let sent = part.owned(partition).reduce(0) { sum, owned in
+        sum + HostShares(layout, rank: world.rank, counts: owned.map { $0.reduce(0) { $0 + $1.count } }).sent
+      }
+      #expect(
+        world.bytesSent(by: .reduceScatter) - before
+          == (world.size == 1 ? 0 : sent * MemoryLayout<Integer>.stride))
       var wrong = 0
-      let own = partition.slice(of: world.rank)
+      let own = partition.slice(of: world.rank).flatMap { part.elements(in: $0) }
       if layout.hosts.count == 1 {
-        let others = count - own.reduce(0) { $0 + $1.count }
-        let sent = world.bytesSent(by: .reduceScatter) - before
-        #expect(sent == others * MemoryLayout<Integer>.stride)
+        #expect(sent == part.elements.reduce(0) { $0 + $1.count } - own.reduce(0) { $0 + $1.count })
       }
       for i in 0..<count {
         let isOwn = own.contains { $0.contains(i) }

@@ -1,17 +1,19 @@
 import CMPI
 import Kernels
 
-/// The plan and the memory of a reduce-scatter of integers: everyone's sums of a flat vector in, the total of one's own slice
-/// out. Integers that wrap add up to the same bits in any order, so MPI's own collectives add them.
+/// The plan and the memory of a reduction of integers: everyone's sums of a flat vector in, the totals of one's own elements out,
+/// or of all. Integers that wrap add up to the same bits in any order, so MPI's own collectives add them.
 ///
-/// It goes bucket by bucket, each in two levels: the ranks of a host share out a bucket among their places, then the ranks of
-/// one place on all hosts share out what that place has. So what leaves a host is its sum, once, whatever its number of ranks.
+/// It goes bucket by bucket. To their owners each goes in two levels: the ranks of a host share it out among their places, then
+/// the ranks of one place on all hosts share out what that place has. So what leaves a host is its sum, once, whatever its number
+/// of ranks.
 ///
-/// - Cost: memory of twice a bucket, allocated once; `World.reduceScatter` allocates only where some host has ranks beyond the
-///   places.
-public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
+/// - Cost: memory of twice a bucket, allocated once; a reduction allocates only where some host has ranks beyond the places.
+public struct IntegerReduction<Integer: SummedInteger>: ~Copyable {
   /// Of each bucket the elements that each rank owns, in rank order.
-  public let buckets: [[Range<Int>]]
+  public let buckets: [[[Range<Int>]]]
+  /// Whether every rank gets all totals.
+  private let isReplicated: Bool
   fileprivate let rank: Int
   private let shares: [HostShares]
   /// The ranks that this one's place serves, itself first; none beyond the places.
@@ -26,19 +28,21 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
   private let part: UnsafeMutablePointer<Integer>
 
   /// For rank `rank` of the world that `layout` tells of.
-  public init(layout: HostLayout, rank: Int, buckets: [[Range<Int>]]) {
+  public init(layout: HostLayout, rank: Int, buckets: [[[Range<Int>]]], isReplicated: Bool = false) {
     precondition(
       buckets.allSatisfy { $0.count == layout.size }, "a bucket that \(layout.size) ranks do not share")
     self.rank = rank
     self.buckets = buckets
-    shares = buckets.map { HostShares(layout, rank: rank, counts: $0.map(\.count)) }
+    self.isReplicated = isReplicated
+    shares = buckets.map { HostShares(layout, rank: rank, counts: $0.map { Self.count($0) }) }
     let (host, number) = layout.position(of: rank)
     served = number < layout.places ? layout.ranks(at: number, of: host) : []
     server = layout.hosts[host][number % layout.places]
     order = (0..<layout.places).flatMap { place in
       layout.hosts.indices.flatMap { layout.ranks(at: place, of: $0) }
     }
-    memory = FloatBuffer(count: Self.byteCount(buckets: buckets) / MemoryLayout<Float>.stride)
+    memory = FloatBuffer(
+      count: layout.size == 1 ? 0 : Self.byteCount(buckets: buckets) / MemoryLayout<Float>.stride)
     let most = Self.largest(buckets)
     func integers(at start: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Integer> {
       UnsafeMutableRawPointer(start).bindMemory(to: Integer.self, capacity: most)
@@ -47,26 +51,35 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
     part = integers(at: memory.view.base + memory.count / 2)
   }
 
-  private static func largest(_ buckets: [[Range<Int>]]) -> Int {
-    buckets.map { $0.reduce(0) { $0 + $1.count } }.max() ?? 0
+  private static func count(_ ranges: [Range<Int>]) -> Int { ranges.reduce(0) { $0 + $1.count } }
+
+  private static func largest(_ buckets: [[[Range<Int>]]]) -> Int {
+    buckets.map { $0.reduce(0) { $0 + count($1) } }.max() ?? 0
   }
 
-  /// Bytes of the memory for `buckets`.
-  public static func byteCount(buckets: [[Range<Int>]]) -> Int {
+  /// Bytes of the memory for `buckets` of several ranks.
+  public static func byteCount(buckets: [[[Range<Int>]]]) -> Int {
     let stride = MemoryLayout<Float>.stride
     return 2 * ((largest(buckets) * MemoryLayout<Integer>.stride + stride - 1) / stride * stride)
   }
 
-  /// Adds everyone's elements of a bucket; this rank's own ones of `sums`, the whole vector, become the totals, the others
-  /// stay.
-  fileprivate func exchange(
+  /// Adds everyone's elements of a bucket.
+  fileprivate func reduce(
     _ sums: UnsafeMutableBufferPointer<Integer>, bucket: Int, world: borrowing World
   ) throws(WorldError) {
     let (runs, shares) = (buckets[bucket], shares[bucket])
     var end = packed
     for owner in order {
-      end.update(from: sums.baseAddress! + runs[owner].lowerBound, count: runs[owner].count)
-      end += runs[owner].count
+      for run in runs[owner] {
+        end.update(from: sums.baseAddress! + run.lowerBound, count: run.count)
+        end += run.count
+      }
+    }
+    if isReplicated {
+      try world.allReduce(UnsafeMutableBufferPointer(start: packed, count: end - packed))
+      var start = packed
+      for owner in order { Self.unpack(&start, runs[owner], to: sums) }
+      return
     }
     let width = MemoryLayout<Integer>.stride
     try world.reduceScatter(cmpi_in_host, packed, part, shares.places, own: shares.number, width: width)
@@ -75,16 +88,26 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
       try world.reduceScatter(cmpi_across_hosts, part, packed, shares.hosts, own: shares.host, width: width)
       totals = packed
     }
-    let own = sums.baseAddress! + runs[rank].lowerBound
-    if served == [rank] { return own.update(from: totals, count: runs[rank].count) }
-    try deliver(totals, runs, to: own, world: world)
+    try deliver(totals, runs, to: sums, world: world)
+  }
+
+  private static func unpack(
+    _ start: inout UnsafeMutablePointer<Integer>, _ runs: [Range<Int>],
+    to sums: UnsafeMutableBufferPointer<Integer>
+  ) {
+    for run in runs {
+      (sums.baseAddress! + run.lowerBound).update(from: start, count: run.count)
+      start += run.count
+    }
   }
 
   /// Puts the totals of this rank, and of those beyond the places, where they belong.
   private func deliver(
-    _ totals: UnsafeMutablePointer<Integer>, _ runs: [Range<Int>], to own: UnsafeMutablePointer<Integer>,
-    world: borrowing World
+    _ totals: UnsafeMutablePointer<Integer>, _ runs: [[Range<Int>]],
+    to sums: UnsafeMutableBufferPointer<Integer>, world: borrowing World
   ) throws(WorldError) {
+    var start = totals
+    if served == [rank] { return Self.unpack(&start, runs[rank], to: sums) }
     var messages: [cmpi_message] = []
     func message(_ base: UnsafeMutablePointer<Integer>, _ count: Int, peer: Int, outgoing: Bool) {
       if count == 0 { return }
@@ -92,15 +115,20 @@ public struct IntegerReduceScatter<Integer: SummedInteger>: ~Copyable {
         cmpi_message(
           bytes: base, count: count * MemoryLayout<Integer>.stride, peer: Int32(peer), outgoing: outgoing))
     }
-    if served.isEmpty { message(own, runs[rank].count, peer: server, outgoing: false) }
-    var start = totals
+    if served.isEmpty {
+      for run in runs[rank] {
+        message(sums.baseAddress! + run.lowerBound, run.count, peer: server, outgoing: false)
+      }
+    }
     for owner in served {
       if owner == rank {
-        own.update(from: start, count: runs[rank].count)
+        Self.unpack(&start, runs[rank], to: sums)
       } else {
-        message(start, runs[owner].count, peer: owner, outgoing: true)
+        for run in runs[owner] {
+          message(start, run.count, peer: owner, outgoing: true)
+          start += run.count
+        }
       }
-      start += runs[owner].count
     }
     try messages.withUnsafeBufferPointer { messages throws(WorldError) in
       try world.exchange(messages, .reduceScatter)
@@ -146,25 +174,18 @@ public struct HostShares {
 }
 
 extension World {
-  /// Adds everyone's `sums`, of the whole vector, and leaves each rank the totals of the elements that it owns, in their
-  /// place; the others stay as they are. Collective.
+  /// Adds everyone's `sums`, of the whole vector, as far as they are in the bucket number `bucket`. Each rank gets the totals of the
+  /// elements that it owns, or of all, in their place; others stay as they are. Collective.
   ///
-  /// - Parameter begin: told the number of each bucket before it is exchanged, last buckets first.
   /// - Cost: sends within the host all but what is of its place, and across hosts that less what is of its host
-  ///   (`HostShares.sent`).
+  ///   (`HostShares.sent`), or what `allReduceBytes` says.
   /// - Throws: `WorldError.operation`.
-  public func reduceScatter<Integer: SummedInteger>(
-    _ sums: UnsafeMutableBufferPointer<Integer>, with reduction: borrowing IntegerReduceScatter<Integer>,
-    begin: (_ bucket: Int) -> Void = { _ in }
+  public func reduce<Integer: SummedInteger>(
+    _ sums: UnsafeMutableBufferPointer<Integer>, with reduction: borrowing IntegerReduction<Integer>,
+    bucket: Int
   ) throws(WorldError) {
     precondition(reduction.rank == rank, "a reduction of rank \(reduction.rank) on rank \(rank)")
-    let count = reduction.buckets.last?.map(\.upperBound).max() ?? 0
-    precondition(sums.count >= count, "\(sums.count) sums for \(count) elements")
-    guard size > 1 else { return }
-    for bucket in reduction.buckets.indices.reversed() {
-      begin(bucket)
-      try reduction.exchange(sums, bucket: bucket, world: self)
-    }
+    if size > 1 { try reduction.reduce(sums, bucket: bucket, world: self) }
   }
 
   /// One level of it, in which this rank's number is `own`. It sends all parts but that one.
