@@ -3,7 +3,7 @@ public enum GradientFormat: String, CaseIterable, Sendable {
   /// 32 bits.
   case int32
   /// 16 bits for matrices, in smaller pieces; 32 for all else. (In a table of words a row has now a large gradient and now almost
-  /// none: with few bits either it is rounded coarsely or most steps have to be done again.)
+  /// none: with few bits either it would be rounded coarsely or most steps done again.)
   case int16
 
   /// Whether the gradients of matrices are rounded for each slice of a micro-batch, so that no float32 vector of them is needed; 16
@@ -23,11 +23,14 @@ public struct GradientPart: Equatable, Sendable {
   /// The elements of all pieces, in flat order; ranges that touch are one.
   public let elements: [Range<Int>]
 
-  /// - Parameter tensors: their elements, in flat order.
-  public init(tensors: [Range<Int>], width: Int) {
+  /// - Parameters:
+  ///   - tensors: their elements, in flat order.
+  ///   - tables: see `SumPieces`.
+  public init(tensors: [Range<Int>], tables: [Range<Int>] = [], width: Int) {
     precondition(width == 2 || width == 4, "integers of \(width) bytes")
     self.width = width
-    pieces = SumPieces(tensors: tensors, blockSize: width == 2 ? 1024 : SlicePartition.chunkSize)
+    pieces = SumPieces(
+      tensors: tensors, blockSize: width == 2 ? 1024 : SlicePartition.chunkSize, tables: tables)
     elements = pieces.ranges.reduce(into: []) { ranges, piece in
       if let last = ranges.last, last.upperBound == piece.lowerBound {
         ranges[ranges.count - 1] = last.lowerBound..<piece.upperBound

@@ -184,7 +184,7 @@ private final class IntegerPartSum<Integer: SummedInteger>: PartSum {
     return bounds.isFinite
   }
 
-  func raise() -> Bool { powers.raise(for: bounds, largest: Integer.largestTotal) }
+  func raise() -> Bool { powers.raise(for: bounds, pieces: part.pieces, largest: Integer.largestTotal) }
 
   func reduce(bucket: Int, world: borrowing World) throws(WorldError) {
     try world.reduce(sum.sums, with: reduction, bucket: bucket)
@@ -192,5 +192,7 @@ private final class IntegerPartSum<Integer: SummedInteger>: PartSum {
 
   func read(_ range: Range<Int>, into values: FloatView) { sum.read(range, powers: powers, into: values) }
 
-  func follow(step: Int) { powers.follow(bounds, largest: Integer.largestTotal, step: step) }
+  func follow(step: Int) {
+    powers.follow(bounds, pieces: part.pieces, largest: Integer.largestTotal, step: step)
+  }
 }

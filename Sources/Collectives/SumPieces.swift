@@ -5,14 +5,19 @@
 public struct SumPieces: Equatable, Sendable {
   /// Elements of each piece, in flat order.
   public let ranges: [Range<Int>]
+  /// The pieces of each table, of those that have several.
+  let tables: [Range<Int>]
 
   /// - Parameters:
   ///   - tensors: their elements, in flat order.
   ///   - blockSize: elements of a block.
-  public init(tensors: [Range<Int>], blockSize: Int) {
+  ///   - tables: those of them, any row of which may come to have as large a gradient as any other.
+  public init(tensors: [Range<Int>], blockSize: Int, tables: [Range<Int>] = []) {
     precondition(blockSize > 0, "blocks of \(blockSize) elements")
     var ranges: [Range<Int>] = []
+    var found: [Range<Int>] = []
     for tensor in tensors {
+      let number = ranges.count
       precondition(tensor.lowerBound >= ranges.last?.upperBound ?? 0, "tensors out of order at \(tensor)")
       var first = tensor.lowerBound
       while first < tensor.upperBound {
@@ -20,8 +25,10 @@ public struct SumPieces: Equatable, Sendable {
         ranges.append(first..<end)
         first = end
       }
+      if tables.contains(tensor), ranges.count > number + 1 { found.append(number..<ranges.count) }
     }
     self.ranges = ranges
+    self.tables = found
   }
 
   /// The numbers of the pieces that lie in `elements`, which cuts none.

@@ -9,11 +9,14 @@
 ///     power ← wanted     where that is larger
 ///     power ← power − 1  where it is smaller, at every 16th step
 ///
-/// So it rises at once and falls slowly. A bound of zero says nothing and leaves the power as it is. Of a run that begins nothing is
+/// So it rises at once and falls slowly. In a table of words, whose rows have now a large gradient and now almost none, no power is
+/// more than `tableSpread` below the largest one, so that a row may at any time come to half of what the largest has. A bound of zero says nothing and leaves the power as it is. Of a run that begins nothing is
 /// known: the sums of its first step are made twice, the second time with what the first told.
 public struct SumPowers: Equatable, Sendable {
   /// Free bits above the bound of the last step.
   public static let headroom = 2
+  /// How far the powers of a table may be apart.
+  static let tableSpread: Int8 = 3
   /// Steps between two falls.
   static let fallEvery = 16
   /// Of a piece about which nothing is known: with it most gradients can be told from 0 and bounded.
@@ -80,8 +83,9 @@ public struct SumPowers: Equatable, Sendable {
   ///
   /// - Parameters:
   ///   - bounds: of all lanes, the same on every rank; finite.
+  ///   - pieces: of this many powers.
   ///   - largest: `SummedInteger.largestTotal`.
-  public mutating func raise(for bounds: SumBounds, largest: UInt64) -> Bool {
+  public mutating func raise(for bounds: SumBounds, pieces: SumPieces, largest: UInt64) -> Bool {
     var isRaised = !isKnown
     for piece in exponents.indices where bounds.magnitudes[piece] > (isKnown ? largest : 0) {
       let wanted = wanted(piece, bounds, largest)
@@ -92,11 +96,12 @@ public struct SumPowers: Equatable, Sendable {
       isRaised = true
     }
     isKnown = true
+    if isRaised { lift(pieces) }
     return isRaised
   }
 
   /// The powers of the next step, after the step number `step`, whose bounds fit.
-  public mutating func follow(_ bounds: SumBounds, largest: UInt64, step: Int) {
+  public mutating func follow(_ bounds: SumBounds, pieces: SumPieces, largest: UInt64, step: Int) {
     for piece in exponents.indices where bounds.magnitudes[piece] > 0 {
       let wanted = wanted(piece, bounds, largest)
       if wanted > self[piece] {
@@ -104,6 +109,15 @@ public struct SumPowers: Equatable, Sendable {
       } else if wanted < self[piece], step % Self.fallEvery == 0 {
         exponents[piece] -= 1
       }
+    }
+    lift(pieces)
+  }
+
+  /// Keeps the powers of a table together.
+  private mutating func lift(_ pieces: SumPieces) {
+    for table in pieces.tables {
+      let least = exponents[table].max()! - Self.tableSpread
+      for piece in table { exponents[piece] = max(exponents[piece], least) }
     }
   }
 

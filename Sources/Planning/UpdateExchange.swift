@@ -63,13 +63,14 @@ public struct UpdateExchange: Sendable {
     func tensors(_ isIncluded: (Parameter) -> Bool) -> [Range<Int>] {
       layout.parameters.filter(isIncluded).map(\.range)
     }
+    let others = tensors { $0.kind != .binaryMatrix }
     let parts =
       switch format {
-      case .int32: [GradientPart(tensors: tensors { _ in true }, width: 4)]
+      case .int32: [GradientPart(tensors: tensors { _ in true }, tables: others, width: 4)]
       case .int16:
         [
           GradientPart(tensors: tensors { $0.kind == .binaryMatrix }, width: 2),
-          GradientPart(tensors: tensors { $0.kind != .binaryMatrix }, width: 4),
+          GradientPart(tensors: others, tables: others, width: 4),
         ]
       }
     return parts.filter { !$0.elements.isEmpty }

@@ -58,14 +58,14 @@ import Testing
         for element in total.indices { total[element] &+= sum.sums[element] }
       }
       #expect(bounds.isFinite)
-      if powers.raise(for: bounds, largest: Integer.largestTotal) { continue }
+      if powers.raise(for: bounds, pieces: pieces, largest: Integer.largestTotal) { continue }
       let result = ExactSum<Integer>(count: Self.count, pieces: pieces)
       for element in total.indices { result.sums[element] = total[element] }
       let values = FloatBuffer(count: Self.count)
       values.view.fill(0)
       result.read(0..<Self.count, powers: powers, into: values.view)
       outcome.total = bits(values.view.array)
-      powers.follow(bounds, largest: Integer.largestTotal, step: step)
+      powers.follow(bounds, pieces: pieces, largest: Integer.largestTotal, step: step)
       outcome.powers.append(powers)
       return outcome
     }
@@ -222,16 +222,24 @@ import Testing
   }
 
   @Test func powersRiseAtOnceAndFallSlowly() {
+    let pieces = SumPieces(tensors: [0..<1, 1..<2], blockSize: 1)
     var powers = SumPowers(exponents: [0, 0])!
     var large = SumBounds(count: 2)
     large.add(0x1p31, piece: 0, power: 0)
-    let isRaised = powers.raise(for: large, largest: UInt32.largestTotal)
+    let isRaised = powers.raise(for: large, pieces: pieces, largest: UInt32.largestTotal)
     #expect(isRaised)
     #expect(powers.exponents == [3, 0], "2^31 of 2^31 - 1, with two bits free")
     var small = SumBounds(count: 2)
     small.add(1, piece: 0, power: 3)
-    for step in 1...160 { powers.follow(small, largest: UInt32.largestTotal, step: step) }
+    for step in 1...160 { powers.follow(small, pieces: pieces, largest: UInt32.largestTotal, step: step) }
     #expect(powers.exponents == [-7, 0], "one every 16 steps; of a piece without gradient nothing is learnt")
+    // Those of a table stay together.
+    let table = SumPieces(tensors: [0..<2], blockSize: 1, tables: [0..<2])
+    var together = SumPowers(exponents: [0, -20])!
+    let isLifted = together.raise(for: large, pieces: table, largest: UInt32.largestTotal)
+    #expect(isLifted && together.exponents == [3, 0])
+    for step in 1...160 { together.follow(small, pieces: table, largest: UInt32.largestTotal, step: step) }
+    #expect(together.exponents == [-3, 0])
     for value in [Float.nan, .infinity, .greatestFiniteMagnitude, 0x1p80] {
       var lane = SumBounds(count: 2)
       lane.add(value, piece: 1, power: 0)

@@ -73,9 +73,9 @@ private final class IntegerAccuracy<Integer: SummedInteger>: PartAccuracy {
           sum.note(powers: powers)
         }
       }
-    } while powers.raise(for: sum.bounds, largest: Integer.largestTotal)
+    } while powers.raise(for: sum.bounds, pieces: sum.pieces, largest: Integer.largestTotal)
     sum.read(0..<total.count, powers: powers, into: total)
-    powers.follow(sum.bounds, largest: Integer.largestTotal, step: step)
+    powers.follow(sum.bounds, pieces: sum.pieces, largest: Integer.largestTotal, step: step)
     return rounds
   }
 }
