@@ -78,7 +78,7 @@ head -n 1000 configs/demo-text/books.txt >"$folder/text.txt"
   --output "$folder/corpus" --held-out 0.2 >"$folder/output.txt" 2>&1 || { cat "$folder/output.txt" >&2; exit 1; }
 for precision in float32 int8 bfloat16; do
   more=(--set training.backward_precision=$precision)
-  if [ $precision != float32 ]; then more+=(--set overlap_exchange=true --set gradient_format=bfloat16); fi
+  if [ $precision != float32 ]; then more+=(--set lanes=dynamic --set gradient_format=int16); fi
   BIPFT_TEST_FAULTS=stop:1:3 job 75 $precision "${more[@]}"
   job 0 $precision "${more[@]}"
   if [ $is_short -eq 1 ]; then break; fi

@@ -230,9 +230,42 @@ int cmpi_gather_bytes(void *all, const int *counts, const int *starts) {
 
 int64_t cmpi_first_of_host(void) { return first_of_host; }
 
-int cmpi_reduce_scatter(cmpi_level level, const void *all, void *own, const int *counts, int width) {
+void cmpi_add_parts(const void *received, int parts, size_t distance, size_t count, int width, void *sums) {
+  const size_t block = 4096;
   MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;
-  return MPI_Reduce_scatter(all, own, counts, type, wrapping_sum, level == cmpi_in_host ? host_ranks : place_ranks);
+  for (size_t first = 0; first < count; first += block) {
+    int length = (int)(count - first < block ? count - first : block);
+    for (int part = 0; part < parts; part++) {
+      const char *more = (const char *)received + ((size_t)part * distance + first) * (size_t)width;
+      add_wrapping((void *)more, (char *)sums + first * (size_t)width, &length, &type);
+    }
+  }
+}
+
+int cmpi_reduce_scatter(cmpi_level level, void *all, void *received, const int *counts, int width) {
+  MPI_Comm comm = level == cmpi_in_host ? host_ranks : place_ranks;
+  int rank, size;
+  int code = MPI_Comm_rank(comm, &rank);
+  if (!code) code = MPI_Comm_size(comm, &size);
+  if (code || size == 1) return code;
+  int *lists = malloc(3 * (size_t)size * sizeof *lists);
+  if (!lists) return MPI_ERR_NO_MEM;
+  int *starts = lists, *own = lists + size, *places = lists + 2 * size;
+  for (int i = 0, start = 0; i < size; start += counts[i++]) {
+    starts[i] = start;
+    own[i] = counts[rank];
+    places[i] = i * counts[rank];
+  }
+  MPI_Request request;
+  MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;
+  code = MPI_Ialltoallv(all, counts, starts, type, received, own, places, type, comm, &request);
+  if (!code) code = wait_one(&request);
+  free(lists);
+  if (code) return code;
+  size_t count = (size_t)counts[rank];
+  memcpy(all, received, count * (size_t)width);
+  cmpi_add_parts((const char *)received + count * (size_t)width, size - 1, count, count, width, all);
+  return 0;
 }
 
 int cmpi_all_reduce(void *values, size_t count, int width) {

@@ -58,7 +58,7 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
 
   /// Adds the elements `range` of a lane's gradient, which cuts no piece; `note` follows.
   ///
-  /// - Parameter gradient: of these elements alone.
+  /// - Parameter gradient: of these elements alone; becomes 0 where there is a piece.
   /// - Cost: one pass over them.
   public func add(_ gradient: FloatView, at range: Range<Int>, powers: SumPowers) {
     precondition(gradient.count == range.count, "\(gradient.count) elements for \(range)")
@@ -75,7 +75,8 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   /// Adds a block of a matrix, see `GradientSink`; `note` follows once all of it is there. On the calling thread alone, which
   /// others may do with other blocks.
   public func addBlock(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int,
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int,
+    stride: Int,
     powers: SumPowers
   ) {
     var piece = pieces.piece(of: start)
@@ -108,7 +109,8 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   }
 
   private func add(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int,
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int,
+    stride: Int,
     piece: Int, _ powers: SumPowers
   ) {
     let magnitude = Integer.add(

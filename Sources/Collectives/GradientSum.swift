@@ -32,14 +32,15 @@ public final class GradientSum: GradientSink {
     for part in parts { part.clear() }
   }
 
-  /// Adds the elements `range` of a gradient, which cut no piece; `gradient` holds these alone.
+  /// Adds the elements `range` of a gradient, which cut no piece; `gradient` holds these alone, and becomes 0.
   public func add(_ gradient: FloatView, at range: Range<Int>) {
     for part in parts { part.add(gradient, at: range) }
   }
 
   /// A block of a matrix.
   public func add(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int,
+    stride: Int
   ) {
     let part = parts.first { $0.contains(start) }!
     part.add(values, valueStride: valueStride, rows: rows, columns: columns, at: start, stride: stride)
@@ -170,7 +171,8 @@ private final class IntegerPartSum<Integer: SummedInteger>: PartSum {
   func add(_ gradient: FloatView, at range: Range<Int>) { sum.add(gradient, at: range, powers: powers) }
 
   func add(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int,
+    stride: Int
   ) {
     sum.addBlock(
       values, valueStride: valueStride, rows: rows, columns: columns, at: start, stride: stride,

@@ -2,18 +2,20 @@ import CMPI
 import Kernels
 
 /// The plan and the memory of a reduction of integers: everyone's sums of a flat vector in, the totals of one's own elements out,
-/// or of all. Integers that wrap add up to the same bits in any order, so MPI's own collectives add them.
+/// or of all. Integers that wrap add up to the same bits in any order, so MPI's own collectives move them as they like.
 ///
 /// It goes bucket by bucket. To their owners each goes in two levels: the ranks of a host share it out among their places, then
 /// the ranks of one place on all hosts share out what that place has. So what leaves a host is its sum, once, whatever its number
-/// of ranks.
+/// of ranks. On one host ranks send each other what they own from where it lies.
 ///
-/// - Cost: memory of twice a bucket, allocated once; a reduction allocates only where some host has ranks beyond the places.
+/// - Cost: memory of twice a bucket, allocated once; a reduction allocates lists of a few numbers a rank.
 public struct IntegerReduction<Integer: SummedInteger>: ~Copyable {
   /// Of each bucket the elements that each rank owns, in rank order.
   public let buckets: [[[Range<Int>]]]
   /// Whether every rank gets all totals.
   private let isReplicated: Bool
+  /// Whether all ranks share a host, and each gets its own totals.
+  private let isDirect: Bool
   fileprivate let rank: Int
   private let shares: [HostShares]
   /// The ranks that this one's place serves, itself first; none beyond the places.
@@ -23,9 +25,9 @@ public struct IntegerReduction<Integer: SummedInteger>: ~Copyable {
   /// The order in which a bucket is shared out.
   private let order: [Int]
   private let memory: FloatBuffer
-  /// A bucket in that order, and a place's part of it.
+  /// A bucket in that order, in place of which come the totals, and what other ranks have of a part of it.
   private let packed: UnsafeMutablePointer<Integer>
-  private let part: UnsafeMutablePointer<Integer>
+  private let received: UnsafeMutablePointer<Integer>
 
   /// For rank `rank` of the world that `layout` tells of.
   public init(layout: HostLayout, rank: Int, buckets: [[[Range<Int>]]], isReplicated: Bool = false) {
@@ -34,6 +36,7 @@ public struct IntegerReduction<Integer: SummedInteger>: ~Copyable {
     self.rank = rank
     self.buckets = buckets
     self.isReplicated = isReplicated
+    isDirect = !isReplicated && layout.hosts.count == 1
     shares = buckets.map { HostShares(layout, rank: rank, counts: $0.map { Self.count($0) }) }
     let (host, number) = layout.position(of: rank)
     served = number < layout.places ? layout.ranks(at: number, of: host) : []
@@ -41,26 +44,36 @@ public struct IntegerReduction<Integer: SummedInteger>: ~Copyable {
     order = (0..<layout.places).flatMap { place in
       layout.hosts.indices.flatMap { layout.ranks(at: place, of: $0) }
     }
-    memory = FloatBuffer(
-      count: layout.size == 1 ? 0 : Self.byteCount(buckets: buckets) / MemoryLayout<Float>.stride)
-    let most = Self.largest(buckets)
-    func integers(at start: UnsafeMutablePointer<Float>) -> UnsafeMutablePointer<Integer> {
-      UnsafeMutableRawPointer(start).bindMemory(to: Integer.self, capacity: most)
-    }
-    packed = integers(at: memory.view.base)
-    part = integers(at: memory.view.base + memory.count / 2)
+    let bytes =
+      layout.size == 1
+      ? (0, 0) : Self.byteCounts(layout, buckets: buckets, of: rank, isReplicated: isReplicated)
+    memory = FloatBuffer(count: (bytes.0 + bytes.1) / MemoryLayout<Float>.stride)
+    let base = UnsafeMutableRawPointer(memory.view.base)
+    packed = base.assumingMemoryBound(to: Integer.self)
+    received = (base + bytes.0).assumingMemoryBound(to: Integer.self)
   }
 
   private static func count(_ ranges: [Range<Int>]) -> Int { ranges.reduce(0) { $0 + $1.count } }
 
-  private static func largest(_ buckets: [[[Range<Int>]]]) -> Int {
-    buckets.map { $0.reduce(0) { $0 + count($1) } }.max() ?? 0
-  }
-
-  /// Bytes of the memory for `buckets` of several ranks.
-  public static func byteCount(buckets: [[[Range<Int>]]]) -> Int {
-    let stride = MemoryLayout<Float>.stride
-    return 2 * ((largest(buckets) * MemoryLayout<Integer>.stride + stride - 1) / stride * stride)
+  /// Bytes of the memory of `rank` for `buckets` of several ranks: of a bucket, unless it is sent from where it lies, and of what is
+  /// received of one.
+  public static func byteCounts(
+    _ layout: HostLayout, buckets: [[[Range<Int>]]], of rank: Int, isReplicated: Bool
+  ) -> (packed: Int, received: Int) {
+    func bytes(_ count: Int) -> Int { (count * MemoryLayout<Integer>.stride + 63) / 64 * 64 }
+    let counts = buckets.map { $0.map { count($0) } }
+    let largest = counts.map { $0.reduce(0, +) }.max() ?? 0
+    if isReplicated { return (bytes(largest), 0) }
+    if layout.hosts.count == 1 {
+      return (0, bytes((counts.map { $0[rank] }.max() ?? 0) * (layout.size - 1)))
+    }
+    let size = layout.hosts[layout.position(of: rank).host].count
+    let parts = counts.map { counts in
+      let shares = HostShares(layout, rank: rank, counts: counts)
+      let across = shares.hosts.isEmpty ? 0 : shares.hosts.count * Int(shares.hosts[shares.host])
+      return max(size * Int(shares.places[shares.number]), across)
+    }
+    return (bytes(largest), bytes(parts.max() ?? 0))
   }
 
   /// Adds everyone's elements of a bucket.
@@ -68,6 +81,7 @@ public struct IntegerReduction<Integer: SummedInteger>: ~Copyable {
     _ sums: UnsafeMutableBufferPointer<Integer>, bucket: Int, world: borrowing World
   ) throws(WorldError) {
     let (runs, shares) = (buckets[bucket], shares[bucket])
+    if isDirect { return try reduceDirectly(sums, runs, world: world) }
     var end = packed
     for owner in order {
       for run in runs[owner] {
@@ -82,13 +96,45 @@ public struct IntegerReduction<Integer: SummedInteger>: ~Copyable {
       return
     }
     let width = MemoryLayout<Integer>.stride
-    try world.reduceScatter(cmpi_in_host, packed, part, shares.places, own: shares.number, width: width)
-    var totals = part
+    try world.reduceScatter(cmpi_in_host, packed, received, shares.places, own: shares.number, width: width)
     if !shares.hosts.isEmpty {
-      try world.reduceScatter(cmpi_across_hosts, part, packed, shares.hosts, own: shares.host, width: width)
-      totals = packed
+      try world.reduceScatter(
+        cmpi_across_hosts, packed, received, shares.hosts, own: shares.host, width: width)
     }
-    try deliver(totals, runs, to: sums, world: world)
+    try deliver(packed, runs, to: sums, world: world)
+  }
+
+  /// Among the ranks of one host: each sends its integers from where they lie.
+  private func reduceDirectly(
+    _ sums: UnsafeMutableBufferPointer<Integer>, _ runs: [[Range<Int>]], world: borrowing World
+  ) throws(WorldError) {
+    let (own, width) = (Self.count(runs[rank]), MemoryLayout<Integer>.stride)
+    var messages: [cmpi_message] = []
+    func message(_ base: UnsafeMutablePointer<Integer>, _ count: Int, peer: Int, outgoing: Bool) {
+      messages.append(
+        cmpi_message(bytes: base, count: count * width, peer: Int32(peer), outgoing: outgoing))
+    }
+    // Everyone begins with another peer, so that no rank is sent to by all at once.
+    let others = (1..<runs.count).map { (rank + $0) % runs.count }
+    for (number, other) in others.enumerated() {
+      var start = received + number * own
+      for run in runs[rank] {
+        message(start, run.count, peer: other, outgoing: false)
+        start += run.count
+      }
+      for run in runs[other] {
+        message(sums.baseAddress! + run.lowerBound, run.count, peer: other, outgoing: true)
+      }
+    }
+    try messages.withUnsafeBufferPointer { messages throws(WorldError) in
+      try world.exchange(messages, .reduceScatter)
+    }
+    var start = received
+    for run in runs[rank] {
+      cmpi_add_parts(
+        start, Int32(others.count), own, run.count, Int32(width), sums.baseAddress! + run.lowerBound)
+      start += run.count
+    }
   }
 
   private static func unpack(
@@ -190,11 +236,11 @@ extension World {
 
   /// One level of it, in which this rank's number is `own`. It sends all parts but that one.
   fileprivate func reduceScatter(
-    _ level: cmpi_level, _ all: UnsafeRawPointer, _ total: UnsafeMutableRawPointer, _ counts: [Int32],
-    own: Int, width: Int
+    _ level: cmpi_level, _ all: UnsafeMutableRawPointer, _ received: UnsafeMutableRawPointer,
+    _ counts: [Int32], own: Int, width: Int
   ) throws(WorldError) {
     let sent = counts.reduce(0) { $0 + Int($1) } - Int(counts[own])
     traffic.add(sent * width, by: .reduceScatter)
-    try check(cmpi_reduce_scatter(level, all, total, counts, Int32(width)), .reduceScatter)
+    try check(cmpi_reduce_scatter(level, all, received, counts, Int32(width)), .reduceScatter)
   }
 }

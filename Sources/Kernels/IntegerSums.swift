@@ -7,14 +7,14 @@ public protocol SummedInteger: FixedWidthInteger, UnsignedInteger, BitwiseCopyab
   /// The largest total that can be told from a negative one: 2³¹ − 1 or 2¹⁵ − 1.
   static var largestTotal: UInt64 { get }
 
-  /// sums += values · 2^−power for `rows` rows of `columns` elements, which are `valueStride` and `stride` apart, each rounded to
+  /// sums += values · 2^−power, and values = 0, for `rows` rows of `columns` elements, which are `valueStride` and `stride` apart, each rounded to
   /// the nearest integer, ties to even. On the calling thread alone.
   ///
   /// - Returns: the largest |value|; not finite if any value is not. Where that times 2^−power exceeds `largestTotal`, the sums
   ///   are of no use.
   /// - Cost: one pass over both.
   static func add(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
     to sums: UnsafeMutablePointer<Self>, stride: Int
   ) -> Float
 
@@ -26,7 +26,7 @@ public protocol SummedInteger: FixedWidthInteger, UnsignedInteger, BitwiseCopyab
 extension SummedInteger {
   /// The same of `count` elements in a row.
   public static func add(
-    _ values: UnsafePointer<Float>, count: Int, power: Int, to sums: UnsafeMutablePointer<Self>
+    _ values: UnsafeMutablePointer<Float>, count: Int, power: Int, to sums: UnsafeMutablePointer<Self>
   ) -> Float {
     add(values, valueStride: count, rows: 1, columns: count, power: power, to: sums, stride: count)
   }
@@ -42,7 +42,7 @@ extension UInt32: SummedInteger {
   public static var largestTotal: UInt64 { 0x7FFF_FFFF }
 
   public static func add(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
     to sums: UnsafeMutablePointer<UInt32>, stride: Int
   ) -> Float {
     let largest = InstructionSet.table.pointee.add_multiples(
@@ -61,7 +61,7 @@ extension UInt16: SummedInteger {
   public static var largestTotal: UInt64 { 0x7FFF }
 
   public static func add(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
     to sums: UnsafeMutablePointer<UInt16>, stride: Int
   ) -> Float {
     let largest = InstructionSet.table.pointee.add_short_multiples(

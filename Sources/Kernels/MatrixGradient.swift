@@ -1,9 +1,10 @@
 /// Takes the gradient of a matrix block by block, as it is made.
 public protocol GradientSink: AnyObject {
   /// Adds `rows` rows of `columns` values, `valueStride` apart, to the elements of the flat vector from `start` on, whose rows are
-  /// `stride` apart. On any thread; of blocks that share no element.
+  /// `stride` apart; the values become 0. On any thread; of blocks that share no element.
   func add(
-    _ values: UnsafePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int, stride: Int)
+    _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int,
+    stride: Int)
 }
 
 /// Where the gradient of a matrix goes.

@@ -135,14 +135,11 @@ public struct CoreMeasurement: Sendable {
         }
     }
 
-    /// Of what is kept of a lane's gradient until it is done, which is cleared for each.
+    /// Of what is kept of a lane's gradient until it is done.
     func roundingsPerSecond() -> Double {
       let kept = LaneGradient.keptCount(layout, format)
       return Double(kept)
-        / fastest {
-          lane.clear()
-          lane.endLane()
-        }
+        / fastest { lane.endLane() }
     }
 
     func additionsPerSecond() -> Double {

@@ -8,7 +8,7 @@ import Parameters
 /// Where the format takes matrices by slice, those of the binary matrices go into the sum as soon as backward has made a
 /// block of them; all else, and with other formats everything, is kept in float32 until the lane is done.
 public struct LaneGradient: ~Copyable {
-  /// Flat; holds what is kept.
+  /// Flat; holds what is kept, zero at the beginning of a lane.
   public let values: FloatBuffer
   /// Takes the gradients of the binary matrices, if `values` does not.
   public let matrices: (any GradientSink)?
@@ -45,17 +45,12 @@ public struct LaneGradient: ~Copyable {
     kept(layout, format).elementCount
   }
 
-  /// Begins a lane.
-  public func clear() {
-    for range in kept { values.view[range].clear() }
-  }
-
   /// A slice of the lane is done.
   public func endSlice() {
     if matrices != nil { sum.note() }
   }
 
-  /// The lane is done, and all of it in the sum.
+  /// The lane is done: all of it goes into the sum, and `values` is zero again, for the next one.
   public func endLane() {
     for range in kept { sum.add(values.view[range], at: range) }
     sum.note()

@@ -117,7 +117,7 @@ public struct RunPlan: Equatable, Sendable {
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
           moments: states * 4 * updated.elementCount,
           gradients: 4 * LaneGradient.keptCount(layout, exchange.format) + exchange.sumBytes,
-          exchange: exchange.bufferBytes,
+          exchange: exchange.bufferBytes(of: rank),
           checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,
           teacher: configuration.hasTeacher ? TeacherWeights.byteCount(model.configuration) : 0)

@@ -90,7 +90,6 @@ public struct StepBenchmark: Sendable {
       sum.clear()
       for batch in batches {
         clock.enter(.backward)
-        gradient.clear()
         for slice in batch.slices(of: slice) {
           clock.enter(.teacher)
           let output = teacher?.forward(slice.tokens)

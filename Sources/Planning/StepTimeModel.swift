@@ -10,7 +10,7 @@ public struct CoreSpeed: Equatable, Sendable {
   public var tokens: Double
   /// Elements whose sum is read and squared, that AdamW updates, and of which signs and means are made.
   public var updates: Double
-  /// Elements of a lane's gradient that are cleared, and rounded and added to the integers once it is done.
+  /// Elements of a lane's gradient that are rounded and added to the integers once it is done.
   public var roundings: Double
   /// Integers of 32 bits that are added to others.
   public var additions: Double

@@ -86,16 +86,18 @@ public struct UpdateExchange: Sendable {
   /// Bytes of a gradient as integers.
   public var sumBytes: Int { parts.reduce(0) { $0 + $1.elements.elementCount * $1.width } }
 
-  /// Bytes of what is on its way.
-  public var bufferBytes: Int {
+  /// Bytes of what is on its way to and from `rank`.
+  public func bufferBytes(of rank: Int) -> Int {
     let sums = packed.pieces.count * PackedLayout.PieceSums.size
     guard partition.size > 1 else { return sums }
+    let isReplicated = synchronisation == .replicated
     return parts.reduce(sums) { sum, part in
       let buckets = part.owned(partition)
-      return sum
-        + (part.width == 2
-          ? IntegerReduction<UInt16>.byteCount(buckets: buckets)
-          : IntegerReduction<UInt32>.byteCount(buckets: buckets))
+      let bytes =
+        part.width == 2
+        ? IntegerReduction<UInt16>.byteCounts(hosts, buckets: buckets, of: rank, isReplicated: isReplicated)
+        : IntegerReduction<UInt32>.byteCounts(hosts, buckets: buckets, of: rank, isReplicated: isReplicated)
+      return sum + bytes.packed + bytes.received
     }
   }
 

@@ -43,9 +43,9 @@ import Testing
         var sum = ExactSum<Integer>(count: Self.count, pieces: pieces)
         sum.clear()
         for lane in assignment[rank] {
-          lanes.gradients[lane].withUnsafeBufferPointer { values in
-            let view = FloatView(
-              base: UnsafeMutablePointer(mutating: values.baseAddress!), count: values.count)
+          var gradient = lanes.gradients[lane]
+          gradient.withUnsafeMutableBufferPointer { values in
+            let view = FloatView(base: values.baseAddress!, count: values.count)
             // In parts, as layers become complete, the last first.
             let parts = [0..<70_016, 70_016..<70_032, 70_032..<Self.count]
             for part in backwards ? parts.reversed() : parts {
@@ -163,7 +163,9 @@ import Testing
       let powers = SumPowers(
         exponents: [Int8](repeating: Integer.self == UInt32.self ? -16 : 0, count: pieces.ranges.count))!
       var whole = ExactSum<Integer>(count: count, pieces: pieces)
-      whole.add(values.view, at: 0..<count, powers: powers)
+      let copy = FloatBuffer(count: count)
+      copy.view.copy(from: values.view)
+      whole.add(copy.view, at: 0..<count, powers: powers)
       whole.note(powers: powers)
       var blocks = ExactSum<Integer>(count: count, pieces: pieces)
       for firstRow in stride(from: 0, to: rows, by: 33) {

@@ -26,8 +26,8 @@ extension KernelSuites {
         // The largest magnitude is just below 2^31 and 2^15; halves are ties.
         for power in [-30, -25, -7, -1] {
           var sums = [UInt32](repeating: 0, count: count)
-          let largest = UInt32.add(x, count: count, power: power, to: &sums)
-          _ = UInt32.add(y, count: count, power: power, to: &sums)
+          let largest = UInt32.add(copyOf: x, power: power, to: &sums)
+          _ = UInt32.add(copyOf: y, power: power, to: &sums)
           let expected = zip(multiples(x, power: power), multiples(y, power: power)).map {
             UInt32(truncatingIfNeeded: $0 + $1)
           }
@@ -44,8 +44,8 @@ extension KernelSuites {
         }
         for power in [-14, -7, -1] {
           var sums = [UInt16](repeating: 0, count: count)
-          let largest = UInt16.add(x, count: count, power: power, to: &sums)
-          _ = UInt16.add(y, count: count, power: power, to: &sums)
+          let largest = UInt16.add(copyOf: x, power: power, to: &sums)
+          _ = UInt16.add(copyOf: y, power: power, to: &sums)
           let expected = zip(multiples(x, power: power), multiples(y, power: power)).map {
             UInt16(truncatingIfNeeded: $0 + $1)
           }
@@ -67,7 +67,7 @@ extension KernelSuites {
       try withEverySet { set in
         let x: [Float] = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5]
         var sums = [UInt32](repeating: 10, count: 6)
-        _ = UInt32.add(x, count: 6, power: 0, to: &sums)
+        _ = UInt32.add(copyOf: x, power: 0, to: &sums)
         #expect(sums == [10, 12, 12, 10, 8, 8], "\(set)")
       }
     }
@@ -81,8 +81,8 @@ extension KernelSuites {
           x[place] = value
           var (wide, short) = ([UInt32](repeating: 0, count: count), [UInt16](repeating: 0, count: count))
           for largest in [
-            UInt32.add(x, count: count, power: 0, to: &wide),
-            UInt16.add(x, count: count, power: 0, to: &short),
+            UInt32.add(copyOf: x, power: 0, to: &wide),
+            UInt16.add(copyOf: x, power: 0, to: &short),
           ] {
             #expect(largest.isFinite == value.isFinite, "\(set)")
             if value.isFinite { #expect(largest == abs(value), "\(set)") }
@@ -93,5 +93,15 @@ extension KernelSuites {
         }
       }
     }
+  }
+}
+
+extension SummedInteger {
+  /// Adds a copy of `values`, of which nothing must be left.
+  static func add(copyOf values: [Float], power: Int, to sums: inout [Self]) -> Float {
+    var copy = values
+    let largest = add(&copy, count: copy.count, power: power, to: &sums)
+    #expect(copy.allSatisfy { $0 == 0 })
+    return largest
   }
 }

@@ -68,8 +68,8 @@ extension KernelSuites {
         for power in [-20, -3, 0, 4] {
           var (wide, short) = ([UInt32](repeating: 5, count: count), [UInt16](repeating: 5, count: count))
           let largest = [
-            UInt32.add(xs.base, count: count, power: power, to: &wide),
-            UInt16.add(ys.base, count: count, power: power, to: &short),
+            UInt32.add(copyOf: xs.array, power: power, to: &wide),
+            UInt16.add(copyOf: ys.array, power: power, to: &short),
           ]
           record("integers", x, &arena) { UInt32.read(wide, count: count, power: power, into: $0.base) }
           record("short integers", x, &arena) {

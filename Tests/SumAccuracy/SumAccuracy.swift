@@ -67,8 +67,9 @@ private final class IntegerAccuracy<Integer: SummedInteger>: PartAccuracy {
       rounds += 1
       sum.clear()
       for lane in lanes {
-        lane.withUnsafeBufferPointer { values in
-          let view = FloatView(base: UnsafeMutablePointer(mutating: values.baseAddress!), count: values.count)
+        var values = lane
+        values.withUnsafeMutableBufferPointer { values in
+          let view = FloatView(base: values.baseAddress!, count: values.count)
           sum.add(view, at: 0..<view.count, powers: powers)
           sum.note(powers: powers)
         }

@@ -77,21 +77,21 @@ run() { # NAME RANKS OPTIONS...
 model() { # ROW RANKS GBIT CORE OPTIONS...
   local row=$1 ranks=$2 gbit=$3 core=$4
   shift 4
-  "$program" "${common[@]}" "$@" --dry-run --ranks "$ranks" --link-gbit "$gbit" --core-tokens-per-second "$core" |
+  "$program" "${common[@]}" "$@" --dry-run --ranks "$ranks" --ranks-per-host 1 --link-gbit "$gbit" --core-tokens-per-second "$core" |
     awk -v row="$row" 'index($0, row) == 1 { $0 = substr($0, length(row) + 1); print $1, $2, $3, $4 }'
 }
 
 "$program" "${common[@]}" --dry-run >"$scratch/plan" 2>"$scratch/output" || fail "the configuration"
 length=$(sed -nE 's/^ *sequence_length: ([0-9]+)$/\1/p' "$scratch/plan")
 declare -A row=(
-  [replicated-float32]="all-reduce, float32" [sharded-float32]="sharded, float32" [sharded-bfloat16]="sharded, bfloat16")
+  [replicated-int32]="replicated, int32" [sharded-int32]="sharded, int32" [sharded-int16]="sharded, int16")
 for batch in ${BIPFT_BATCHES:-32 128}; do
   options=(--set "training.global_batch=$batch")
   limit unlimited
   read -r alone _ < <(run "alone-$batch" 1 "${options[@]}")
   [ -n "${alone:-}" ] || fail "one rank"
   # The rate at which the model takes as long for one rank: all but its compute is measured here.
-  read -r _ _ update _ < <(model "sharded, float32" 1 1 1e15 "${options[@]}")
+  read -r _ _ update _ < <(model "sharded, int32" 1 1 1e15 "${options[@]}")
   core=$(awk -v t="$alone" -v u="$update" -v n="$((batch * length))" 'BEGIN { printf "%.1f", n / (t - u) }')
   echo "global batch $batch: one rank takes $alone s a step, $core tokens/s forward and backward"
   echo
@@ -99,7 +99,7 @@ for batch in ${BIPFT_BATCHES:-32 128}; do
   echo "| --- | --- | --- | --- | --- | --- | --- |"
   for gbit in ${BIPFT_LINKS:-0.1 1 10 unlimited}; do
     limit "$gbit"
-    for way in replicated-float32 sharded-float32 sharded-bfloat16; do
+    for way in replicated-int32 sharded-int32 sharded-int16; do
       mode=("${options[@]}" --set "synchronisation=${way%-*}" --set "gradient_format=${way#*-}")
       read -r seconds bytes < <(run "$batch-$gbit-$way" 2 "${mode[@]}")
       [ -n "${seconds:-}" ] || fail "$gbit Gbit/s, $way"

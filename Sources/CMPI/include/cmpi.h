@@ -44,9 +44,13 @@ typedef enum { cmpi_in_host, cmpi_across_hosts } cmpi_level;
 // The lowest rank on this host.
 int64_t cmpi_first_of_host(void);
 
-// Adds everyone's unsigned integers of `width` 2 or 4 bytes, which wrap, and leaves each rank of the level its part in
-// `own`: counts[r] of them for its rank r. MPI was started; a rank without a place does not call it across hosts.
-int cmpi_reduce_scatter(cmpi_level level, const void *all, void *own, const int *counts, int width);
+// Adds everyone's unsigned integers of `width` 2 or 4 bytes, which wrap, and leaves each rank of the level its part at the
+// beginning of `all`: counts[r] of them for its rank r. `received` has room for that part of every rank. MPI was started; a rank
+// without a place does not call it across hosts.
+int cmpi_reduce_scatter(cmpi_level level, void *all, void *received, const int *counts, int width);
+
+// Adds `parts` vectors of `count` such integers, `distance` integers apart, to `sums`: a block at a time, which stays in the cache.
+void cmpi_add_parts(const void *received, int parts, size_t distance, size_t count, int width, void *sums);
 
 // Replaces everyone's unsigned integers of `width` 2 or 4 bytes, `count` of them, by their sums, which wrap.
 int cmpi_all_reduce(void *values, size_t count, int width);

@@ -162,7 +162,6 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
         lanes.own.contains(lane)
         ? batches[lane - lanes.own.lowerBound] : try inputs.batches.batch(step: step + 1, lane: lane)
       watch.enter(.backward, "lane \(lane)")
-      laneGradient.clear()
       var sums = inputs.layout.objective.noLosses(isDistilled: teacher != nil)
       for slice in batch.slices(of: model.sequences) {
         watch.clock.enter(.teacher)
