@@ -17,7 +17,6 @@ static const int message_tag = 1;
 static bool started = false;
 static int world_rank = 0;
 static int world_size = 1;
-static bool threads_take_turns = true;
 // More ranks on this host than processors that they may run on.
 static bool crowded = false;
 // The ranks of this host, and those of this rank's place on every host (none for a rank without a place).
@@ -110,11 +109,11 @@ int cmpi_start(bool launched, int *rank, int *size, int *local_size) {
   if (bytes > 0 && bytes < piece_bytes) piece_bytes = bytes;
   if (launched) {
     yield_if_crowded();
+    // The watchdog's thread may end the job.
     int provided;
     int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
     if (code) return code;
     started = true;
-    threads_take_turns = provided >= MPI_THREAD_SERIALIZED;
     if ((code = MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN))) return code;
     if ((code = MPI_Comm_rank(MPI_COMM_WORLD, &world_rank))) return code;
     if ((code = MPI_Comm_size(MPI_COMM_WORLD, &world_size))) return code;
@@ -125,8 +124,6 @@ int cmpi_start(bool launched, int *rank, int *size, int *local_size) {
   *size = world_size;
   return 0;
 }
-
-bool cmpi_threads_take_turns(void) { return threads_take_turns; }
 
 static int close_counters(void);
 
@@ -162,15 +159,14 @@ void cmpi_abort(int code) {
 
 // ---- waiting ----
 
-// Waits for all requests. Among more ranks than processors, or if `patient`, it sleeps between looks, which leaves the
+// Waits for all requests. Among more ranks than processors it sleeps between looks, which leaves the
 // processors to whoever has work and lets this thread run soon once its data is there (one that only yields does
 // neither). A pause is about an eighth of the time waited so far, so short waits end promptly and long ones cost nothing.
-// Messages move on only while someone looks, so the pauses of a patient wait, beside work, stay shorter.
-static int wait_all(int count, MPI_Request *pending, MPI_Status *outcomes, bool patient) {
+static int wait_all(int count, MPI_Request *pending, MPI_Status *outcomes) {
   int code;
-  if (crowded || patient) {
-    const int busy_looks = patient ? 0 : 20;
-    const long longest_pause = patient ? 100000 : 1000000;
+  if (crowded) {
+    const int busy_looks = 20;
+    const long longest_pause = 1000000;
     struct timespec pause = {.tv_sec = 0, .tv_nsec = 10000};
     int done = 0;
     for (int looks = 0; !(code = MPI_Testall(count, pending, &done, outcomes)) && !done; looks++) {
@@ -194,7 +190,7 @@ static int wait_all(int count, MPI_Request *pending, MPI_Status *outcomes, bool 
 
 static int wait_one(MPI_Request *request) {
   MPI_Status status;
-  return wait_all(1, request, &status, false);
+  return wait_all(1, request, &status);
 }
 
 // ---- operations of all ranks ----
@@ -310,6 +306,8 @@ int cmpi_open_counters(void) {
   int code = close_counters();
   MPI_Aint bytes = world_rank == 0 ? (MPI_Aint)sizeof(int64_t) * world_size : 0;
   if (!code) code = MPI_Win_allocate(bytes, sizeof(int64_t), MPI_INFO_NULL, MPI_COMM_WORLD, &own_counters, &counters);
+  // An error is told as any other, and not by MPI itself.
+  if (!code) code = MPI_Win_set_errhandler(counters, MPI_ERRORS_RETURN);
   if (!code && world_rank == 0) memset(own_counters, 0, (size_t)bytes);
   if (!code) code = MPI_Win_lock_all(MPI_MODE_NOCHECK, counters);
   if (!code) code = MPI_Win_sync(counters);
@@ -372,7 +370,7 @@ static int start_message(const cmpi_message *message, int *posted) {
   return 0;
 }
 
-int cmpi_exchange(const cmpi_message *messages, size_t count, bool patient) {
+int cmpi_exchange(const cmpi_message *messages, size_t count) {
   if (world_size == 1) return 0;
   size_t needed = 0;
   for (size_t i = 0; i < count; i++) needed += piece_count(messages[i].count);
@@ -383,5 +381,5 @@ int cmpi_exchange(const cmpi_message *messages, size_t count, bool patient) {
   for (int outgoing = 0; outgoing < 2; outgoing++)
     for (size_t i = 0; i < count; i++)
       if (messages[i].outgoing == (outgoing == 1) && (code = start_message(&messages[i], &posted))) return code;
-  return wait_all(posted, requests, statuses, patient);
+  return wait_all(posted, requests, statuses);
 }

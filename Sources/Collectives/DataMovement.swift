@@ -54,11 +54,6 @@ extension World {
       view.bytes, parts: parts.map { $0.map { $0.lowerBound * stride..<$0.upperBound * stride } })
   }
 
-  /// Completes memory of which rank r holds the bytes `ranges[r]`, in place; ranges may be empty.
-  public func allGather(_ bytes: UnsafeMutableRawBufferPointer, ranges: [Range<Int>]) throws(WorldError) {
-    try allGather(bytes, parts: ranges.map { [$0] })
-  }
-
   /// Completes memory of which rank r holds all the bytes in `parts[r]`, in place; parts and ranges may be empty.
   ///
   /// - Cost: sends all parts but that of the next rank; a message for each range.
@@ -221,7 +216,7 @@ extension World {
   func exchange(_ messages: UnsafeBufferPointer<cmpi_message>, _ operation: WorldOperation) throws(WorldError)
   {
     for message in messages where message.outgoing { traffic.add(message.count, by: operation) }
-    try check(cmpi_exchange(messages.baseAddress, messages.count, false), operation)
+    try check(cmpi_exchange(messages.baseAddress, messages.count), operation)
   }
 }
 

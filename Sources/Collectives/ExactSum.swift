@@ -29,17 +29,7 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
     memory = FloatBuffer(count: (count * stride + 3) / 4)
     sums = memory.view.bytes.bindMemory(to: Integer.self)
     // Where most elements are those of another sum, only what is between them takes memory.
-    if let first = pieces.ranges.dropFirst().first(where: {
-      $0.lowerBound > pieces.ranges[0].upperBound + 1024
-    }),
-      let last = pieces.ranges.last
-    {
-      let sparse = first.lowerBound..<last.upperBound
-      let own = pieces.ranges[pieces.pieces(in: sparse)].reduce(0) { $0 + $1.count }
-      if own < sparse.count / 2 {
-        memory.useSmallPages(sparse.lowerBound * stride / 4..<sparse.upperBound * stride / 4)
-      }
-    }
+    if pieces.ranges.reduce(0, { $0 + $1.count }) < count / 2 { memory.useSmallPages(0..<memory.count) }
     largestMemory = FloatBuffer(count: pieces.ranges.count)
     largest = UnsafeMutableRawPointer(largestMemory.view.base).bindMemory(
       to: UInt32.self, capacity: pieces.ranges.count)

@@ -47,17 +47,22 @@ public struct GradientPart: Equatable, Sendable {
 
   /// Its elements in `range`.
   public func elements(in range: Range<Int>) -> [Range<Int>] {
-    var found: [Range<Int>] = []
+    elements[firstRange(endingAfter: range.lowerBound)...].prefix { $0.lowerBound < range.upperBound }
+      .map { $0.clamped(to: range) }.filter { !$0.isEmpty }
+  }
+
+  /// Whether `element` is one of its.
+  func contains(_ element: Int) -> Bool {
+    let index = firstRange(endingAfter: element)
+    return index < elements.count && elements[index].lowerBound <= element
+  }
+
+  private func firstRange(endingAfter element: Int) -> Int {
     var (low, high) = (0, elements.count)
     while low < high {
       let middle = (low + high) / 2
-      if elements[middle].upperBound > range.lowerBound { high = middle } else { low = middle + 1 }
+      if elements[middle].upperBound > element { high = middle } else { low = middle + 1 }
     }
-    while low < elements.count, elements[low].lowerBound < range.upperBound {
-      let common = elements[low].clamped(to: range)
-      if !common.isEmpty { found.append(common) }
-      low += 1
-    }
-    return found
+    return low
   }
 }

@@ -166,7 +166,7 @@ private final class IntegerPartSum<Integer: SummedInteger>: PartSum {
 
   func clear() { sum.clear() }
 
-  func contains(_ element: Int) -> Bool { !part.elements(in: element..<element + 1).isEmpty }
+  func contains(_ element: Int) -> Bool { part.contains(element) }
 
   func add(_ gradient: FloatView, at range: Range<Int>) { sum.add(gradient, at: range, powers: powers) }
 

@@ -1,8 +1,7 @@
 // The MPI bridge of bipft: every MPI handle stays behind it.
 //
 // All functions that return int return 0 for success, else the MPI error code, whose text `cmpi_error_text` gives.
-// In a world of one they do what MPI would do with one rank, whether MPI was started or not. One thread at a time, but
-// not always the same one if `cmpi_threads_take_turns`.
+// In a world of one they do what MPI would do with one rank, whether MPI was started or not. One thread at a time.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -75,11 +74,7 @@ void cmpi_serve(void);
 
 // Sends and receives all `messages` and returns when all are done. Messages between two ranks match in the order in
 // which each lists them; any count. A message to oneself is a programmer's error.
-// `patient`: leaves the processor to this rank's other threads while it waits.
-int cmpi_exchange(const cmpi_message *messages, size_t count, bool patient);
-
-// Whether another thread than the one that started MPI may call these functions.
-bool cmpi_threads_take_turns(void);
+int cmpi_exchange(const cmpi_message *messages, size_t count);
 
 // Writes the text of an error code, zero-terminated, shortened to fit `capacity` (at least 1).
 void cmpi_error_text(int code, char *text, size_t capacity);

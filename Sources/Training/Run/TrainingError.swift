@@ -17,8 +17,6 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   case incompleteTask(String)
   /// An error of a module below.
   case module(any Error & CustomStringConvertible & Sendable)
-  /// A loss or gradient norm of this step is infinite or not a number.
-  case notFinite(step: Int, what: String)
   /// More steps than `training.maximum_skipped_steps` were skipped one after the other.
   case tooManySkipped(step: Int, count: Int, reason: String)
   /// `--resume none` in a folder that has checkpoints.
@@ -39,10 +37,6 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
       return problem
     case .module(let error):
       return error.description
-    case .notFinite(let step, let what):
-      return
-        "step \(step): the \(what) is not finite; lower training.learning_rate or set training.gradient_clip, then go "
-        + "on from the last checkpoint"
     case .tooManySkipped(let step, let count, let reason):
       return
         "step \(step): \(reason), and \(count == 1 ? "no step" : "\(count) steps in a row were skipped; no more") may "
@@ -68,7 +62,7 @@ public enum TrainingError: Error, CustomStringConvertible, Sendable {
   public var exitCode: ExitCode {
     switch self {
     case .unknownObjective, .incompleteTask, .wouldOverwrite, .unknownField, .unreadable: .doNotRestart
-    case .notFinite, .tooManySkipped: .failed
+    case .tooManySkipped: .failed
     case .module(let error): Self.exitCode(of: error)
     case .agreed(let code, _): ExitCode(rawValue: code) ?? .failed
     }

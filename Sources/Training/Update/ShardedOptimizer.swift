@@ -81,14 +81,12 @@ struct ShardedOptimizer: ~Copyable {
   ///   - clip: the largest norm; 0 does not clip.
   ///   - clock: told when the ranks exchange, and when this one works.
   /// - Returns: the global 2-norm of the gradient before clipping.
-  /// - Throws: `TrainingError.notFinite` on all ranks alike, before anything is changed; `WorldError`.
   /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
   func update<Goal: Objective>(
     _ parameters: FloatView, model: inout Model<Goal>, step: Int, learningRate: Float, clip: Float,
     weightDecay: Float, clock: inout StepClock, world: borrowing World
-  ) throws -> Float {
+  ) throws(WorldError) -> Float {
     let norm = try norm(clock: &clock, world: world)
-    guard norm.isFinite else { throw TrainingError.notFinite(step: step, what: "gradient norm") }
     clock.enter(.update)
     let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
     let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
