@@ -160,14 +160,14 @@ public struct Model<Goal: Objective>: ~Copyable {
   /// losses.
   ///
   /// - Parameters:
-  ///   - matrixGradients: takes the gradients of the binary matrices instead, if given.
+  ///   - sinks: take some of the gradients instead.
   ///   - divisors: counts over the global batch.
   ///   - dropout: nil for none.
   ///   - teacher: what the teacher makes of the same batch, for distillation.
   ///   - losses: made by `Objective.noLosses`.
   ///   - reached: told how far it has come.
   public func train(
-    _ parameters: FloatView, gradients: FloatView, matrixGradients: (any GradientSink)? = nil,
+    _ parameters: FloatView, gradients: FloatView, sinks: GradientSinks = GradientSinks(),
     batch: Batch<Labels>, divisors: LossDivisors,
     dropout: Dropout?, teacher: TeacherOutput? = nil, into losses: inout LossTerms,
     reached: (LaneMoment) -> Void = { _ in }
@@ -181,14 +181,15 @@ public struct Model<Goal: Objective>: ~Copyable {
     head.losses(
       encoder.output, batch, divisors: divisors, parameters: parameters, teacher: teacher,
       gradients: HeadGradients(
-        parameters: gradients, lastHidden: gradient, pooled: pooledGradient, dropout: dropout),
+        parameters: gradients, words: sinks.words, lastHidden: gradient, pooled: pooledGradient,
+        dropout: dropout),
       into: &losses)
     guard layout.objective.trainsEncoder else { return reached(.complete(from: 0)) }
     var distance = 0.0
     let states = encoder.output.hidden
     encoder.backward(
       gradient, pooled: pooledGradient,
-      BackwardPass(forward: pass, gradients: gradients, matrixGradients: matrixGradients)
+      BackwardPass(forward: pass, gradients: gradients, sinks: sinks)
     ) { index, d in
       guard let teacher, layout.objective.distilsHiddenStates else { return }
       distance += self.distance(

@@ -8,6 +8,8 @@ public struct ModelLayout<Goal: Objective>: Sendable {
   public let parameters: ParameterLayout
   /// The elements of the flat vector that are the objective's own: those behind the encoder's.
   public let headRange: Range<Int>
+  /// The elements of the word embedding.
+  public var words: Range<Int> { encoder.embeddings.words }
   let encoder: EncoderPlaces
   let head: Goal.Places
 

@@ -1,11 +1,14 @@
 #define _GNU_SOURCE
 #include "cmpi.h"
 
+#include <errno.h>
 #include <mpi.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +25,10 @@ static bool crowded = false;
 // The ranks of this host, and those of this rank's place on every host (none for a rank without a place).
 static MPI_Comm host_ranks = MPI_COMM_NULL;
 static MPI_Comm place_ranks = MPI_COMM_NULL;
+// The processes of this host's ranks, in rank order, and this one's number among them.
+static pid_t *host_processes = NULL;
+static int host_size = 1;
+static int host_number = 0;
 static MPI_Op wrapping_sum = MPI_OP_NULL;
 static int64_t first_of_host = 0;
 static MPI_Win counters = MPI_WIN_NULL;
@@ -74,31 +81,87 @@ static void add_wrapping(void *in, void *sums, int *count, MPI_Datatype *type) {
   }
 }
 
-// Finds the ranks of this host, in rank order. A test makes hosts of so many ranks out of one, with BIPFT_TEST_HOST_RANKS.
-static int find_host(void) {
+// Copies memory of the process `process`.
+static int read_process(pid_t process, const void *from, void *to, size_t bytes) {
+  while (bytes > 0) {
+    struct iovec own = {to, bytes}, other = {(void *)from, bytes};
+    ssize_t done = process_vm_readv(process, &own, 1, &other, 1, 0);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) return MPI_ERR_OTHER;
+    to = (char *)to + done;
+    from = (const char *)from + done;
+    bytes -= (size_t)done;
+  }
+  return 0;
+}
+
+// Where a rank's sample of memory is, for others to try.
+typedef struct {
+  int64_t process, address, value;
+} memory_sample;
+
+// Whether all of `ranks` can read each other's memory: containers may forbid it, or number processes each in its own way.
+static int read_each_other(MPI_Comm ranks, int *all_can) {
+  static int64_t sample;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+  sample = now.tv_nsec ^ (int64_t)now.tv_sec << 20 ^ (int64_t)getpid() << 40;
+  int size;
+  int code = MPI_Comm_size(ranks, &size);
+  if (code) return code;
+  memory_sample *samples = malloc((size_t)size * sizeof *samples);
+  free(host_processes);
+  host_processes = malloc((size_t)size * sizeof *host_processes);
+  if (!samples || !host_processes) return MPI_ERR_NO_MEM;
+  const memory_sample own = {getpid(), (int64_t)(intptr_t)&sample, sample};
+  code = MPI_Allgather(&own, 3, MPI_INT64_T, samples, 3, MPI_INT64_T, ranks);
+  *all_can = 1;
+  for (int i = 0; i < size && !code; i++) {
+    int64_t found = 0;
+    host_processes[i] = (pid_t)samples[i].process;
+    if (read_process(host_processes[i], (const void *)(intptr_t)samples[i].address, &found, sizeof found) ||
+        found != samples[i].value)
+      *all_can = 0;
+  }
+  free(samples);
+  return code ? code : MPI_Allreduce(MPI_IN_PLACE, all_can, 1, MPI_INT, MPI_MIN, ranks);
+}
+
+// Finds the ranks of this host, in rank order; of those that cannot read each other's memory each counts as a host of its
+// own. A test makes hosts of so many ranks out of one, with BIPFT_TEST_HOST_RANKS.
+static int find_host(int *local_size) {
   const char *asked = getenv("BIPFT_TEST_HOST_RANKS");
   int ranks = asked ? atoi(asked) : 0;
-  if (ranks > 0) return MPI_Comm_split(MPI_COMM_WORLD, world_rank / ranks, world_rank, &host_ranks);
-  return MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world_rank, MPI_INFO_NULL, &host_ranks);
+  int code = ranks > 0 ? MPI_Comm_split(MPI_COMM_WORLD, world_rank / ranks, world_rank, &host_ranks)
+                       : MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, world_rank, MPI_INFO_NULL, &host_ranks);
+  if (!code) code = MPI_Comm_size(host_ranks, local_size);
+  cpu_set_t processors;
+  own_processors(&processors);
+  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &processors, (int)sizeof processors, MPI_BYTE, MPI_BOR, host_ranks);
+  if (!code) crowded = *local_size > CPU_COUNT(&processors);
+  int can = 0;
+  if (!code) code = read_each_other(host_ranks, &can);
+  if (code || can) return code;
+  if ((code = MPI_Comm_free(&host_ranks))) return code;
+  if ((code = MPI_Comm_split(MPI_COMM_WORLD, world_rank, 0, &host_ranks))) return code;
+  host_processes[0] = getpid();
+  return 0;
 }
 
 // Counts the ranks of this host, finds out whether they are more than the processors of all of them together, and which
 // ranks of other hosts have the same place. There are as many places as the smallest host has ranks.
 static int look_around_host(int *local_size) {
-  int code = find_host();
-  if (code) return code;
-  cpu_set_t processors;
-  own_processors(&processors);
-  int place, places;
+  int code = find_host(local_size);
+  int places = 1;
   first_of_host = world_rank;
-  code = MPI_Comm_size(host_ranks, local_size);
-  if (!code) code = MPI_Comm_rank(host_ranks, &place);
-  if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &processors, (int)sizeof processors, MPI_BYTE, MPI_BOR, host_ranks);
-  if (!code) crowded = *local_size > CPU_COUNT(&processors);
+  if (!code) code = MPI_Comm_size(host_ranks, &host_size);
+  if (!code) code = MPI_Comm_rank(host_ranks, &host_number);
   if (!code) code = MPI_Allreduce(MPI_IN_PLACE, &first_of_host, 1, MPI_INT64_T, MPI_MIN, host_ranks);
-  if (!code) code = MPI_Allreduce(local_size, &places, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
+  if (!code) code = MPI_Allreduce(&host_size, &places, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
   // Hosts come in the order of their first ranks, in every place.
-  if (!code) code = MPI_Comm_split(MPI_COMM_WORLD, place < places ? place : MPI_UNDEFINED, (int)first_of_host, &place_ranks);
+  const int place = host_number < places ? host_number : MPI_UNDEFINED;
+  if (!code) code = MPI_Comm_split(MPI_COMM_WORLD, place, (int)first_of_host, &place_ranks);
   return code;
 }
 
@@ -135,6 +198,8 @@ int cmpi_finish(void) {
   requests = NULL;
   statuses = NULL;
   request_capacity = 0;
+  free(host_processes);
+  host_processes = NULL;
   close_counters();
   if (wrapping_sum != MPI_OP_NULL) MPI_Op_free(&wrapping_sum);
   if (host_ranks != MPI_COMM_NULL) MPI_Comm_free(&host_ranks);
@@ -226,20 +291,45 @@ int cmpi_gather_bytes(void *all, const int *counts, const int *starts) {
 
 int64_t cmpi_first_of_host(void) { return first_of_host; }
 
-void cmpi_add_parts(const void *received, int parts, size_t distance, size_t count, int width, void *sums) {
-  const size_t block = 4096;
-  MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;
-  for (size_t first = 0; first < count; first += block) {
-    int length = (int)(count - first < block ? count - first : block);
-    for (int part = 0; part < parts; part++) {
-      const char *more = (const char *)received + ((size_t)part * distance + first) * (size_t)width;
-      add_wrapping((void *)more, (char *)sums + first * (size_t)width, &length, &type);
-    }
-  }
+// ---- ranks of one host ----
+
+int cmpi_meet_on_host(void *own, void **addresses) {
+  addresses[host_number] = own;
+  if (host_size == 1) return 0;
+  MPI_Request request;
+  int code = MPI_Iallgather(MPI_IN_PLACE, sizeof own, MPI_BYTE, addresses, sizeof own, MPI_BYTE, host_ranks, &request);
+  return code ? code : wait_one(&request);
 }
 
-int cmpi_reduce_scatter(cmpi_level level, void *all, void *received, const int *counts, int width) {
-  MPI_Comm comm = level == cmpi_in_host ? host_ranks : place_ranks;
+int cmpi_part_on_host(void) {
+  if (host_size == 1) return 0;
+  MPI_Request request;
+  int code = MPI_Ibarrier(host_ranks, &request);
+  return code ? code : wait_one(&request);
+}
+
+int cmpi_read_peer(int number, const void *from, void *to, size_t bytes) {
+  return read_process(host_processes[number], from, to, bytes);
+}
+
+int cmpi_add_peer(int number, const void *from, size_t count, int width, void *sums) {
+  static _Thread_local uint32_t block[1 << 14];
+  const size_t most = sizeof block / (size_t)width;
+  MPI_Datatype type = width == 2 ? MPI_UINT16_T : MPI_UINT32_T;
+  for (size_t first = 0; first < count; first += most) {
+    int length = (int)(count - first < most ? count - first : most);
+    const size_t start = first * (size_t)width;
+    int code = read_process(host_processes[number], (const char *)from + start, block, (size_t)length * (size_t)width);
+    if (code) return code;
+    add_wrapping(block, (char *)sums + start, &length, &type);
+  }
+  return 0;
+}
+
+// ---- sums of integers ----
+
+int cmpi_reduce_scatter(void *all, void *received, const int *counts, int width) {
+  MPI_Comm comm = place_ranks;
   int rank, size;
   int code = MPI_Comm_rank(comm, &rank);
   if (!code) code = MPI_Comm_size(comm, &size);
@@ -258,9 +348,10 @@ int cmpi_reduce_scatter(cmpi_level level, void *all, void *received, const int *
   if (!code) code = wait_one(&request);
   free(lists);
   if (code) return code;
-  size_t count = (size_t)counts[rank];
-  memcpy(all, received, count * (size_t)width);
-  cmpi_add_parts((const char *)received + count * (size_t)width, size - 1, count, count, width, all);
+  int count = counts[rank];
+  const size_t bytes = (size_t)count * (size_t)width;
+  memcpy(all, received, bytes);
+  for (int i = 1; i < size; i++) add_wrapping((char *)received + (size_t)i * bytes, all, &count, &type);
   return 0;
 }
 

@@ -63,7 +63,7 @@ extension World {
   }
 
   /// The same, so that what a host has leaves it once: ranks beyond the places hand their parts to those that serve them, the
-  /// ranks of one place on all hosts gather theirs, and then the ranks of each host.
+  /// ranks of one place on all hosts gather theirs, and then the ranks of each host read from each other.
   public func allGather(
     _ bytes: UnsafeMutableRawBufferPointer, parts: [[Range<Int>]], through layout: HostLayout
   ) throws(WorldError) {
@@ -92,23 +92,33 @@ extension World {
       try passAround(
         bytes, layout.hosts.indices.map { served(number, $0) }, among: layout.hosts.map { $0[number] })
     }
-    let places = layout.hosts[host].indices.map { place in
-      place < layout.places ? layout.hosts.indices.flatMap { served(place, $0) } : []
+    guard let base = bytes.baseAddress, layout.hosts[host].count > 1 else { return }
+    let peers = try meetOnHost(base, in: layout)
+    let readers = layout.hosts[host].count - 1
+    for place in 0..<layout.places {
+      let ranges = layout.hosts.indices.flatMap { served(place, $0) }
+      if place == number {
+        traffic.add(readers * ranges.reduce(0) { $0 + $1.count }, by: .allGather)
+        continue
+      }
+      for range in ranges {
+        try peers.read(range, of: place, to: base + range.lowerBound) { code throws(WorldError) in
+          try check(code, .allGather)
+        }
+      }
     }
-    try passAround(bytes, places, among: layout.hosts[host])
+    try partOnHost()
   }
 
-  /// Bytes that `rank` sends in such a gather of `counts` bytes of each rank.
+  /// Bytes that `rank` sends, or others read from it, in such a gather of `counts` bytes of each rank.
   public static func gatherBytes(_ counts: [Int], rank: Int, through layout: HostLayout) -> Int {
     let (host, number) = layout.position(of: rank)
     func served(_ place: Int, _ host: Int) -> Int {
       place < layout.places ? layout.ranks(at: place, of: host).reduce(0) { $0 + counts[$1] } : 0
     }
-    // In a ring a rank passes on all parts but the next one's.
+    // What other ranks of the host read; between hosts, in a ring, a rank passes on all parts but the next one's.
     let size = layout.hosts[host].count
-    let next = (number + 1) % size
-    var sent = counts.reduce(0, +) - layout.hosts.indices.reduce(0) { $0 + served(next, $1) }
-    if size == 1 { sent = 0 }
+    var sent = (size - 1) * layout.hosts.indices.reduce(0) { $0 + served(number, $1) }
     guard number < layout.places else { return sent + counts[rank] }
     if layout.hosts.count > 1 {
       let nextHost = (host + 1) % layout.hosts.count

@@ -7,6 +7,7 @@ import Kernels
 public final class GradientSum: GradientSink {
   private let parts: [any PartSum]
   private let bucketCount: Int
+  private let hosts: HostLayout
 
   /// Zero, for a vector that the ranks share as `partition` says.
   ///
@@ -18,6 +19,7 @@ public final class GradientSum: GradientSink {
     parts: [GradientPart], partition: SlicePartition, hosts: HostLayout, rank: Int, isReplicated: Bool
   ) {
     bucketCount = partition.bucketCount
+    self.hosts = hosts
     self.parts = parts.map { part in
       func sum<Integer: SummedInteger>(_: Integer.Type) -> any PartSum {
         IntegerPartSum<Integer>(
@@ -46,7 +48,7 @@ public final class GradientSum: GradientSink {
     part.add(values, valueStride: valueStride, rows: rows, columns: columns, at: start, stride: stride)
   }
 
-  /// What was added since the last time is one lane, or a slice of one: it counts in what bounds the sums.
+  /// What was added since the last time is one lane, or part of one: it counts in what bounds the sums.
   public func note() {
     for part in parts { part.note() }
   }
@@ -73,10 +75,12 @@ public final class GradientSum: GradientSink {
   /// - Parameter begin: told the number of each bucket before it is exchanged, last buckets first.
   public func reduce(world: borrowing World, begin: (_ bucket: Int) -> Void = { _ in }) throws(WorldError) {
     guard world.size > 1 else { return }
+    let peers = try parts.map { part throws(WorldError) in try world.meetOnHost(part.memory, in: hosts) }
     for bucket in (0..<bucketCount).reversed() {
       begin(bucket)
-      for part in parts { try part.reduce(bucket: bucket, world: world) }
+      for (part, peers) in zip(parts, peers) { try part.reduce(bucket: bucket, peers: peers, world: world) }
     }
+    try world.partOnHost()
   }
 
   /// The total of the elements `range`, which cut no piece, as float32; 0 between tensors. On the calling thread alone.
@@ -134,11 +138,12 @@ private protocol PartSum: GradientSink {
   func clear()
   func contains(_ element: Int) -> Bool
   func add(_ gradient: FloatView, at range: Range<Int>)
-  func note()
   /// Takes what bounds all ranks' sums; returns whether all is finite.
   func takeBounds(_ words: [UInt64]) -> Bool
   func raise() -> Bool
-  func reduce(bucket: Int, world: borrowing World) throws(WorldError)
+  /// Where the integers are.
+  var memory: UnsafeMutableRawPointer { get }
+  func reduce(bucket: Int, peers: PeerMemory, world: borrowing World) throws(WorldError)
   func read(_ range: Range<Int>, into values: FloatView)
   func follow(step: Int)
 }
@@ -188,8 +193,10 @@ private final class IntegerPartSum<Integer: SummedInteger>: PartSum {
 
   func raise() -> Bool { powers.raise(for: bounds, pieces: part.pieces, largest: Integer.largestTotal) }
 
-  func reduce(bucket: Int, world: borrowing World) throws(WorldError) {
-    try world.reduce(sum.sums, with: reduction, bucket: bucket)
+  var memory: UnsafeMutableRawPointer { UnsafeMutableRawPointer(sum.sums.baseAddress!) }
+
+  func reduce(bucket: Int, peers: PeerMemory, world: borrowing World) throws(WorldError) {
+    try world.reduce(sum.sums, with: reduction, bucket: bucket, peers: peers)
   }
 
   func read(_ range: Range<Int>, into values: FloatView) { sum.read(range, powers: powers, into: values) }

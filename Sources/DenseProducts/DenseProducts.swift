@@ -51,7 +51,7 @@ public enum Operand {
 
 /// Rows or columns of a side of the result that one BLAS call computes: given by the shape, so that the bits do not depend on
 /// the threads. Few enough to share a layer's width out, many enough where the side is a vocabulary.
-private func densePanel(_ side: Int) -> Int { side < 4096 ? 192 : 512 }
+func densePanel(_ side: Int) -> Int { side < 4096 ? 192 : 512 }
 
 /// out = factor·(A B), or added to out, in float32 with OpenBLAS on the calling thread alone.
 ///

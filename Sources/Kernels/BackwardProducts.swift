@@ -50,14 +50,10 @@ struct BackwardPanels {
           columns.upperBound,
           add, dx.base, dx.stride, shiftGradient.base)
       } else {
-        switch weightGradient {
-        case .view(let view): weightPanel(columns, worker, true, view.base + first, view.stride)
-        case .blocks(let sink, let start):
-          weightPanel(columns, worker, false, tiles[worker], panelColumns)
-          sink.add(
-            tiles[worker], valueStride: panelColumns, rows: rows, columns: columns.count, at: start + first,
-            stride: signs.columns)
-        }
+        weightGradient.addBlock(
+          row: 0, column: first, rows: rows, columns: columns.count, width: signs.columns,
+          through: tiles[worker]
+        ) { adds, out, stride in weightPanel(columns, worker, adds, out, stride) }
       }
     }
     return (0..<panels).reduce(0) { $0 + stepSums[$1] }

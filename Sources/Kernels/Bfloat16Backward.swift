@@ -7,26 +7,33 @@ import CBitKernels
 public struct Bfloat16Backward {
   /// Rows of W that one sum takes before it adds to the result, and rows of dW that one thread makes at a time.
   private static let depth = 1536
+  private static let blockRows = 256
 
   /// dY, once by rows and then by columns.
   private let gradient: UnsafeMutablePointer<UInt32>
   /// x, a panel of 48 columns after the other.
   private let input: UnsafeMutablePointer<UInt32>
-  /// For each thread: a panel of W.
+  /// For each thread: a panel of W, and a block of dW.
   private let weight: [UnsafeMutablePointer<UInt32>]
+  private let blocks: [UnsafeMutablePointer<Float>]
   private let capacity: (rows: Int, outputs: Int, inputs: Int)
 
   /// Memory for at most rows×outputs gradients and `inputs` inputs; call `startThreads` before.
   ///
-  /// - Cost: 2·M·V + 2·M·H bytes, and 147 KiB for each thread.
+  /// - Cost: 2·M·V + 2·M·H bytes, and 195 KiB for each thread.
   public init(rows: Int, outputs: Int, inputs: Int, in arena: inout Arena) {
     capacity = (rows, outputs, inputs)
     let pairs = padded(outputs, to: 8) / 2 * padded(rows, to: 8)
     gradient = arena.elements(pairs, of: UInt32.self)
     input = arena.elements(padded(inputs, to: panelColumns) * ((rows + 1) / 2), of: UInt32.self)
     var weight: [UnsafeMutablePointer<UInt32>] = []
-    for _ in 0..<threadCount { weight.append(arena.elements(Self.depth / 2 * panelColumns, of: UInt32.self)) }
+    var blocks: [UnsafeMutablePointer<Float>] = []
+    for _ in 0..<threadCount {
+      weight.append(arena.elements(Self.depth / 2 * panelColumns, of: UInt32.self))
+      blocks.append(arena.elements(Self.blockRows * panelColumns, of: Float.self))
+    }
     self.weight = weight
+    self.blocks = blocks
   }
 
   /// - Parameters:
@@ -36,11 +43,12 @@ public struct Bfloat16Backward {
   ///   - dw: V×H, added to.
   ///   - dx: M×H, written.
   /// - Cost: 4·M·V·H operations, in parallel; one pass over w and two over dw.
-  public func run(_ dy: MatrixView, x: MatrixView, w: MatrixView, dw: MatrixView, dx: MatrixView) {
+  public func run(_ dy: MatrixView, x: MatrixView, w: MatrixView, dw: MatrixGradient, dx: MatrixView) {
     precondition(
-      x.rows == dy.rows && w.rows == dy.columns && w.columns == x.columns && dw.rows == w.rows
-        && dw.columns == w.columns && dx.rows == x.rows && dx.columns == x.columns,
+      x.rows == dy.rows && w.rows == dy.columns && w.columns == x.columns && dx.rows == x.rows
+        && dx.columns == x.columns,
       "backward of \(dy.rows)×\(dy.columns) by \(w.rows)×\(w.columns)")
+    dw.checkShape(rows: w.rows, columns: w.columns)
     precondition(
       dy.rows <= capacity.rows && dy.columns <= capacity.outputs && x.columns <= capacity.inputs,
       "backward of \(dy.rows)×\(dy.columns) with memory for \(capacity)")
@@ -73,7 +81,7 @@ public struct Bfloat16Backward {
   }
 
   /// dW += dYᵀ X.
-  private func weightGradient(_ dy: MatrixView, x: MatrixView, addingTo dw: MatrixView) {
+  private func weightGradient(_ dy: MatrixView, x: MatrixView, addingTo dw: MatrixGradient) {
     let table = InstructionSet.table.pointee
     let rows = dy.rows
     let pairs = (rows + 1) / 2
@@ -81,13 +89,18 @@ public struct Bfloat16Backward {
       table.bfloat16_right_columns(
         x.base, rows, x.stride, columns.lowerBound, columns.upperBound, input + columns.lowerBound * pairs)
     }
-    parallelPanels(dy.columns, 256) { range, _ in
+    parallelPanels(dy.columns, Self.blockRows) { range, worker in
       table.bfloat16_columns(dy.base, rows, dy.stride, range.lowerBound, range.upperBound, gradient)
       let left = gradient + range.lowerBound * pairs
       for first in Swift.stride(from: 0, to: x.columns, by: panelColumns) {
-        table.bfloat16_product(
-          left, range.count, rows, input + first * pairs, 1, true, min(panelColumns, x.columns - first),
-          dw.base + range.lowerBound * dw.stride + first, dw.stride)
+        let columns = min(panelColumns, x.columns - first)
+        dw.addBlock(
+          row: range.lowerBound, column: first, rows: range.count, columns: columns, width: x.columns,
+          through: blocks[worker]
+        ) { adds, out, stride in
+          table.bfloat16_product(
+            left, range.count, rows, input + first * pairs, 1, adds, columns, out, stride)
+        }
       }
     }
   }

@@ -48,7 +48,8 @@ public struct CoreMeasurement: Sendable {
 
   /// A model of few layers with all that a step of one rank needs.
   private struct Sample: ~Copyable {
-    private let layout: ParameterLayout
+    private let shape: ModelLayout<Pretraining>
+    private var layout: ParameterLayout { shape.parameters }
     private let packed: PackedLayout
     private let format: GradientFormat
     private let batch: PretrainingBatch
@@ -64,7 +65,8 @@ public struct CoreMeasurement: Sendable {
       var few = model
       few.layers = layers
       let shape = ModelLayout(few, Pretraining())
-      layout = shape.parameters
+      let layout = shape.parameters
+      self.shape = shape
       packed = PackedLayout(layout)
       format = configuration.gradientFormat
       let sequences = configuration.sliceSequences
@@ -79,7 +81,7 @@ public struct CoreMeasurement: Sendable {
       let sum = UpdateExchange(
         layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: format
       ).makeSum(rank: 0)
-      lane = LaneGradient(layout, format: format, into: sum)
+      lane = LaneGradient(shape, format: format, into: sum)
       first = FloatBuffer(count: layout.elementCount)
       second = FloatBuffer(count: layout.elementCount)
       Initialisation.fill(parameters.view, layout: layout, seed: configuration.seed)
@@ -96,7 +98,7 @@ public struct CoreMeasurement: Sendable {
       fastest {
         var losses = network.layout.objective.noLosses(isDistilled: false)
         network.train(
-          parameters.view, gradients: lane.values.view, matrixGradients: lane.matrices, batch: batch,
+          parameters.view, gradients: lane.values.view, sinks: lane.sinks, batch: batch,
           divisors: network.divisors(of: [batch]),
           dropout: dropout, into: &losses)
       }
@@ -137,7 +139,7 @@ public struct CoreMeasurement: Sendable {
 
     /// Of what is kept of a lane's gradient until it is done.
     func roundingsPerSecond() -> Double {
-      let kept = LaneGradient.keptCount(layout, format)
+      let kept = LaneGradient.keptCount(shape, format)
       return Double(kept)
         / fastest { lane.endLane() }
     }

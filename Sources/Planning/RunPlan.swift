@@ -116,7 +116,7 @@ public struct RunPlan: Equatable, Sendable {
         return Memory(
           weights: 4 * exchange.heldWeights(of: rank), packed: network.packedBytes,
           moments: states * 4 * updated.elementCount,
-          gradients: 4 * LaneGradient.keptCount(layout, exchange.format) + exchange.sumBytes,
+          gradients: 4 * LaneGradient.keptCount(model, exchange.format) + exchange.sumBytes,
           exchange: exchange.bufferBytes(of: rank),
           checkpoint: min(CheckpointSnapshot.blockSize, saved), checkpointCopy: saved,
           activations: network.activationBytes,

@@ -64,7 +64,7 @@ public struct StepBenchmark: Sendable {
     let sum = UpdateExchange(
       layout: layout, hosts: HostLayout(ranks: 1, perHost: 1), synchronisation: .sharded, format: .int32
     ).makeSum(rank: 0)
-    let gradient = LaneGradient(layout, format: .int32, into: sum)
+    let gradient = LaneGradient(shape, format: .int32, into: sum)
     Initialisation.fill(parameters.view, layout: layout, seed: 1)
     let slice = TokenBatch.sliceSequences(of: microBatch, length: length)
     var network = Model(
@@ -94,7 +94,7 @@ public struct StepBenchmark: Sendable {
           clock.enter(.teacher)
           let output = teacher?.forward(slice.tokens)
           network.train(
-            parameters.view, gradients: gradient.values.view, matrixGradients: gradient.matrices,
+            parameters.view, gradients: gradient.values.view, sinks: gradient.sinks,
             batch: slice, divisors: divisors, dropout: dropout,
             teacher: output, into: &sums
           ) { clock.note($0) }

@@ -69,7 +69,7 @@ public struct StepTimeModel: Sendable {
   }
 
   private let configuration: RunConfiguration
-  private let layout: ParameterLayout
+  private let model: ModelLayout<Pretraining>
   private let core: CoreSpeed
   private let threads: Double
 
@@ -78,10 +78,7 @@ public struct StepTimeModel: Sendable {
     self.configuration = configuration
     self.core = core
     self.threads = Double(threads)
-    layout =
-      ModelLayout(
-        configuration.modelConfiguration(vocabularySize: vocabularySize), Pretraining()
-      ).parameters
+    model = ModelLayout(configuration.modelConfiguration(vocabularySize: vocabularySize), Pretraining())
   }
 
   /// Tokens of a step, padding included.
@@ -94,15 +91,15 @@ public struct StepTimeModel: Sendable {
     hosts: HostLayout, link: Link, synchronisation: Synchronisation, format: GradientFormat
   ) -> Time {
     let exchange = UpdateExchange(
-      layout: layout, hosts: hosts, synchronisation: synchronisation, format: format)
+      layout: model.parameters, hosts: hosts, synchronisation: synchronisation, format: format)
     let ranks = hosts.size
     var time = Time()
     let lanes = Double((configuration.laneCount + ranks - 1) / ranks)
     let laneTokens = Double(configuration.training.microBatch * configuration.data.sequenceLength)
-    let kept = Double(LaneGradient.keptCount(layout, format))
+    let kept = Double(LaneGradient.keptCount(model, format))
     time.compute = lanes * (laneTokens / core.tokens + kept / core.roundings) / threads
     time.exchange = ranks == 1 ? 0 : seconds(exchange, link: link)
-    let updated = synchronisation == .sharded ? exchange.ownedCounts.max()! : layout.elementCount
+    let updated = synchronisation == .sharded ? exchange.ownedCounts.max()! : model.parameters.elementCount
     time.update =
       (Double(updated) / core.updates + Double(8 * exchange.packed.signByteCount) / core.arrangements)
       / threads

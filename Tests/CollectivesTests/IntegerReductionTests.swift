@@ -49,7 +49,11 @@ extension WorldTests {
       defer { sums.deallocate() }
       for i in 0..<count { sums[i] = value(i, world.rank) }
       let before = world.bytesSent(by: .reduceScatter)
-      for bucket in 0..<partition.bucketCount { try world.reduce(sums, with: reduction, bucket: bucket) }
+      let peers = try world.meetOnHost(sums.baseAddress!, in: layout)
+      for bucket in 0..<partition.bucketCount {
+        try world.reduce(sums, with: reduction, bucket: bucket, peers: peers)
+      }
+      try world.partOnHost()
       let sent = part.owned(partition).reduce(0) { sum, owned in
         sum + HostShares(layout, rank: world.rank, counts: owned.map { $0.reduce(0) { $0 + $1.count } }).sent
       }

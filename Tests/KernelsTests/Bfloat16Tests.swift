@@ -72,7 +72,7 @@ extension KernelSuites {
         // Twice: memory that was used before must not matter.
         for _ in 0..<2 {
           for (i, value) in dw.enumerated() { sum.dense[i] = value }
-          backward.run(matrix(dy, m, v), x: matrix(x, m, h), w: matrix(w, v, h), dw: sum, dx: dx)
+          backward.run(matrix(dy, m, v), x: matrix(x, m, h), w: matrix(w, v, h), dw: .view(sum), dx: dx)
         }
         let bits = (dx.dense.array + sum.dense.array).map(\.bitPattern)
         if let first {

@@ -49,7 +49,7 @@ struct BinaryLinear {
     let (gradients, scratch) = (pass.gradients, pass.scratch.backward)
     let weight = pass.forward.matrices[matrix]
     let weightGradient =
-      pass.matrixGradients.map { MatrixGradient.blocks($0, start: linear.weight.lowerBound) }
+      pass.sinks.matrices.map { MatrixGradient.blocks($0, start: linear.weight.lowerBound) }
       ?? .view(linear.weight(gradients))
     let sum: Double
     if let rounding = scratch.rounding {
@@ -61,7 +61,7 @@ struct BinaryLinear {
     } else {
       dy.addColumnSums(to: gradients[linear.bias])
       let unpacked = scratch.unpack(input, pass.parameters)
-      addProduct(.transposed(dy), .plain(unpacked), to: weightGradient, through: scratch.weight)
+      addDenseProduct(.transposed(dy), .plain(unpacked), to: weightGradient, through: scratch.panels)
       let signs = MatrixView(scratch.weight, rows: linear.outputs, columns: linear.inputs)
       parallelPanels(linear.outputs, 96) { range, _ in
         weight.signs[rows: range].unpack(high: weight.scale, low: -weight.scale, into: signs[rows: range])
@@ -72,24 +72,6 @@ struct BinaryLinear {
     }
     input.addStepGradient(sum, slices: scratch.slices, gradients)
   }
-
-  /// Adds O×I of a product to a gradient, through memory for as much.
-  private func addProduct(_ a: Operand, _ b: Operand, to gradient: MatrixGradient, through memory: FloatView)
-  {
-    switch gradient {
-    case .view(let view): denseProduct(a, b, accumulate: true, into: view)
-    case .blocks(let sink, let start):
-      let (rows, columns) = (linear.outputs, linear.inputs)
-      let product = MatrixView(memory, rows: rows, columns: columns)
-      denseProduct(a, b, into: product)
-      parallelPanels(rows, 32) { range, _ in
-        sink.add(
-          product.base + range.lowerBound * columns, valueStride: columns, rows: range.count,
-          columns: columns,
-          at: start + range.lowerBound * columns, stride: columns)
-      }
-    }
-  }
 }
 
 /// Memory that the backward passes of all layers share.
@@ -99,6 +81,7 @@ struct BackwardScratch {
   /// N × max(H, F), and the largest binary matrix; empty where gradients are rounded.
   let input: FloatView
   let weight: FloatView
+  let panels: ProductPanels
   /// Rounding of the gradients; nil in float32.
   let rounding: GradientRounding?
 
@@ -111,6 +94,8 @@ struct BackwardScratch {
     let isExact = precision == .float32
     input = arena.floats(isExact ? rows * widest : 0)
     weight = arena.floats(isExact ? c.hiddenSize * widest : 0)
+    panels = ProductPanels(
+      isExact ? [(c.hiddenSize, c.hiddenSize), (c.hiddenSize, widest)] : [], in: &arena)
     switch precision {
     case .float32:
       rounding = nil

@@ -83,21 +83,45 @@ struct Embeddings {
     normalisation.backward(
       MatrixView(d, rows: batch.sequences * length, columns: hidden), parameters: pass.parameters,
       gradients: gradients, into: d)
-    let words = gradients[places.words]
     let positions = gradients[places.positions]
     let types = gradients[places.types]
+    let tokens = 0..<batch.sequences * length
+    let firsts = Self.firstOccurrences(of: batch.inputIDs[tokens])
     // Rows may repeat, so threads share columns out, each adding the tokens in their order.
     parallelPanels(hidden, 64) { columns, _ in
-      for token in 0..<batch.sequences * length {
-        let part = d[token * hidden + columns.lowerBound..<token * hidden + columns.upperBound]
-        for (table, index) in [
-          (words, Int(batch.inputIDs[token])), (positions, token % length),
-          (types, Int(batch.tokenTypeIDs[token])),
-        ] {
-          let start = index * hidden
-          table[start + columns.lowerBound..<start + columns.upperBound].addSerial(part)
+      func part(_ table: FloatView, _ row: Int) -> FloatView {
+        table[row * hidden + columns.lowerBound..<row * hidden + columns.upperBound]
+      }
+      for token in tokens {
+        part(positions, token % length).addSerial(part(d, token))
+        part(types, Int(batch.tokenTypeIDs[token])).addSerial(part(d, token))
+      }
+      // A word's gradient gathers where the word is first.
+      for token in tokens where firsts[token] != token {
+        part(d, firsts[token]).addSerial(part(d, token))
+      }
+      for token in tokens where firsts[token] == token {
+        let (word, values) = (Int(batch.inputIDs[token]), part(d, token))
+        if let sink = pass.sinks.words {
+          let start = places.words.lowerBound + word * hidden + columns.lowerBound
+          sink.add(
+            values.base, valueStride: columns.count, rows: 1, columns: columns.count, at: start,
+            stride: columns.count)
+        } else {
+          part(gradients[places.words], word).addSerial(values)
         }
       }
+    }
+    pass.sinks.words?.note()
+  }
+
+  /// For each of `ids` the number of the first that is the same.
+  private static func firstOccurrences(of ids: ArraySlice<Int32>) -> [Int] {
+    var first: [Int32: Int] = [:]
+    return ids.enumerated().map { number, id in
+      if let known = first[id] { return known }
+      first[id] = number
+      return number
     }
   }
 

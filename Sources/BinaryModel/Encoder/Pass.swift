@@ -18,8 +18,8 @@ struct BackwardPass {
   let forward: Pass
   /// Of all parameters, flat; added to.
   let gradients: FloatView
-  /// Takes those of the binary matrices instead, if there is one.
-  let matrixGradients: (any GradientSink)?
+  /// Take some of them instead.
+  let sinks: GradientSinks
 
   var parameters: FloatView { forward.parameters }
   var dropout: Dropout? { forward.mode.dropout }

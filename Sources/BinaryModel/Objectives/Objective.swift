@@ -110,6 +110,8 @@ public struct HeadShape: Sendable {
 public struct HeadGradients {
   /// Of all parameters.
   public let parameters: FloatView
+  /// Takes that of the word embedding instead, if there is one.
+  public let words: (any GradientSink)?
   /// N×H: to the last hidden states.
   public let lastHidden: MatrixView
   /// B×H: to the pooled output.

@@ -46,6 +46,8 @@ struct PredictionHead {
   let likeliest: UnsafeMutablePointer<Int>
   /// Where gradients are rounded: the decoder's backward in bfloat16.
   let decoderBackward: Bfloat16Backward?
+  /// Where they are not.
+  let panels: ProductPanels
 
   init(_ places: PredictionPlaces, _ shape: HeadShape, in arena: inout Arena) {
     let (c, rows) = (shape.configuration, shape.sequences * shape.length)
@@ -61,6 +63,8 @@ struct PredictionHead {
     tokens = arena.elements(rows, of: Int.self)
     rowLosses = arena.elements(min(rows, Self.block), of: Double.self)
     likeliest = arena.elements(min(rows, Self.block), of: Int.self)
+    panels = ProductPanels(
+      shape.backwardPrecision == .float32 ? [(c.vocabularySize, c.hiddenSize)] : [], in: &arena)
     decoderBackward =
       shape.backwardPrecision == .float32
       ? nil
@@ -140,7 +144,7 @@ struct PredictionHead {
       }
       if let gradients {
         logits.addColumnSums(to: gradients.parameters[places.bias])
-        backwardDecoder(logits, rows, parameters: parameters, gradients: gradients.parameters)
+        backwardDecoder(logits, rows, parameters: parameters, gradients: gradients)
       }
     }
     terms.add("mlm_loss", sum: loss, count: count)
@@ -153,15 +157,19 @@ struct PredictionHead {
 
   /// From the gradient of some tokens' logits to those of E (added to) and of their transform (written).
   private func backwardDecoder(
-    _ d: MatrixView, _ rows: Range<Int>, parameters: FloatView, gradients: FloatView
+    _ d: MatrixView, _ rows: Range<Int>, parameters: FloatView, gradients: HeadGradients
   ) {
     let (x, dx) = (matrix(transformed, rows), matrix(gradient, rows))
+    let words =
+      gradients.words.map { MatrixGradient.blocks($0, start: places.words.lowerBound) }
+      ?? .view(embeddings(gradients.parameters))
     if let decoderBackward {
-      decoderBackward.run(d, x: x, w: embeddings(parameters), dw: embeddings(gradients), dx: dx)
+      decoderBackward.run(d, x: x, w: embeddings(parameters), dw: words, dx: dx)
     } else {
-      denseProduct(.transposed(d), .plain(x), accumulate: true, into: embeddings(gradients))
+      addDenseProduct(.transposed(d), .plain(x), to: words, through: panels)
       denseProduct(.plain(d), .plain(embeddings(parameters)), into: dx)
     }
+    words.note()
   }
 
   private func backward(count: Int, parameters: FloatView, gradients: FloatView, addingTo dx: MatrixView) {

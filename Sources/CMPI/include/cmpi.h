@@ -36,20 +36,24 @@ int cmpi_gather_counts(int64_t own, int64_t *all);
 // Completes bytes of which rank r has counts[r] from starts[r] on.
 int cmpi_gather_bytes(void *all, const int *counts, const int *starts);
 
-// Among whom: the ranks of a host, in rank order, or those of the same place on all hosts, in the order of the hosts' first
-// ranks. A rank's place is its number within its host; there are as many places as the smallest host has ranks.
-typedef enum { cmpi_in_host, cmpi_across_hosts } cmpi_level;
-
 // The lowest rank on this host.
 int64_t cmpi_first_of_host(void);
 
-// Adds everyone's unsigned integers of `width` 2 or 4 bytes, which wrap, and leaves each rank of the level its part at the
-// beginning of `all`: counts[r] of them for its rank r. `received` has room for that part of every rank. MPI was started; a rank
-// without a place does not call it across hosts.
-int cmpi_reduce_scatter(cmpi_level level, void *all, void *received, const int *counts, int width);
+// Ranks of a host read each other's memory, from the one call to the other, each of which returns when all of them have called it:
+// addresses[i] becomes the `own` of the host's rank number i.
+int cmpi_meet_on_host(void *own, void **addresses);
+int cmpi_part_on_host(void);
 
-// Adds `parts` vectors of `count` such integers, `distance` integers apart, to `sums`: a block at a time, which stays in the cache.
-void cmpi_add_parts(const void *received, int parts, size_t distance, size_t count, int width, void *sums);
+// Copies memory of this host's rank number `number`. Any thread.
+int cmpi_read_peer(int number, const void *from, void *to, size_t bytes);
+
+// Adds `count` unsigned integers of `width` 2 or 4 bytes of its memory to `sums`; they wrap. Any thread.
+int cmpi_add_peer(int number, const void *from, size_t count, int width, void *sums);
+
+// Adds such integers of the ranks of one place, and leaves each its part at the beginning of `all`: counts[r] of them for the one
+// on host r, hosts in the order of their first ranks. `received` has room for that part of every host. A rank's place is its number
+// within its host; there are as many places as the smallest host has ranks, and a rank without one does not call it.
+int cmpi_reduce_scatter(void *all, void *received, const int *counts, int width);
 
 // Replaces everyone's unsigned integers of `width` 2 or 4 bytes, `count` of them, by their sums, which wrap.
 int cmpi_all_reduce(void *values, size_t count, int width);

@@ -61,7 +61,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
         layout: layout, hosts: hosts, synchronisation: configuration.synchronisation,
         format: configuration.gradientFormat),
       rank: world.rank)
-    laneGradient = LaneGradient(layout, format: configuration.gradientFormat, into: optimizer.gradient)
+    laneGradient = LaneGradient(inputs.layout, format: configuration.gradientFormat, into: optimizer.gradient)
     // Latent weights of other owners lie between one's own.
     let latent = optimizer.exchange.packed.latentRanges(in: 0..<parameters.count)
     if optimizer.updated.elementCount < parameters.count, let first = latent.first, let last = latent.last {
@@ -168,7 +168,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
         let output = teacher?.forward(slice.tokens)
         var own = sums.zero
         model.train(
-          parameters.view, gradients: laneGradient.values.view, matrixGradients: laneGradient.matrices,
+          parameters.view, gradients: laneGradient.values.view, sinks: laneGradient.sinks,
           batch: slice, divisors: divisors, dropout: dropout,
           teacher: output, into: &own
         ) { moment in
