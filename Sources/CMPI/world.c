@@ -293,11 +293,11 @@ int64_t cmpi_first_of_host(void) { return first_of_host; }
 
 // ---- ranks of one host ----
 
-int cmpi_meet_on_host(void *own, void **addresses) {
-  addresses[host_number] = own;
+int cmpi_meet_on_host(void **addresses, int count) {
   if (host_size == 1) return 0;
+  const int bytes = count * (int)sizeof *addresses;
   MPI_Request request;
-  int code = MPI_Iallgather(MPI_IN_PLACE, sizeof own, MPI_BYTE, addresses, sizeof own, MPI_BYTE, host_ranks, &request);
+  int code = MPI_Iallgather(MPI_IN_PLACE, bytes, MPI_BYTE, addresses, bytes, MPI_BYTE, host_ranks, &request);
   return code ? code : wait_one(&request);
 }
 

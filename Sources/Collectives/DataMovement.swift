@@ -1,6 +1,24 @@
 import CMPI
 import Kernels
 
+/// Memory of which rank r holds all the bytes in `parts[r]`; parts and ranges may be empty.
+public struct SharedMemory {
+  let bytes: UnsafeMutableRawBufferPointer
+  let parts: [[Range<Int>]]
+
+  public init(_ bytes: UnsafeMutableRawBufferPointer, parts: [[Range<Int>]]) {
+    for range in parts.joined() {
+      precondition(
+        range.lowerBound >= 0 && range.upperBound <= bytes.count, "bytes \(range) of \(bytes.count)")
+    }
+    self.bytes = bytes
+    self.parts = parts
+  }
+
+  /// Any address where there are no bytes.
+  var base: UnsafeMutableRawPointer { bytes.baseAddress ?? UnsafeMutableRawPointer(bitPattern: 64)! }
+}
+
 extension World {
   /// Returns when all ranks have called it.
   public func barrier() throws(WorldError) { try check(cmpi_barrier(), .barrier) }
@@ -62,48 +80,54 @@ extension World {
     try passAround(bytes, parts, among: Array(0..<size))
   }
 
-  /// The same, so that what a host has leaves it once: ranks beyond the places hand their parts to those that serve them, the
-  /// ranks of one place on all hosts gather theirs, and then the ranks of each host read from each other.
-  public func allGather(
-    _ bytes: UnsafeMutableRawBufferPointer, parts: [[Range<Int>]], through layout: HostLayout
-  ) throws(WorldError) {
-    precondition(parts.count == size && layout.size == size, "parts of \(parts.count) ranks for \(size)")
+  /// The same of several memories, so that what a host has leaves it once: ranks beyond the places hand their parts to those that serve
+  /// them, the ranks of one place on all hosts gather theirs, and then the ranks of each host read from each other.
+  public func allGather(_ memories: [SharedMemory], through layout: HostLayout) throws(WorldError) {
     let (host, number) = layout.position(of: rank)
     let server = layout.hosts[host][number % layout.places]
     var messages: [cmpi_message] = []
-    func message(_ range: Range<Int>, peer: Int, outgoing: Bool) {
-      guard let base = bytes.baseAddress, !range.isEmpty else { return }
+    func message(_ memory: SharedMemory, _ range: Range<Int>, peer: Int, outgoing: Bool) {
+      if range.isEmpty { return }
       messages.append(
         cmpi_message(
-          bytes: base + range.lowerBound, count: range.count, peer: Int32(peer), outgoing: outgoing))
+          bytes: memory.base + range.lowerBound, count: range.count, peer: Int32(peer), outgoing: outgoing))
     }
-    if server == rank {
-      for other in layout.ranks(at: number, of: host).dropFirst() {
-        for range in parts[other] { message(range, peer: other, outgoing: false) }
+    func served(_ memory: SharedMemory, _ place: Int, _ host: Int) -> [Range<Int>] {
+      layout.ranks(at: place, of: host).flatMap { memory.parts[$0] }
+    }
+    for memory in memories {
+      precondition(
+        memory.parts.count == size && layout.size == size, "parts of \(memory.parts.count) ranks for \(size)")
+      if server == rank {
+        for other in layout.ranks(at: number, of: host).dropFirst() {
+          for range in memory.parts[other] { message(memory, range, peer: other, outgoing: false) }
+        }
+      } else {
+        for range in memory.parts[rank] { message(memory, range, peer: server, outgoing: true) }
       }
-    } else {
-      for range in parts[rank] { message(range, peer: server, outgoing: true) }
     }
     try messages.withUnsafeBufferPointer { messages throws(WorldError) in try exchange(messages, .allGather) }
-    func served(_ place: Int, _ host: Int) -> [Range<Int>] {
-      layout.ranks(at: place, of: host).flatMap { parts[$0] }
-    }
     if number < layout.places {
-      try passAround(
-        bytes, layout.hosts.indices.map { served(number, $0) }, among: layout.hosts.map { $0[number] })
-    }
-    guard let base = bytes.baseAddress, layout.hosts[host].count > 1 else { return }
-    let peers = try meetOnHost(base, in: layout)
-    let readers = layout.hosts[host].count - 1
-    for place in 0..<layout.places {
-      let ranges = layout.hosts.indices.flatMap { served(place, $0) }
-      if place == number {
-        traffic.add(readers * ranges.reduce(0) { $0 + $1.count }, by: .allGather)
-        continue
+      for memory in memories {
+        try passAround(
+          memory.bytes, layout.hosts.indices.map { served(memory, number, $0) },
+          among: layout.hosts.map { $0[number] })
       }
-      for range in ranges {
-        try peers.read(range, of: place, to: base + range.lowerBound) { code throws(WorldError) in
-          try check(code, .allGather)
+    }
+    let readers = layout.hosts[host].count - 1
+    guard readers > 0 else { return }
+    let peers = try meetOnHost(memories.map(\.base), in: layout)
+    for (memory, peers) in zip(memories, peers) {
+      for place in 0..<layout.places {
+        let ranges = layout.hosts.indices.flatMap { served(memory, place, $0) }
+        if place == number {
+          traffic.add(readers * ranges.reduce(0) { $0 + $1.count }, by: .allGather)
+          continue
+        }
+        for range in ranges {
+          try peers.read(range, of: place, to: memory.base + range.lowerBound) { code throws(WorldError) in
+            try check(code, .allGather)
+          }
         }
       }
     }

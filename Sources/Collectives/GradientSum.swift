@@ -75,7 +75,7 @@ public final class GradientSum: GradientSink {
   /// - Parameter begin: told the number of each bucket before it is exchanged, last buckets first.
   public func reduce(world: borrowing World, begin: (_ bucket: Int) -> Void = { _ in }) throws(WorldError) {
     guard world.size > 1 else { return }
-    let peers = try parts.map { part throws(WorldError) in try world.meetOnHost(part.memory, in: hosts) }
+    let peers = try world.meetOnHost(parts.map(\.memory), in: hosts)
     for bucket in (0..<bucketCount).reversed() {
       begin(bucket)
       for (part, peers) in zip(parts, peers) { try part.reduce(bucket: bucket, peers: peers, world: world) }

@@ -68,15 +68,19 @@ public struct PeerMemory {
 }
 
 extension World {
-  /// Begins a time in which the ranks of this host read from what each of them tells as `base`, and do not write there what others
-  /// read. Collective; `partOnHost` ends it.
+  /// Begins a time in which the ranks of this host read from the memories whose `bases` each of them tells, as many, and do not write
+  /// there what others read. Collective; `partOnHost` ends it.
   public func meetOnHost(
-    _ base: UnsafeMutableRawPointer, in layout: HostLayout
-  ) throws(WorldError) -> PeerMemory {
+    _ bases: [UnsafeMutableRawPointer], in layout: HostLayout
+  ) throws(WorldError) -> [PeerMemory] {
     let (host, number) = layout.position(of: rank)
-    var addresses = [UnsafeMutableRawPointer?](repeating: base, count: layout.hosts[host].count)
-    try check(cmpi_meet_on_host(base, &addresses), .allGather)
-    return PeerMemory(addresses, own: number)
+    let count = bases.count
+    var all = [UnsafeMutableRawPointer?](repeating: nil, count: count * layout.hosts[host].count)
+    all.replaceSubrange(number * count..<(number + 1) * count, with: bases)
+    try check(cmpi_meet_on_host(&all, Int32(count)), .allGather)
+    return bases.indices.map { memory in
+      PeerMemory(layout.hosts[host].indices.map { all[$0 * count + memory] }, own: number)
+    }
   }
 
   /// Returns when all ranks of this host have read what they need. Collective.

@@ -47,15 +47,15 @@ public struct Link: Equatable, Sendable {
 /// How long a step takes, part by part.
 ///
 ///     compute  = lanes·(B·T / tokens + kept / roundings)
-///     exchange = within hosts: gradients G·(1/copies + (n−1)/n·(2/copies + 1/(4·additions))), of a host with n ranks; signs and
-///                values (n−1)/n·bytes·2/copies
+///     exchange = within hosts: gradients (n−1)/n·G·(1/copies + 1/(4·additions)), of a host with n ranks, and G/places/copies where
+///                there are several; signs and values (n−1)/n·bytes/copies
 ///              + between hosts: (H−1)/H·bytes / link + G·(H−1)/(H·places) / (4·additions) + (H−1)·latency a bucket, or a gather
 ///              + 2·⌈log₂ W⌉·latency for each of the few small operations of all ranks
 ///     update   = updated / updates + binary / arrangements
 ///
 /// each of the rank that takes longest, the rates of what a rank does by itself times its threads. Parts follow each other: nothing
-/// overlaps, and no rank is slower than another. Within a host bytes pass through shared memory, which costs a copy in and one
-/// out; between hosts all ranks of a host share its link.
+/// overlaps, and no rank is slower than another. Within a host ranks read each other's memory, which costs a copy; between hosts all
+/// ranks of a host share its link.
 ///
 /// Legend: W ranks, H hosts, n ranks of a host, G bytes of a gradient, V lanes, B sequences of a lane, T tokens; a lane keeps some
 /// elements of its gradient until it is done (`LaneGradient`).
@@ -135,8 +135,9 @@ public struct StepTimeModel: Sendable {
       seconds += Double(exchange.partition.bucketCount) * 2 * Double(hosts.size - 1) * latency
     case .sharded:
       let share = (largest - 1) / largest
-      seconds += bytes / core.copies + share * (2 * bytes / core.copies + words / core.additions)
+      seconds += share * (bytes / core.copies + words / core.additions) / threads
       if count > 1 {
+        seconds += bytes / Double(hosts.places) / core.copies
         let across = (count - 1) / count
         seconds += across * bytes / link.bytesPerSecond
         seconds += across * words / Double(hosts.places) / core.additions
@@ -144,7 +145,7 @@ public struct StepTimeModel: Sendable {
       }
       for parts in [exchange.sumParts, exchange.signParts, exchange.realParts] {
         let bytes = Double(parts.reduce(0) { $0 + $1.elementCount })
-        seconds += share * bytes * 2 / core.copies
+        seconds += share * bytes / core.copies / threads
         if count > 1 {
           seconds += (count - 1) / count * bytes / link.bytesPerSecond + (count - 1) * link.latency
         }

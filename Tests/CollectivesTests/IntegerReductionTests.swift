@@ -49,7 +49,7 @@ extension WorldTests {
       defer { sums.deallocate() }
       for i in 0..<count { sums[i] = value(i, world.rank) }
       let before = world.bytesSent(by: .reduceScatter)
-      let peers = try world.meetOnHost(sums.baseAddress!, in: layout)
+      let peers = try world.meetOnHost([UnsafeMutableRawPointer(sums.baseAddress!)], in: layout)[0]
       for bucket in 0..<partition.bucketCount {
         try world.reduce(sums, with: reduction, bucket: bucket, peers: peers)
       }

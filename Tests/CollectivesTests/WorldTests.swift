@@ -106,15 +106,27 @@ import Testing
         func value(_ byte: Int) -> UInt8 { UInt8(truncatingIfNeeded: byte &* 7 + byte / 256) }
         var bytes = [UInt8](repeating: 0, count: world.size * unit)
         for range in parts[world.rank] { for byte in range { bytes[byte] = value(byte) } }
+        // A second memory, in which everyone has as many as its number.
+        let few = (0..<world.size).map { [$0 * ($0 + 1) / 2..<($0 + 1) * ($0 + 2) / 2] }
+        var numbers = [UInt8](repeating: 0, count: few.last![0].upperBound)
+        for byte in few[world.rank][0] { numbers[byte] = UInt8(1 + world.rank) }
         let before = world.bytesSent(by: .allGather)
-        try bytes.withUnsafeMutableBytes { try world.allGather($0, parts: parts, through: layout) }
+        try bytes.withUnsafeMutableBytes { bytes in
+          try numbers.withUnsafeMutableBytes { numbers in
+            try world.allGather(
+              [SharedMemory(bytes, parts: parts), SharedMemory(numbers, parts: few)], through: layout)
+          }
+        }
         var expected = [UInt8](repeating: 0, count: bytes.count)
         for range in parts.joined() { for byte in range { expected[byte] = value(byte) } }
         #expect(bytes == expected)
-        let counts = parts.map { $0.reduce(0) { $0 + $1.count } }
-        #expect(
-          world.bytesSent(by: .allGather) - before
-            == World.gatherBytes(counts, rank: world.rank, through: layout))
+        let all = (0..<world.size).flatMap { [UInt8](repeating: UInt8(1 + $0), count: $0 + 1) }
+        #expect(numbers == all)
+        let sent = [parts, few].reduce(0) { sum, parts in
+          let counts = parts.map { $0.reduce(0) { $0 + $1.count } }
+          return sum + World.gatherBytes(counts, rank: world.rank, through: layout)
+        }
+        #expect(world.bytesSent(by: .allGather) - before == sent)
       }
     }
   }

@@ -39,9 +39,9 @@ int cmpi_gather_bytes(void *all, const int *counts, const int *starts);
 // The lowest rank on this host.
 int64_t cmpi_first_of_host(void);
 
-// Ranks of a host read each other's memory, from the one call to the other, each of which returns when all of them have called it:
-// addresses[i] becomes the `own` of the host's rank number i.
-int cmpi_meet_on_host(void *own, void **addresses);
+// Ranks of a host read each other's memory, from the one call to the other, each of which returns when all of them have called it.
+// The host's rank number i tells `count` addresses, from addresses[i * count] on.
+int cmpi_meet_on_host(void **addresses, int count);
 int cmpi_part_on_host(void);
 
 // Copies memory of this host's rank number `number`. Any thread.

@@ -137,12 +137,15 @@ struct ShardedOptimizer: ~Copyable {
         into: UnsafeMutableRawBufferPointer(rebasing: all[own]))
     }
     clock.enter(.exchange)
-    try world.allGather(all, parts: exchange.sumParts, through: exchange.hosts)
+    try world.allGather(
+      [
+        SharedMemory(all, parts: exchange.sumParts),
+        SharedMemory(parameters.bytes, parts: exchange.realParts),
+      ], through: exchange.hosts)
     clock.enter(.update)
     model.packSigns(of: slice, parameters, sums: all)
     clock.enter(.exchange)
-    try world.allGather(model.signBytes, parts: exchange.signParts, through: exchange.hosts)
-    try world.allGather(parameters.bytes, parts: exchange.realParts, through: exchange.hosts)
+    try world.allGather([SharedMemory(model.signBytes, parts: exchange.signParts)], through: exchange.hosts)
     clock.enter(.update)
     model.arrangeSigns()
   }
