@@ -23,51 +23,53 @@ INLINE vi greater(vi a, vi b) {
   return (first & a) | (~first & b);
 }
 
-// The first n of LANES elements, which become 0; returns the larger of `largest` and their magnitudes. The largest float below 2^31 is the limit.
-INLINE vi add_part(float *x, size_t n, vf scale, uint32_t *sums, vi largest) {
+// The first n of LANES elements, which become 0; of `sums` the bits in `kept` stay (all, or none); returns the larger of `largest` and their magnitudes. The largest float below 2^31 is the limit.
+INLINE vi add_part(float *x, size_t n, vf scale, vu kept, uint32_t *sums, vi largest) {
   vf v = load_part(x, n);
   store_part(x, splat(0), n);
-  vu sum = (vu)load_part((const float *)sums, n) + (vu)nearest_within(v * scale, 0x1.fffffep30f);
+  vu sum = ((vu)load_part((const float *)sums, n) & kept) + (vu)nearest_within(v * scale, 0x1.fffffep30f);
   store_part((float *)sums, (vf)sum, n);
   return greater((vi)absolute(v), largest);
 }
 
-INLINE vi add_short_part(float *x, size_t n, vf scale, uint16_t *sums, vi largest) {
+INLINE vi add_short_part(float *x, size_t n, vf scale, vu kept, uint16_t *sums, vi largest) {
   vf v = load_part(x, n);
   store_part(x, splat(0), n);
   vuh sum = {0};
   memcpy(&sum, sums, n * sizeof(uint16_t));
-  sum += __builtin_convertvector((vu)nearest_within(v * scale, 32767), vuh);
+  sum = (sum & __builtin_convertvector(kept, vuh)) + __builtin_convertvector((vu)nearest_within(v * scale, 32767), vuh);
   memcpy(sums, &sum, n * sizeof(uint16_t));
   return greater((vi)absolute(v), largest);
 }
 
 // Whole vectors in a loop of their own, so that what it carries stays in registers.
-static uint32_t add_multiples(float *x, size_t x_stride, size_t rows, size_t columns, float scale, uint32_t *sums,
-                              size_t stride) {
+static uint32_t add_multiples(float *x, size_t x_stride, size_t rows, size_t columns, float scale, bool add,
+                              uint32_t *sums, size_t stride) {
   const vf factor = splat(scale);
+  const vu kept = (vu){0} - (uint32_t)add;
   const size_t whole = columns / LANES * LANES;
   vi largest = {0};
   for (size_t row = 0; row < rows; row++)
     for (size_t i = 0; i < whole; i += LANES)
-      largest = add_part(x + row * x_stride + i, LANES, factor, sums + row * stride + i, largest);
+      largest = add_part(x + row * x_stride + i, LANES, factor, kept, sums + row * stride + i, largest);
   if (whole < columns)
     for (size_t row = 0; row < rows; row++)
-      largest = add_part(x + row * x_stride + whole, columns - whole, factor, sums + row * stride + whole, largest);
+      largest = add_part(x + row * x_stride + whole, columns - whole, factor, kept, sums + row * stride + whole, largest);
   return largest_magnitude_bits(largest);
 }
 
 static uint32_t add_short_multiples(float *x, size_t x_stride, size_t rows, size_t columns, float scale,
-                                    uint16_t *sums, size_t stride) {
+                                    bool add, uint16_t *sums, size_t stride) {
   const vf factor = splat(scale);
+  const vu kept = (vu){0} - (uint32_t)add;
   const size_t whole = columns / LANES * LANES;
   vi largest = {0};
   for (size_t row = 0; row < rows; row++)
     for (size_t i = 0; i < whole; i += LANES)
-      largest = add_short_part(x + row * x_stride + i, LANES, factor, sums + row * stride + i, largest);
+      largest = add_short_part(x + row * x_stride + i, LANES, factor, kept, sums + row * stride + i, largest);
   if (whole < columns)
     for (size_t row = 0; row < rows; row++)
-      largest = add_short_part(x + row * x_stride + whole, columns - whole, factor, sums + row * stride + whole, largest);
+      largest = add_short_part(x + row * x_stride + whole, columns - whole, factor, kept, sums + row * stride + whole, largest);
   return largest_magnitude_bits(largest);
 }
 

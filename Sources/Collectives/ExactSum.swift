@@ -4,10 +4,13 @@ import Kernels
 /// The sum of a rank's lanes as integers: one vector, whatever the number of lanes, in whatever order they come.
 ///
 /// Each lane's gradient is rounded once, to multiples of its pieces' powers of two; from there on everything is exact. A step
-/// goes `clear`, `add` and `note` of every lane, then, once the bounds of all ranks fit (`SumPowers.raise`), an exchange of
+/// goes `clear`, `add` and `note` of every lane, `complete`, then, once the bounds of all ranks fit (`SumPowers.raise`), an exchange of
 /// `sums` that adds integers, and `read`.
 ///
-/// - Cost: an integer for each element of a piece, in memory that reaches over all of the vector; 12 bytes a piece. No allocation after `init`.
+/// The first that comes for a piece is written, not added, which saves a pass over zeros: so what is added until `note` must
+/// cover all of a piece, or `beginPart` comes before.
+///
+/// - Cost: an integer for each element of a piece, in memory that reaches over all of the vector; 13 bytes a piece. No allocation after `init`.
 public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   public let pieces: SumPieces
   /// What bounds the sums of this rank's lanes.
@@ -19,6 +22,8 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   /// are, with what is not finite above them.
   private let largestMemory: FloatBuffer
   private let largest: UnsafeMutablePointer<UInt32>
+  /// Whether each piece has been written in this step.
+  private let isWritten: UnsafeMutableBufferPointer<Bool>
 
   /// Of a vector of `count` elements; zero.
   public init(count: Int, pieces: SumPieces) {
@@ -33,15 +38,32 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
     largestMemory = FloatBuffer(count: pieces.ranges.count)
     largest = UnsafeMutableRawPointer(largestMemory.view.base).bindMemory(
       to: UInt32.self, capacity: pieces.ranges.count)
+    isWritten = .allocate(capacity: pieces.ranges.count)
+    isWritten.initialize(repeating: false)
   }
+
+  deinit { isWritten.deallocate() }
 
   /// Begins a step.
   public mutating func clear() {
     bounds.clear()
-    parallelPanels(pieces.ranges.count, 64) { range, _ in
-      for piece in range {
+    isWritten.update(repeating: false)
+  }
+
+  /// Of the pieces in `range` only some elements may follow.
+  public func beginPart(of range: Range<Int>) { writeZeros(pieces.pieces(in: range)) }
+
+  /// All lanes have come: pieces that none had anything for are zero.
+  public func complete() { writeZeros(pieces.ranges.indices) }
+
+  /// Zero for those of `numbers` that have not been written.
+  private func writeZeros(_ numbers: Range<Int>) {
+    parallelPanels(numbers.count, 64) { range, _ in
+      for piece in range.lowerBound + numbers.lowerBound..<range.upperBound + numbers.lowerBound
+      where !isWritten[piece] {
         let elements = pieces.ranges[piece]
         sums.baseAddress!.advanced(by: elements.lowerBound).update(repeating: 0, count: elements.count)
+        isWritten[piece] = true
       }
     }
   }
@@ -105,7 +127,7 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
   ) {
     let magnitude = Integer.add(
       values, valueStride: valueStride, rows: rows, columns: columns, power: powers[piece],
-      to: sums.baseAddress! + start, stride: stride)
+      adds: isWritten[piece], to: sums.baseAddress! + start, stride: stride)
     bk_raise(largest + piece, magnitude.bitPattern)
   }
 
@@ -114,6 +136,8 @@ public struct ExactSum<Integer: SummedInteger>: ~Copyable {
     for piece in pieces.ranges.indices where largest[piece] > 0 {
       bounds.add(Float(bitPattern: largest[piece]), piece: piece, power: powers[piece])
       largest[piece] = 0
+      // Where nothing but zeros came, the next may as well be written.
+      isWritten[piece] = true
     }
   }
 

@@ -48,6 +48,11 @@ public final class GradientSum: GradientSink {
     part.add(values, valueStride: valueStride, rows: rows, columns: columns, at: start, stride: stride)
   }
 
+  /// Of the tensor in the elements `range` only some blocks may follow.
+  public func beginPart(of range: Range<Int>) {
+    for part in parts { part.beginPart(of: range) }
+  }
+
   /// What was added since the last time is one lane, or part of one: it counts in what bounds the sums.
   public func note() {
     for part in parts { part.note() }
@@ -55,6 +60,7 @@ public final class GradientSum: GradientSink {
 
   /// Finds out, for all ranks alike, whether the sums of this step fit. Collective.
   public func agree(world: borrowing World) throws(WorldError) -> SumAgreement {
+    for part in parts { part.complete() }
     var words = parts.flatMap { $0.words }
     try world.sum(&words)
     var start = 0
@@ -136,6 +142,7 @@ private protocol PartSum: GradientSink {
   /// What bounds this rank's sums, as words that add up over the ranks.
   var words: [UInt64] { get }
   func clear()
+  func complete()
   func contains(_ element: Int) -> Bool
   func add(_ gradient: FloatView, at range: Range<Int>)
   /// Takes what bounds all ranks' sums; returns whether all is finite.
@@ -170,6 +177,10 @@ private final class IntegerPartSum<Integer: SummedInteger>: PartSum {
   var words: [UInt64] { sum.bounds.words }
 
   func clear() { sum.clear() }
+
+  func beginPart(of range: Range<Int>) { sum.beginPart(of: range) }
+
+  func complete() { sum.complete() }
 
   func contains(_ element: Int) -> Bool { part.contains(element) }
 

@@ -7,7 +7,7 @@ public protocol SummedInteger: FixedWidthInteger, UnsignedInteger, BitwiseCopyab
   /// The largest total that can be told from a negative one: 2³¹ − 1 or 2¹⁵ − 1.
   static var largestTotal: UInt64 { get }
 
-  /// sums += values · 2^−power, and values = 0, for `rows` rows of `columns` elements, which are `valueStride` and `stride` apart, each rounded to
+  /// sums += values · 2^−power, or sums = that, and values = 0, for `rows` rows of `columns` elements, which are `valueStride` and `stride` apart, each rounded to
   /// the nearest integer, ties to even. On the calling thread alone.
   ///
   /// - Returns: the largest |value|; not finite if any value is not. Where that times 2^−power exceeds `largestTotal`, the sums
@@ -15,7 +15,7 @@ public protocol SummedInteger: FixedWidthInteger, UnsignedInteger, BitwiseCopyab
   /// - Cost: one pass over both.
   static func add(
     _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
-    to sums: UnsafeMutablePointer<Self>, stride: Int
+    adds: Bool, to sums: UnsafeMutablePointer<Self>, stride: Int
   ) -> Float
 
   /// values = sums · 2^power, the sums read as signed and rounded to float32. On the calling thread alone.
@@ -28,7 +28,8 @@ extension SummedInteger {
   public static func add(
     _ values: UnsafeMutablePointer<Float>, count: Int, power: Int, to sums: UnsafeMutablePointer<Self>
   ) -> Float {
-    add(values, valueStride: count, rows: 1, columns: count, power: power, to: sums, stride: count)
+    add(
+      values, valueStride: count, rows: 1, columns: count, power: power, adds: true, to: sums, stride: count)
   }
 }
 
@@ -43,10 +44,10 @@ extension UInt32: SummedInteger {
 
   public static func add(
     _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
-    to sums: UnsafeMutablePointer<UInt32>, stride: Int
+    adds: Bool, to sums: UnsafeMutablePointer<UInt32>, stride: Int
   ) -> Float {
     let largest = InstructionSet.table.pointee.add_multiples(
-      values, valueStride, rows, columns, powerOfTwo(-power), sums, stride)
+      values, valueStride, rows, columns, powerOfTwo(-power), adds, sums, stride)
     return Float(bitPattern: largest)
   }
 
@@ -62,10 +63,10 @@ extension UInt16: SummedInteger {
 
   public static func add(
     _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, power: Int,
-    to sums: UnsafeMutablePointer<UInt16>, stride: Int
+    adds: Bool, to sums: UnsafeMutablePointer<UInt16>, stride: Int
   ) -> Float {
     let largest = InstructionSet.table.pointee.add_short_multiples(
-      values, valueStride, rows, columns, powerOfTwo(-power), sums, stride)
+      values, valueStride, rows, columns, powerOfTwo(-power), adds, sums, stride)
     return Float(bitPattern: largest)
   }
 

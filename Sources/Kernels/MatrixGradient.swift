@@ -1,10 +1,14 @@
 /// Takes the gradient of a matrix block by block, as it is made.
 public protocol GradientSink: AnyObject {
   /// Adds `rows` rows of `columns` values, `valueStride` apart, to the elements of the flat vector from `start` on, whose rows are
-  /// `stride` apart; the values become 0. On any thread; of blocks that share no element, until `note`.
+  /// `stride` apart; the values become 0. On any thread; of blocks that share no element, until `note`, and make up a whole matrix,
+  /// unless `beginPart` came before.
   func add(
     _ values: UnsafeMutablePointer<Float>, valueStride: Int, rows: Int, columns: Int, at start: Int,
     stride: Int)
+
+  /// Of the matrix in the elements `range` only some blocks may follow.
+  func beginPart(of range: Range<Int>)
 
   /// What was added since the last time is one part of the gradient: what follows may add to the same elements.
   func note()

@@ -54,6 +54,7 @@ import Testing
           }
           sum.note(powers: powers)
         }
+        sum.complete()
         bounds += sum.bounds
         for element in total.indices { total[element] &+= sum.sums[element] }
       }
@@ -183,6 +184,41 @@ import Testing
     }
     check(UInt32.self, blockSize: 65_536)
     check(UInt16.self, blockSize: 1_024)
+  }
+
+  /// What is written instead of added, and what nobody writes, in memory that has another step's sums.
+  @Test func sumsOfTheStepBeforeAreGone() {
+    func check<Integer: SummedInteger>(_: Integer.Type) {
+      let pieces = SumPieces(tensors: [0..<100, 100..<1000, 1000..<1100, 1100..<1200], blockSize: 512)
+      let powers = SumPowers(exponents: [Int8](repeating: 0, count: pieces.ranges.count))!
+      var sum = ExactSum<Integer>(count: 1200, pieces: pieces)
+      let values = FloatBuffer(count: 1200)
+      func add(_ value: Float, at range: Range<Int>) {
+        values.view[range].fill(value)
+        sum.add(values.view[range], at: range, powers: powers)
+      }
+      add(7, at: 0..<1200)
+      sum.note(powers: powers)
+      sum.clear()
+      // The last tensor gets nothing, the third zeros alone at first, the second only some elements.
+      add(0, at: 1000..<1100)
+      add(3, at: 0..<100)
+      sum.note(powers: powers)
+      sum.beginPart(of: 100..<1000)
+      values.view[200..<210].fill(2)
+      sum.addBlock(
+        values.view.base + 200, valueStride: 10, rows: 1, columns: 10, at: 200, stride: 10, powers: powers)
+      add(1, at: 1000..<1100)
+      add(4, at: 0..<100)
+      sum.note(powers: powers)
+      sum.complete()
+      for i in 0..<1200 {
+        let expected: Integer = i < 100 ? 7 : i < 1000 ? ((200..<210).contains(i) ? 2 : 0) : i < 1100 ? 1 : 0
+        #expect(sum.sums[i] == expected, "element \(i)")
+      }
+    }
+    check(UInt32.self)
+    check(UInt16.self)
   }
 
   @Test func powersThatAreTooSmallAreFoundOut() {

@@ -74,6 +74,7 @@ private final class IntegerAccuracy<Integer: SummedInteger>: PartAccuracy {
           sum.note(powers: powers)
         }
       }
+      sum.complete()
     } while powers.raise(for: sum.bounds, pieces: sum.pieces, largest: Integer.largestTotal)
     sum.read(0..<total.count, powers: powers, into: total)
     powers.follow(sum.bounds, pieces: sum.pieces, largest: Integer.largestTotal, step: step)

@@ -87,6 +87,7 @@ struct Embeddings {
     let types = gradients[places.types]
     let tokens = 0..<batch.sequences * length
     let firsts = Self.firstOccurrences(of: batch.inputIDs[tokens])
+    pass.sinks.words?.beginPart(of: places.words)
     // Rows may repeat, so threads share columns out, each adding the tokens in their order.
     parallelPanels(hidden, 64) { columns, _ in
       func part(_ table: FloatView, _ row: Int) -> FloatView {

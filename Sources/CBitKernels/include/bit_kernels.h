@@ -157,12 +157,13 @@ typedef struct {
 
   // ---- gradients as integer multiples of a power of two ----
 
-  // sums += x * scale for rows of `columns` elements, which are x_stride and stride apart, and x = 0; rounded to nearest, ties to even; scale is a power of two, and sums wrap. Returns the bits of the
-  // largest |x|, what is no number being larger than infinity. Where that times scale exceeds the limit of the integers, or
-  // is not finite, the sums are of no use, but nothing else goes wrong.
-  uint32_t (*add_multiples)(float *x, size_t x_stride, size_t rows, size_t columns, float scale, uint32_t *sums,
+  // sums += x * scale, or sums = that unless `add`, and x = 0, for rows of `columns` elements, which are x_stride and stride apart;
+  // rounded to nearest, ties to even; scale is a power of two, and sums wrap. Returns the bits of the largest |x|, what is no
+  // number being larger than infinity. Where that times scale exceeds the limit of the integers, or is not finite, the sums are
+  // of no use, but nothing else goes wrong.
+  uint32_t (*add_multiples)(float *x, size_t x_stride, size_t rows, size_t columns, float scale, bool add, uint32_t *sums,
                             size_t stride);
-  uint32_t (*add_short_multiples)(float *x, size_t x_stride, size_t rows, size_t columns, float scale, uint16_t *sums,
+  uint32_t (*add_short_multiples)(float *x, size_t x_stride, size_t rows, size_t columns, float scale, bool add, uint16_t *sums,
                                   size_t stride);
   // x = sums * unit, the sums read as signed and rounded to float32 (nearest, ties to even); x may be where 32-bit sums are.
   void (*read_multiples)(const uint32_t *sums, size_t count, float unit, float *x);
