@@ -39,11 +39,17 @@ struct Embeddings {
   let dropout: OutputDropout
   let length: Int
   let hidden: Int
+  /// N: the number of the first token of the same word.
+  private let firsts: UnsafeMutablePointer<Int>
+  /// V: the number of the first token of a word that is there.
+  private let tokenOfWord: UnsafeMutablePointer<Int>
 
   init(_ places: EmbeddingPlaces, sequences: Int, length: Int, hidden: Int, in arena: inout Arena) {
     self.places = places
     self.length = length
     self.hidden = hidden
+    firsts = arena.elements(sequences * length, of: Int.self)
+    tokenOfWord = arena.elements(places.words.count / hidden, of: Int.self)
     normalisation = LayerNormalisation(places.normalisation, rows: sequences * length, in: &arena)
     dropout = OutputDropout(place: 0, sequences: sequences, length: length, width: hidden, in: &arena)
   }
@@ -86,7 +92,7 @@ struct Embeddings {
     let positions = gradients[places.positions]
     let types = gradients[places.types]
     let tokens = 0..<batch.sequences * length
-    let firsts = Self.firstOccurrences(of: batch.inputIDs[tokens])
+    findFirsts(batch.inputIDs, count: tokens.count)
     pass.sinks.words?.beginPart(of: places.words)
     // Rows may repeat, so threads share columns out, each adding the tokens in their order.
     parallelPanels(hidden, 64) { columns, _ in
@@ -116,14 +122,11 @@ struct Embeddings {
     pass.sinks.words?.note()
   }
 
-  /// For each of `ids` the number of the first that is the same.
-  private static func firstOccurrences(of ids: ArraySlice<Int32>) -> [Int] {
-    var first: [Int32: Int] = [:]
-    return ids.enumerated().map { number, id in
-      if let known = first[id] { return known }
-      first[id] = number
-      return number
-    }
+  /// Writes for each of the first `count` of `ids` the number of the first that is the same.
+  private func findFirsts(_ ids: [Int32], count: Int) {
+    // Downwards, so that the first of a word stays.
+    for token in (0..<count).reversed() { tokenOfWord[Int(ids[token])] = token }
+    for token in 0..<count { firsts[token] = tokenOfWord[Int(ids[token])] }
   }
 
   private func row(_ index: Int) -> Range<Int> { index * hidden..<(index + 1) * hidden }
