@@ -64,14 +64,14 @@ let package = Package(
     module("BinaryInference", ["CBitKernels", "FileFormats", "WordPiece"]),
     module("DurableFiles", ["COpenSSL", "CMappedFiles", "FileFormats"]),
     module("Kernels", ["CBitKernels"]),
-    module("DenseProducts", ["Kernels", "COpenBLAS"]),
+    module("LeastSquares", ["Kernels", "COpenBLAS"]),
     module("Collectives", ["CMPI", "CBitKernels", "Kernels"]),
     module("TensorFiles", ["DurableFiles", "FileFormats"]),
     module("Corpora", ["Kernels", "DurableFiles", "WordPiece"]),
     module("Parameters"),
     module(
       "BinaryModel",
-      ["BinaryInference", "Kernels", "DenseProducts", "FileFormats", "TensorFiles", "Parameters"]),
+      ["BinaryInference", "Kernels", "LeastSquares", "FileFormats", "TensorFiles", "Parameters"]),
     module(
       "Coordinator",
       ["Kernels", "Collectives", "Corpora", "TensorFiles", "Parameters", "DurableFiles"]),
@@ -81,13 +81,13 @@ let package = Package(
     module(
       "Planning",
       [
-        "Kernels", "DenseProducts", "Collectives", "Parameters", "BinaryModel", "Coordinator", "Telemetry",
+        "Kernels", "LeastSquares", "Collectives", "Parameters", "BinaryModel", "Coordinator", "Telemetry",
         "RunSettings",
       ]),
     module(
       "Training",
       [
-        "FileFormats", "BinaryInference", "DurableFiles", "Kernels", "DenseProducts", "Collectives",
+        "FileFormats", "BinaryInference", "DurableFiles", "Kernels", "LeastSquares", "Collectives",
         "TensorFiles", "Corpora", "Parameters", "BinaryModel", "Coordinator", "Tasks", "Telemetry",
         "RunSettings", "Planning",
       ]),
@@ -102,7 +102,7 @@ let package = Package(
       [
         "ModelCommands", "RunArguments", "Training", "Planning", "RunSettings", "Coordinator", "Corpora",
         "BinaryModel",
-        "DenseProducts", "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles",
+        "LeastSquares", "Kernels", "BinaryInference", "FileFormats", "DurableFiles", "TensorFiles",
         arguments,
       ]),
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
@@ -117,14 +117,14 @@ let package = Package(
         "TensorFiles", "Mutations", "CAllocationCount",
       ]),
     tests("DurableFilesTests", ["DurableFiles"]),
-    tests("KernelsTests", ["Kernels", "DenseProducts"]),
+    tests("KernelsTests", ["Kernels", "LeastSquares"]),
     tests("TensorFilesTests", ["TensorFiles", "DurableFiles", "Mutations"]),
     tests("CorporaTests", ["Corpora", "Kernels", "Mutations"], resources: [.copy("Resources")]),
     tests("CollectivesTests", ["Collectives", "Kernels"]),
     tests(
       "GoldenTests", ["BinaryModel", "Collectives", "Kernels", "Parameters", "SumAccuracy", "TensorFiles"],
       resources: [.copy("Golden")]),
-    tests("BinaryModelTests", ["BinaryModel", "DenseProducts", "Kernels", "Parameters", "TensorFiles"]),
+    tests("BinaryModelTests", ["BinaryModel", "LeastSquares", "Kernels", "Parameters", "TensorFiles"]),
     tests(
       "CoordinatorTests",
       [
@@ -132,7 +132,7 @@ let package = Package(
         "Mutations",
       ]),
     .target(name: "CAllocationCount", path: "Tests/CAllocationCount", cSettings: c),
-    tests("AllocationTests", ["CAllocationCount", "BinaryModel", "DenseProducts", "Kernels"]),
+    tests("AllocationTests", ["CAllocationCount", "BinaryModel", "LeastSquares", "Kernels"]),
     tests("TasksTests", ["Tasks", "Corpora"], resources: [.copy("Resources")]),
     tests("TelemetryTests", ["Telemetry", "DurableFiles", "Mutations"]),
     tests("RunSettingsTests", ["RunSettings"]),
@@ -155,6 +155,6 @@ let package = Package(
       [
         "Collectives", "Kernels", "TensorFiles", "BinaryModel", "Coordinator", "Telemetry", "RunSettings",
         "Planning", "SumAccuracy", "Training",
-      ]),
+      ], resources: [.copy("Resources")]),
   ]
 )

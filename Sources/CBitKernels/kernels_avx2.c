@@ -5,7 +5,7 @@
 #define COUNTS "rounded_counts_avx2.h"
 #define TABLE bk_avx2
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
-enum { TILE_ROWS = 4, TILE_VECTORS = 4, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1, TABLE_BYTES = 32 };
+enum { TILE_ROWS = 4, TILE_VECTORS = 4, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1, FLOAT_SUMS = 6, TABLE_BYTES = 32 };
 #define SHUFFLE(table, index) ((vbytes)_mm256_shuffle_epi8((__m256i)(table), (__m256i)(index)))
 #define REPEAT(p) ((vbytes)_mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(p))))
 #include <immintrin.h>

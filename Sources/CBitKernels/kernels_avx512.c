@@ -5,7 +5,7 @@
 #define COUNTS "rounded_counts_avx512.h"
 #define TABLE bk_avx512
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
-enum { TILE_ROWS = 6, TILE_VECTORS = 2, DENSE_TILE = 4, SUM_ROWS = 8, SUM_VECTORS = 3 };
+enum { TILE_ROWS = 6, TILE_VECTORS = 2, DENSE_TILE = 4, SUM_ROWS = 8, SUM_VECTORS = 3, FLOAT_SUMS = 24 };
 #define NATIVE_BFLOAT16
 #include <immintrin.h>
 #include <math.h>

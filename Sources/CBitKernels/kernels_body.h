@@ -10,6 +10,7 @@
 #include COUNTS
 #include "rounded_body.h"
 #include "bfloat16_body.h"
+#include "float_body.h"
 #include "attention_body.h"
 
 const bk_kernels TABLE = {
@@ -34,6 +35,7 @@ const bk_kernels TABLE = {
     .bfloat16_signs = bfloat16_signs,
     .bfloat16_product = bfloat16_product,
     .bfloat16_linear = bfloat16_linear,
+    .float_product = float_product,
     .linear = linear,
     .transposed_product = transposed_product,
     .widen_halves = widen_halves,

@@ -5,6 +5,6 @@
 #define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_neon
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
-enum { TILE_ROWS = 2, TILE_VECTORS = 1, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1 };
+enum { TILE_ROWS = 2, TILE_VECTORS = 1, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1, FLOAT_SUMS = 6 };
 #include "kernels_body.h"
 #endif

@@ -4,5 +4,5 @@
 #define COUNTS "rounded_counts_portable.h"
 #define TABLE bk_portable
 #define ADD_EXACT_PRODUCT(a, b, sum) ((a) * (b) + (sum))
-enum { TILE_ROWS = 2, TILE_VECTORS = 1, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1 };
+enum { TILE_ROWS = 2, TILE_VECTORS = 1, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1, FLOAT_SUMS = 4 };
 #include "kernels_body.h"

@@ -1,12 +1,11 @@
-/// What computes a run: its bits depend on the core that OpenBLAS has kernels for, and only on that as long as the rest of the
-/// run stays the same; the instruction set of our own kernels is kept to be told, all of them give the same bits.
+/// What computes a run: kernels, which all give the same bits.
 public struct Arithmetic: Codable, Equatable, Sendable {
-  /// The kernels in use (`InstructionSet.name`).
+  /// The kernels of rank 0 (`InstructionSet.name`).
   public var kernels: String
-  /// OpenBLAS with its version and the kind of core it chose.
-  public var openblas: String
+  /// In runs of earlier releases, whose steps used it: OpenBLAS with its version and the kind of core it chose.
+  public var openblas: String?
 
-  public init(kernels: String, openblas: String) {
+  public init(kernels: String, openblas: String? = nil) {
     self.kernels = kernels
     self.openblas = openblas
   }
@@ -14,14 +13,13 @@ public struct Arithmetic: Codable, Equatable, Sendable {
   /// A line for the user where a run that `self` computed up to a checkpoint goes on with `current`; nil if they are the same.
   public func warning(goingOnWith current: Arithmetic) -> String? {
     if self == current { return nil }
-    let change =
-      "the run was computed with \(kernels) kernels and \(openblas) so far, and goes on with \(current.kernels) and "
-      + current.openblas
-    if openblas == current.openblas { return "\(change); these kernels give the same bits" }
-    let core = openblas.split(separator: " ").last.map(String.init) ?? ""
+    if let openblas, current.openblas == nil {
+      return
+        "the run was computed with \(openblas) so far, and goes on without it: sums of float32 products differ in their "
+        + "last bits, so it comes to other weights, as good ones, than without the change"
+    }
     return
-      "\(change): sums of float32 products differ in their last bits, so it comes to other weights, as good ones, than "
-      + "without the change; for the same bits go on with the same version of OpenBLAS on processors of that kind, or with "
-      + "OPENBLAS_CORETYPE=\(core) where they can run its kernels"
+      "the run was computed with \(kernels) kernels so far, and goes on with \(current.kernels); these kernels give the "
+      + "same bits"
   }
 }

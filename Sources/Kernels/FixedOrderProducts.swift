@@ -1,7 +1,7 @@
 import CBitKernels
 
 // Float32 products whose sums have one order, with every instruction set and for any number of rows: those that a packed
-// model computes (BinaryInference). DenseProducts is for training, where the order is the library's.
+// model computes (BinaryInference). DenseProducts.swift is for training's steps.
 
 /// out = x Wᵀ + bias: lane k % 16 sums its products in order, then the lanes are added as a tree.
 ///

@@ -1,7 +1,7 @@
 import Collectives
-import DenseProducts
 import Foundation
 import Kernels
+import LeastSquares
 import RunSettings
 
 /// What a dry run says of the time of a step: a row for each way to synchronise.
@@ -53,7 +53,7 @@ public struct StepTimeTable {
       + String(format: "%g Gbit/s and %g µs a host\n", estimate.gigabits, estimate.latencyMicroseconds)
       + "one core: \(Self.rate(measured.speed.tokens)) tokens/s forward and backward "
       + (estimate.coreTokensPerSecond == nil ? "(measured here: " : "(given); the update measured here (")
-      + "\(InstructionSet.name), \(linearAlgebraName), \(Self.seconds(measured.seconds)) s)\n"
+      + "\(InstructionSet.name), \(Self.seconds(measured.seconds)) s)\n"
       + Self.line(["", "compute", "exchange", "update", "step, s", "efficiency", "tokens/s"])
     let ways: [(Synchronisation, GradientFormat)] = [
       (.replicated, .int32), (.sharded, .int32), (.sharded, .int16),

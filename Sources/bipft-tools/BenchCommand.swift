@@ -1,8 +1,8 @@
 import ArgumentParser
 import BinaryModel
-import DenseProducts
 import Foundation
 import Kernels
+import LeastSquares
 import Planning
 
 /// `bipft bench …`

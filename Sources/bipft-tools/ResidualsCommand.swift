@@ -1,8 +1,8 @@
 import ArgumentParser
-import DenseProducts
 import DurableFiles
 import Foundation
 import Kernels
+import LeastSquares
 import Training
 
 /// `bipft residuals RUN CORPUS`

@@ -1,7 +1,7 @@
 import BinaryModel
 import CAllocationCount
-import DenseProducts
 import Kernels
+import LeastSquares
 import Testing
 
 /// The model's part of a training step (packing, forward, backward, AdamW) allocates nothing on one thread once it is warm:

@@ -1,5 +1,4 @@
 import BinaryModel
-import DenseProducts
 import Kernels
 import Testing
 

@@ -1,6 +1,6 @@
 import BinaryModel
-import DenseProducts
 import Kernels
+import LeastSquares
 import Testing
 
 /// What results must not depend on.

@@ -8,7 +8,7 @@ import Testing
   {
     RankFacts(
       rank: rank, host: host, threads: threads, cores: cores, hostCores: 4, executable: "e", arguments: "a",
-      inputs: "i", teacher: "t", kernels: "avx512", linearAlgebra: "OpenBLAS 0.3.21 SkylakeX")
+      inputs: "i", teacher: "t", kernels: "avx512")
   }
 
   @Test func equalRanksFit() {
@@ -17,15 +17,18 @@ import Testing
     #expect(preflight.warnings == [])
     #expect(
       preflight.summary
-        == "4 ranks of 1 thread on 2 hosts (n1: 2 on 4 cores, n2: 2 on 4 cores), avx512, OpenBLAS 0.3.21 SkylakeX"
+        == "4 ranks of 1 thread on 2 hosts (n1: 2 on 4 cores, n2: 2 on 4 cores), avx512"
     )
+    // Kernels of all kinds give the same bits.
+    var unlike = [rank(0), rank(1, host: "n2")]
+    unlike[1].kernels = "avx2"
+    #expect(Preflight(unlike).problems == [] && Preflight(unlike).summary.hasSuffix(", avx2 and avx512"))
     #expect(Preflight([rank(0)]).summary.hasPrefix("1 rank of 1 thread on 1 host (n1: 1 on 4 cores), "))
   }
 
   @Test(arguments: [
     (\RankFacts.executable, "another build"), (\.arguments, "other arguments"), (\.inputs, "another corpus"),
     (\.teacher, "another teacher"),
-    (\.kernels, "x kernels, rank 0 (n1) has avx512"), (\.linearAlgebra, "x, rank 0 (n1) has OpenBLAS"),
   ])
   func eachDifferenceIsOneLineThatNamesTheRanks(
     field: WritableKeyPath<RankFacts, String> & Sendable, text: String

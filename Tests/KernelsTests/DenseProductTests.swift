@@ -1,5 +1,5 @@
-import DenseProducts
 import Kernels
+import LeastSquares
 import Testing
 
 extension KernelSuites {
@@ -50,13 +50,52 @@ extension KernelSuites {
       }
     }
 
-    @Test func adviceWhereTheLibraryIsOlderThanTheProcessor() {
-      #expect(adviceOnOpenBLAS(core: "Prescott", instructionSet: "avx512")?.contains("=SkylakeX") == true)
-      #expect(adviceOnOpenBLAS(core: "Nehalem", instructionSet: "avx2")?.contains("=Haswell") == true)
-      for (core, instructionSet) in [
-        ("SkylakeX", "avx512"), ("Zen", "avx2"), ("Prescott", "portable"), ("ARMV8", "neon"),
+    /// Every instruction set, in one order: sums are those of a loop that adds product after product, fused.
+    @Test(arguments: [
+      (1, 1, 1), (3, 5, 0), (8, 48, 128), (9, 49, 129), (17, 241, 130), (40, 64, 300), (5, 16, 257),
+      (13, 33, 31),
+    ])
+    func sumsHaveOneOrder(m: Int, n: Int, k: Int) throws {
+      let selected = InstructionSet.name
+      defer { try! InstructionSet.select(selected) }
+      func random(_ rows: Int, _ columns: Int, _ seed: UInt32) -> MatrixView {
+        let buffer = MatrixView(
+          FloatView(base: .allocate(capacity: rows * columns + 1), count: rows * columns), rows: rows,
+          columns: columns)
+        var stream = CounterRandom(seed: 5, purpose: .initialisation).stream(seed, UInt32(rows))
+        for i in 0..<rows * columns { buffer.base[i] = Float(stream.unit() * 2 - 1) * Float(1 << (i % 9)) }
+        return buffer
+      }
+      for (isATransposed, isBTransposed, adds) in [
+        (false, false, false), (true, false, true), (false, true, true), (true, true, false),
       ] {
-        #expect(adviceOnOpenBLAS(core: core, instructionSet: instructionSet) == nil)
+        let a = isATransposed ? random(k, m, 1) : random(m, k, 1)
+        let b = isBTransposed ? random(n, k, 2) : random(k, n, 2)
+        let before = random(m, n, 3)
+        defer { for view in [a, b, before] { view.base.deallocate() } }
+        var expected: [UInt32] = []
+        for i in 0..<m {
+          for j in 0..<n {
+            var sum: Float = adds ? before.base[i * n + j] : 0
+            for l in 0..<k {
+              let x = isATransposed ? a.base[l * m + i] : a.base[i * k + l]
+              let y = isBTransposed ? b.base[j * k + l] : b.base[l * n + j]
+              sum.addProduct(x, 0.25 * y)
+            }
+            expected.append(sum.bitPattern)
+          }
+        }
+        for set in InstructionSet.available {
+          try InstructionSet.select(set)
+          let out = random(m, n, 3)
+          defer { out.base.deallocate() }
+          denseProductSerial(
+            isATransposed ? .transposed(a) : .plain(a), isBTransposed ? .transposed(b) : .plain(b),
+            factor: 0.25,
+            accumulate: adds, into: out)
+          let found = (0..<m * n).map { out.base[$0].bitPattern }
+          #expect(found == expected, "\(set), \(isATransposed) \(isBTransposed)")
+        }
       }
     }
   }

@@ -1,5 +1,5 @@
-import DenseProducts
 import Kernels
+import LeastSquares
 import Testing
 
 /// Float64 matrices and the bilinear least-squares problem against plain computations.

@@ -1,6 +1,6 @@
-import DenseProducts
 import Foundation
 import Kernels
+import LeastSquares
 import Testing
 
 extension KernelSuites {

@@ -2,6 +2,7 @@ import BinaryModel
 import Collectives
 import Coordinator
 import Foundation
+import Kernels
 import Planning
 import RunSettings
 import Testing
@@ -52,6 +53,32 @@ import Training
         #expect(run.weights == expected.weights, "\(name)")
       }
     }
+  }
+
+  /// Every instruction set, and ranks of all kinds together, with each way of backward.
+  @Test(.timeLimit(.minutes(4)), arguments: BackwardPrecision.allCases)
+  func instructionSetsChangeNothing(precision: BackwardPrecision) throws {
+    let tiny = try TinyRun()
+    let settings = ["training.backward_precision=\(precision)"]
+    let sets = InstructionSet.available
+    let expected = try Self.run(tiny, "alone", ranks: 1, settings, environment: ["BIPFT_KERNELS": sets[0]])
+    for set in sets.dropFirst() {
+      let run = try Self.run(tiny, set, ranks: 2, settings, environment: ["BIPFT_KERNELS": set])
+      #expect(run.metrics == expected.metrics && run.weights == expected.weights, "\(set)")
+    }
+    let choose =
+      "sets=(\(sets.joined(separator: " "))); export BIPFT_KERNELS=${sets[$OMPI_COMM_WORLD_RANK % ${#sets[@]}]}"
+    let result = try Program.run(
+      "/usr/bin/env",
+      [
+        "mpirun", "-n", "4", "bash", "-c", choose + "; exec \"$@\"", "bash",
+        Program.folder.appendingPathComponent("bipft-pretrain").path,
+      ]
+        + tiny.arguments("mixed", Self.settings(["training.steps=\(Self.steps)"] + settings)),
+      environment: Program.mpiEnvironment)
+    try #require(result.code == 0, "\(result.errors)")
+    #expect(try tiny.metrics("mixed") == expected.metrics)
+    #expect(try tiny.weights("mixed", step: Self.steps) == expected.weights)
   }
 
   /// What is fitted before the first update, with gradients that pass apart from the step sizes; killed and resumed, too.

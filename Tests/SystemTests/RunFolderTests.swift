@@ -1,5 +1,6 @@
 import Coordinator
 import Foundation
+import Kernels
 import Testing
 
 /// Whole runs: names of run folders and checkpoints, folders that cannot serve, what a run goes back over, and its time.
@@ -241,29 +242,29 @@ import Testing
     #expect(state?.status == .preempted && state?.reason == "SIGPIPE", "\(String(describing: state))")
   }
 
-  #if arch(x86_64)
-    /// The bits change with OpenBLAS's core: told, and kept in the history.
-    @Test func anotherCoreOfOpenBLASIsTold() throws {
-      func run(_ core: String) throws -> Program.Outcome {
-        try Program.pretrain(
-          tiny.arguments("core", ["--set", "checkpoint.every=4"]),
-          environment: ["OPENBLAS_CORETYPE": core, "BIPFT_TEST_FAULTS": "stop:0:8,stop:0:12"])
-      }
-      #expect(try !run("Nehalem").errors.contains("warning"))
-      #expect(try !run("Nehalem").errors.contains("warning"))
-      let other = try run("Prescott")
-      #expect(
-        other.errors.contains("warning: the run was computed with ")
-          && other.errors.contains("Nehalem so far")
-          && other.errors.contains("Prescott: sums of float32 products differ"), "\(other.errors)")
-      let starts = try RunHistory(run: scratch.path("core")).events().filter { $0.event == .start }
-      #expect(
-        starts.map { $0.arithmetic?.openblas.split(separator: " ").last } == [
-          "Nehalem", "Nehalem", "Prescott",
-        ])
-      #expect(starts.allSatisfy { $0.arithmetic?.kernels.isEmpty == false })
+  /// A run goes on with the kernels of another processor: told, kept in the history, and the same bits.
+  @Test func otherKernelsAreTold() throws {
+    func run(_ name: String, _ kernels: String, _ faults: String = "") throws -> Program.Outcome {
+      try Program.pretrain(
+        tiny.arguments(name, ["--set", "checkpoint.every=4", "--set", "training.steps=12"]),
+        environment: ["BIPFT_KERNELS": kernels, "BIPFT_TEST_FAULTS": faults])
     }
-  #endif
+    let sets = InstructionSet.available
+    let (first, last) = (sets[0], sets[sets.count - 1])
+    #expect(try !run("kernels", first, "stop:0:8").errors.contains("warning"))
+    let other = try run("kernels", last)
+    #expect(
+      first == last
+        || other.errors.contains(
+          "warning: the run was computed with \(first) kernels so far, and goes on with \(last); these kernels give"
+        ),
+      "\(other.errors)")
+    let starts = try RunHistory(run: scratch.path("kernels")).events().filter { $0.event == .start }
+    #expect(starts.map { $0.arithmetic?.kernels } == [first, last])
+    _ = try run("alone", first)
+    #expect(try tiny.metrics("kernels") == tiny.metrics("alone"))
+    #expect(try tiny.weights("kernels", step: 12) == tiny.weights("alone", step: 12))
+  }
 
   @Test func aChangeOfAnUnknownFieldIsRefused() throws {
     for (field, near) in [

@@ -1,4 +1,3 @@
-import DenseProducts
 import Kernels
 import Parameters
 

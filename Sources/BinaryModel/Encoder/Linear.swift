@@ -1,11 +1,10 @@
-import DenseProducts
 import Kernels
 import Parameters
 
 /// In which order the float32 products of a forward pass add up. Sums of whole numbers, those of bits, have none.
 public enum SumOrder: Sendable {
   /// That of the BLAS library, which differs between processors: training.
-  case library
+  case training
   /// The same everywhere, that of packed models (BinaryInference): evaluation, so that a packed model gives its very numbers.
   case fixed
 }
@@ -44,10 +43,10 @@ public struct LinearPlaces: Sendable {
   ///
   /// - Cost: 2·N·I·O operations.
   public func forward(
-    _ x: MatrixView, parameters: FloatView, order: SumOrder = .library, into y: MatrixView
+    _ x: MatrixView, parameters: FloatView, order: SumOrder = .training, into y: MatrixView
   ) {
     switch order {
-    case .library:
+    case .training:
       denseProduct(.plain(x), .transposed(weight(parameters)), into: y)
       y.addToRows(parameters[bias])
     case .fixed: fixedOrderLinear(x, weight(parameters), bias: parameters[bias], into: y)

@@ -55,7 +55,7 @@ enum ForwardMode {
   var sumOrder: SumOrder {
     switch self {
     case .evaluation, .probe: .fixed
-    case .training, .fit: .library
+    case .training, .fit: .training
     }
   }
   var fit: Fit? {

@@ -1,4 +1,3 @@
-import DenseProducts
 import Kernels
 import Parameters
 
@@ -79,7 +78,7 @@ struct ResidualEstimators {
   func forward(_ x: MatrixView, parameters: FloatView, order: SumOrder, scratch: EstimatorScratch) {
     gatherWeights(parameters, scratch: scratch)
     switch order {
-    case .library: denseProduct(.plain(scratch.weight), .transposed(x), into: estimates)
+    case .training: denseProduct(.plain(scratch.weight), .transposed(x), into: estimates)
     case .fixed: fixedOrderLinear(scratch.weight, x, bias: nil, into: estimates)
     }
     var row = 0
@@ -97,7 +96,7 @@ struct ResidualEstimators {
     let own = estimates[columns: tokens(of: sequence)]
     func rows(_ index: Int, of matrix: MatrixView) -> MatrixView { self.rows(index, set: set, of: matrix) }
     switch order {
-    case .library:
+    case .training:
       denseProductSerial(.transposed(rows(0, of: own)), .plain(rows(3, of: own)), into: out)
       denseProductSerial(
         .transposed(rows(1, of: own)), .plain(rows(2, of: own)), accumulate: true, into: out)

@@ -1,5 +1,5 @@
-import DenseProducts
 import Kernels
+import LeastSquares
 import Parameters
 
 // The fit of what makes the context: the step sizes of the probabilities and of V, and the estimator v_p.

@@ -1,5 +1,5 @@
-import DenseProducts
 import Kernels
+import LeastSquares
 
 extension MatrixView {
   /// In float64, with a column of ones behind the others where asked.

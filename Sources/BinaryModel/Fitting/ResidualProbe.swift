@@ -1,5 +1,5 @@
-import DenseProducts
 import Kernels
+import LeastSquares
 import Parameters
 
 /// What binarisation throws away of one head's scores and values, and how much of it the estimators stand for: sums of squares over

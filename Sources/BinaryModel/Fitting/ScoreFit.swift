@@ -1,5 +1,5 @@
-import DenseProducts
 import Kernels
+import LeastSquares
 import Parameters
 
 // The fit of what makes the scores: the step sizes of Q and K, and the estimators q_m, q_p, k_m, k_p.

@@ -57,7 +57,7 @@ public struct ClassificationHead: ObjectiveHead {
     teacher: TeacherOutput?, gradients: HeadGradients?, into terms: inout LossTerms
   ) {
     pooled.forward(
-      output, batch.tokens, parameters: parameters, order: gradients == nil ? .fixed : .library,
+      output, batch.tokens, parameters: parameters, order: gradients == nil ? .fixed : .training,
       dropout: gradients?.dropout)
     var loss = 0.0
     for (b, target) in batch.labels.targets.enumerated() {

@@ -26,7 +26,7 @@ struct NextSentenceHead {
     gradients: HeadGradients?, into terms: inout LossTerms
   ) {
     places.forward(
-      pooled, parameters: parameters, order: gradients == nil ? .fixed : .library, into: logits)
+      pooled, parameters: parameters, order: gradients == nil ? .fixed : .training, into: logits)
     gradient.dense.fill(0)
     var (loss, correct, count, distillation) = (0.0, 0, 0, 0.0)
     for (b, label) in labels.enumerated() where label >= 0 {

@@ -1,4 +1,3 @@
-import DenseProducts
 import Kernels
 import Parameters
 
@@ -92,7 +91,7 @@ struct PredictionHead {
     let out = MatrixView(logits, rows: rows.count, columns: vocabularySize)
     let (x, words) = (matrix(transformed, rows), embeddings(parameters))
     switch order {
-    case .library:
+    case .training:
       denseProduct(.plain(x), .transposed(words), into: out)
       out.addToRows(parameters[places.bias])
     case .fixed: fixedOrderLinear(x, words, bias: parameters[places.bias], into: out)
@@ -124,7 +123,7 @@ struct PredictionHead {
       count += 1
     }
     guard count > 0 else { return }
-    let order: SumOrder = gradients == nil ? .fixed : .library
+    let order: SumOrder = gradients == nil ? .fixed : .training
     gather(x, count: count)
     transform(count, parameters: parameters, order: order)
     let factor = 1 / Float(divisor)

@@ -1,4 +1,3 @@
-import DenseProducts
 import Kernels
 
 /// A full-precision BERT in evaluation mode (Devlin et al. 2019): the source of hidden states for distillation. Its linear

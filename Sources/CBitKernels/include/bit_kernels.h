@@ -116,7 +116,12 @@ typedef struct {
   void (*bfloat16_linear)(const float *x, size_t rows, size_t depth, size_t ld, const uint32_t *packed, size_t outputs,
                           const float *bias, float *out, size_t ld_out);
 
-  // ---- float32 products of a model in use, with sums in a fixed order ----
+  // ---- float32 products, with sums in a fixed order ----
+
+  // out[i*ld + j] = sum over k of a[i*a_row + k*a_column] (factor b[k*b_row + j*b_column]), in the order of k, fused; added to out
+  // (before the first product) or written. a_row or a_column is 1, and b_row or b_column.
+  void (*float_product)(const float *a, size_t a_row, size_t a_column, const float *b, size_t b_row, size_t b_column,
+                        size_t rows, size_t depth, size_t columns, float factor, bool add, float *out, size_t ld);
 
   // out[i*ld_out + j] = sum over k of x[i*ld + k] w[j*depth + k] + bias[j]; bias may be NULL. Lane k % 16 sums its
   // products in order, fused, then the lanes are added as a tree: the same for any number of rows and outputs.

@@ -53,20 +53,6 @@ public struct Preflight: Equatable, Sendable {
         { $0.teacher },
         { _ in "another teacher under the same name than \(first) reads; give all hosts the same file" }
       ),
-      (
-        { $0.kernels },
-        { other in
-          "\(other.kernels) kernels, \(first) has \(ranks[0].kernels); use hosts of one kind, or name kernels that "
-            + "all have, as in mpirun -x BIPFT_KERNELS=avx2"
-        }
-      ),
-      (
-        { $0.linearAlgebra },
-        { other in
-          "\(other.linearAlgebra), \(first) has \(ranks[0].linearAlgebra), whose sums differ; use hosts of one kind "
-            + "with one version of OpenBLAS, or name a core that all have, as in mpirun -x OPENBLAS_CORETYPE=Haswell"
-        }
-      ),
     ]
     return kinds.compactMap { kind in
       let others = ranks.filter { kind.value($0) != kind.value(ranks[0]) }
@@ -136,7 +122,7 @@ public struct Preflight: Equatable, Sendable {
     return
       "\(ranks.count) \(ranks.count == 1 ? "rank" : "ranks") of \(threads) \(threads == "1" ? "thread" : "threads") on "
       + "\(hosts.count) \(hosts.count == 1 ? "host" : "hosts") (\(shown.joined(separator: ", "))), "
-      + "\(ranks[0].kernels), \(ranks[0].linearAlgebra)"
+      + Set(ranks.map(\.kernels)).sorted().joined(separator: " and ")
   }
 
   /// "ranks 4-7 (n2)".

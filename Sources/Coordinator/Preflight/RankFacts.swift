@@ -17,12 +17,10 @@ public struct RankFacts: Codable, Equatable, Sendable {
   public var teacher: String
   /// The kernels in use (`InstructionSet.name`).
   public var kernels: String
-  /// OpenBLAS with its version and the kind of core it chose.
-  public var linearAlgebra: String
 
   public init(
     rank: Int, host: String, threads: Int, cores: [Int], hostCores: Int, executable: String,
-    arguments: String, inputs: String, teacher: String, kernels: String, linearAlgebra: String
+    arguments: String, inputs: String, teacher: String, kernels: String
   ) {
     self.rank = rank
     self.host = host
@@ -34,6 +32,5 @@ public struct RankFacts: Codable, Equatable, Sendable {
     self.inputs = inputs
     self.teacher = teacher
     self.kernels = kernels
-    self.linearAlgebra = linearAlgebra
   }
 }

@@ -2,10 +2,10 @@ import BinaryModel
 import Collectives
 import Coordinator
 import Corpora
-import DenseProducts
 import DurableFiles
 import Foundation
 import Kernels
+import LeastSquares
 import Planning
 import RunSettings
 

@@ -1,7 +1,6 @@
 import BinaryModel
 import Collectives
 import Coordinator
-import DenseProducts
 import Foundation
 import Kernels
 import RunSettings
@@ -18,11 +17,10 @@ func compareRanks<Goal: Objective>(
       rank: world.rank, host: world.hostName, threads: threadCount, cores: world.processors,
       hostCores: ProcessInfo.processInfo.processorCount, executable: try digestOfProgram(),
       arguments: "\(options)", inputs: inputs.digest, teacher: inputs.teacherDigest ?? "",
-      kernels: InstructionSet.name, linearAlgebra: linearAlgebraName)
+      kernels: InstructionSet.name)
   }
   let preflight = try Preflight.compare(facts, world: world)
-  let warnings = preflight.warnings + [linearAlgebraAdvice].compactMap(\.self)
-  return ["preflight: \(preflight.summary)"] + warnings.map { "warning: \($0)" }
+  return ["preflight: \(preflight.summary)"] + preflight.warnings.map { "warning: \($0)" }
 }
 
 /// Looks at the run's folder before a run starts. Collective.
@@ -66,7 +64,7 @@ extension RunConfiguration {
 
 extension Arithmetic {
   /// Of this process.
-  static var current: Arithmetic { Arithmetic(kernels: InstructionSet.name, openblas: linearAlgebraName) }
+  static var current: Arithmetic { Arithmetic(kernels: InstructionSet.name) }
 }
 
 extension RunInputs {

@@ -98,7 +98,9 @@ public struct RunReport {
           } ?? "-"
         },
         row("arithmetic") { run in
-          run.events.last { $0.event == .start }?.arithmetic.map { "\($0.kernels), \($0.openblas)" } ?? "-"
+          run.events.last { $0.event == .start }?.arithmetic.map {
+            [$0.kernels, $0.openblas].compactMap(\.self).joined(separator: ", ")
+          } ?? "-"
         },
       ])
   }

@@ -1,5 +1,3 @@
-import Kernels
-
 /// Memory for panels of products on their way into a sink, for each thread.
 public struct ProductPanels {
   private let panels: [UnsafeMutablePointer<Float>]
