@@ -1,18 +1,65 @@
 import CBitKernels
 
+/// The binary input of a linear layer in its backward pass: M×S.
+public enum BinaryInput {
+  /// step·(±1), and where a gradient passes.
+  case signs(BitView, within: BitView, step: Float)
+  case levels(LevelOperand)
+
+  var rows: Int {
+    switch self {
+    case .signs(let signs, _, _): signs.rows
+    case .levels(let operand): operand.x.rows
+    }
+  }
+  var columns: Int {
+    switch self {
+    case .signs(let signs, _, _): signs.columns
+    case .levels(let operand): operand.x.columns
+    }
+  }
+  var step: Float {
+    switch self {
+    case .signs(_, _, let step): step
+    case .levels(let operand): operand.step
+    }
+  }
+
+  /// The straight-through backward of some columns.
+  ///
+  /// - Parameter tile: rows of 48, the gradient of those columns.
+  func backward(
+    _ columns: Range<Int>, _ tile: UnsafeMutablePointer<Float>, add: Bool, dx: MatrixView,
+    shiftGradient: FloatView
+  ) -> Double {
+    switch self {
+    case .signs(let signs, let within, _):
+      InstructionSet.table.pointee.sign_backward(
+        tile - columns.lowerBound, panelColumns, signs.base, within.base, signs.rows, signs.words,
+        columns.lowerBound, columns.upperBound, add, dx.base, dx.stride, shiftGradient.base)
+    case .levels(let operand):
+      operand[columns: columns].backwardSerial(
+        MatrixView(base: tile, rows: rows, columns: columns.count, stride: panelColumns), add: add,
+        dx: dx[columns: columns], shiftGradient: shiftGradient[columns])
+    }
+  }
+}
+
 /// What both backward products of a binary linear layer need, whatever the gradient is rounded to: a panel of 48 columns
 /// of the result at a time, dX = dY·sign(W) through the straight-through backward of the binary input, and
-/// dW += dYᵀ·sign(X).
+/// dW += dYᵀ·X.
 ///
 /// Legend: M rows, K columns of the gradient, S columns of the products.
 struct BackwardPanels {
   /// For each thread: max(M, K)×48 floats.
   private let tiles: [UnsafeMutablePointer<Float>]
+  /// For each thread, where inputs have levels: M×48 of them.
+  private let levelTiles: [UnsafeMutablePointer<Float>]
   private let stepSums: UnsafeMutablePointer<Double>
   private let outputs: Int
 
-  /// - Cost: for each thread 192·max(M, K) bytes.
-  init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
+  /// - Cost: for each thread 192·max(M, K) bytes, and 192·M more where inputs have levels.
+  init(rows: Int, columns: Int, outputs: Int, hasLevels: Bool, in arena: inout Arena) {
     self.outputs = outputs
     stepSums = arena.elements(padded(outputs, to: panelColumns) / panelColumns, of: Double.self)
     var tiles: [UnsafeMutablePointer<Float>] = []
@@ -20,6 +67,23 @@ struct BackwardPanels {
       tiles.append(arena.elements(padded(max(rows, columns), to: 8) * panelColumns, of: Float.self))
     }
     self.tiles = tiles
+    var levelTiles: [UnsafeMutablePointer<Float>] = []
+    if hasLevels {
+      for _ in 0..<threadCount { levelTiles.append(arena.elements(rows * panelColumns, of: Float.self)) }
+    }
+    self.levelTiles = levelTiles
+  }
+
+  /// The integers of some columns of an operand, in rows of 48.
+  func writeLevels(
+    _ operand: LevelOperand, _ columns: Range<Int>, worker: Int
+  ) -> UnsafeMutablePointer<Float> {
+    precondition(!levelTiles.isEmpty, "levels without memory for them")
+    let tile = levelTiles[worker]
+    operand[columns: columns].writeSerial(
+      factor: 1,
+      into: MatrixView(base: tile, rows: operand.x.rows, columns: columns.count, stride: panelColumns))
+    return tile
   }
 
   /// - Parameters:
@@ -27,28 +91,24 @@ struct BackwardPanels {
   ///   - inputPanel: writes the columns of the range of dX to rows of 48 floats.
   ///   - weightGradient: K×S, added to.
   ///   - weightPanel: writes the columns of the range of dW to memory with rows of so many floats, or adds to it.
-  /// - Returns: Σ sign·g over the binary input's gradient g.
+  /// - Returns: the sum for the gradient of the input's step size.
   func run(
-    signs: BitView, within: BitView, add: Bool, dx: MatrixView, shiftGradient: FloatView, rows: Int,
+    _ input: BinaryInput, add: Bool, dx: MatrixView, shiftGradient: FloatView, rows: Int,
     weightGradient: MatrixGradient,
     inputPanel: (_ columns: Range<Int>, _ worker: Int, _ tile: UnsafeMutablePointer<Float>) -> Void,
     weightPanel: (
       _ columns: Range<Int>, _ worker: Int, _ adds: Bool, _ out: UnsafeMutablePointer<Float>, _ stride: Int
     ) -> Void
   ) -> Double {
-    precondition(signs.columns <= outputs, "\(signs.columns) columns of products, at most \(outputs)")
-    let kernel = InstructionSet.table.pointee.sign_backward!
-    let panels = padded(signs.columns, to: panelColumns) / panelColumns
+    precondition(input.columns <= outputs, "\(input.columns) columns of products, at most \(outputs)")
+    let panels = padded(input.columns, to: panelColumns) / panelColumns
     parallelFor(2 * panels) { index, worker in
       let first = index % panels * panelColumns
-      let columns = first..<min(signs.columns, first + panelColumns)
+      let columns = first..<min(input.columns, first + panelColumns)
       if index < panels {
         let tile = tiles[worker]
         inputPanel(columns, worker, tile)
-        stepSums[index] = kernel(
-          tile - first, panelColumns, signs.base, within.base, signs.rows, signs.words, first,
-          columns.upperBound,
-          add, dx.base, dx.stride, shiftGradient.base)
+        stepSums[index] = input.backward(columns, tile, add: add, dx: dx, shiftGradient: shiftGradient)
       } else {
         switch weightGradient {
         case .view(let view): weightPanel(columns, worker, true, view.base + first, view.stride)
@@ -56,7 +116,7 @@ struct BackwardPanels {
           weightPanel(columns, worker, false, tiles[worker], panelColumns)
           sink.add(
             tiles[worker], valueStride: panelColumns, rows: rows, columns: columns.count, at: start + first,
-            stride: signs.columns)
+            stride: input.columns)
         }
       }
     }
@@ -66,7 +126,7 @@ struct BackwardPanels {
 
 /// Checks the shapes of the two products of an M×K gradient.
 func checkBackwardShapes(
-  _ gradient: MatrixView, weight: BitView, signs: BitView, within: BitView, weightGradient: MatrixGradient,
+  _ gradient: MatrixView, weight: BitView, _ input: BinaryInput, weightGradient: MatrixGradient,
   dx: MatrixView, shiftGradient: FloatView
 ) {
   let (rows, columns, outputs) = (gradient.rows, gradient.columns, weight.columns)
@@ -76,10 +136,15 @@ func checkBackwardShapes(
       "a gradient of \(view.rows)×\(view.columns) for \(columns)×\(outputs)")
   }
   precondition(
-    weight.rows == columns && signs.rows == rows && signs.columns == outputs && within.rows == rows
-      && within.columns == outputs && dx.rows == rows && dx.columns == outputs
+    weight.rows == columns && input.rows == rows && input.columns == outputs && dx.rows == rows
+      && dx.columns == outputs
       && shiftGradient.count == outputs,
     "backward products of \(rows)×\(columns) by \(weight.rows)×\(outputs)")
+  if case .signs(let signs, let within, _) = input {
+    precondition(
+      within.rows == signs.rows && within.columns == signs.columns, "bits of \(within.rows)×\(within.columns)"
+    )
+  }
 }
 
 let panelColumns = Int(BK_PANEL_COLUMNS)

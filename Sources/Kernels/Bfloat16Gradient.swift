@@ -16,7 +16,7 @@ public struct Bfloat16Gradient {
   /// before.
   ///
   /// - Cost: 4·M·K bytes and, for each thread, 288·max(M, K).
-  public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
+  public init(rows: Int, columns: Int, outputs: Int, hasLevels: Bool = false, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
     byRows = arena.elements(paddedRows * paddedColumns / 2, of: UInt32.self)
@@ -26,7 +26,8 @@ public struct Bfloat16Gradient {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) / 2 * panelColumns, of: UInt32.self))
     }
     self.expanded = expanded
-    panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
+    panels = BackwardPanels(
+      rows: rows, columns: columns, outputs: outputs, hasLevels: hasLevels, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `sums` (K).
@@ -56,32 +57,37 @@ public struct Bfloat16Gradient {
   /// - Parameters:
   ///   - gradient: M×K, the gradient last rounded; only its shape is read.
   ///   - weight: K×S signs, scaled by `weightScale`.
-  ///   - signs, within: M×S, the binary input scaled by `step`.
+  ///   - input: M×S.
   ///   - weightGradient: K×S, added to.
   ///   - dx: M×S, written or added to.
   ///   - shiftGradient: S, added to.
-  /// - Returns: Σ sign·g over the binary input's gradient g, for the step size.
+  /// - Returns: the sum for the gradient of the input's step size.
   /// - Cost: 4·M·K·S operations.
   public func products(
-    _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
+    _ gradient: MatrixView, weight: BitView, weightScale: Float, input: BinaryInput,
     weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     checkBackwardShapes(
-      gradient, weight: weight, signs: signs, within: within, weightGradient: weightGradient, dx: dx,
-      shiftGradient: shiftGradient)
+      gradient, weight: weight, input, weightGradient: weightGradient, dx: dx, shiftGradient: shiftGradient)
     let (rows, columns) = (gradient.rows, gradient.columns)
     let table = InstructionSet.table.pointee
     return panels.run(
-      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns,
-      weightGradient: weightGradient
+      input, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns, weightGradient: weightGradient
     ) { range, worker, tile in
       table.bfloat16_signs(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.bfloat16_product(
         byRows, rows, columns, expanded[worker], weightScale, false, range.count, tile, panelColumns)
     } weightPanel: { range, worker, adds, out, stride in
-      table.bfloat16_signs(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
+      switch input {
+      case .signs(let signs, _, _):
+        table.bfloat16_signs(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
+      case .levels(let operand):
+        // Integers up to 256 are numbers of bfloat16.
+        let tile = panels.writeLevels(operand, range, worker: worker)
+        table.bfloat16_right_columns(tile, rows, panelColumns, 0, range.count, expanded[worker])
+      }
       table.bfloat16_product(
-        byColumns, columns, rows, expanded[worker], step, adds, range.count, out, stride)
+        byColumns, columns, rows, expanded[worker], input.step, adds, range.count, out, stride)
     }
   }
 }

@@ -40,7 +40,7 @@ public struct RoundedGradient {
   /// before.
   ///
   /// - Cost: 2·M·K bytes and, for each thread, 240·max(M, K).
-  public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
+  public init(rows: Int, columns: Int, outputs: Int, hasLevels: Bool = false, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
     byRows = arena.elements(paddedRows * paddedColumns, of: Int8.self)
@@ -54,7 +54,8 @@ public struct RoundedGradient {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) * panelColumns, of: UInt8.self))
     }
     self.expanded = expanded
-    panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
+    panels = BackwardPanels(
+      rows: rows, columns: columns, outputs: outputs, hasLevels: hasLevels, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `columnSums` (K).
@@ -102,36 +103,47 @@ public struct RoundedGradient {
   /// - Parameters:
   ///   - gradient: M×K, the gradient last rounded; only its shape is read.
   ///   - weight: K×S signs, scaled by `weightScale`.
-  ///   - signs, within: M×S, the binary input scaled by `step`.
+  ///   - input: M×S.
   ///   - weightGradient: K×S, added to.
   ///   - dx: M×S, written or added to.
   ///   - shiftGradient: S, added to.
-  /// - Returns: Σ sign·g over the binary input's gradient g, for the step size.
+  /// - Returns: the sum for the gradient of the input's step size.
   /// - Cost: 4·M·K·S operations on bytes.
   public func products(
-    _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
+    _ gradient: MatrixView, weight: BitView, weightScale: Float, input: BinaryInput,
     weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     checkBackwardShapes(
-      gradient, weight: weight, signs: signs, within: within, weightGradient: weightGradient, dx: dx,
-      shiftGradient: shiftGradient)
+      gradient, weight: weight, input, weightGradient: weightGradient, dx: dx, shiftGradient: shiftGradient)
     let (rows, columns) = (gradient.rows, gradient.columns)
     let table = InstructionSet.table.pointee
     return panels.run(
-      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns,
-      weightGradient: weightGradient
+      input, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns, weightGradient: weightGradient
     ) { range, worker, tile in
       table.expand_bits(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.rounded_product(
-        byRows, rows, columns, expanded[worker], rowSums, rowMaxima, weightScale, true, false, range.count,
-        tile,
-        panelColumns)
+        byRows, rows, columns, expanded[worker], rowSums, rowMaxima, weightScale, 2, -1, false,
+        range.count, tile, panelColumns)
     } weightPanel: { range, worker, adds, out, stride in
-      table.expand_bits(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
-      table.rounded_product(
-        byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, step, true, adds, range.count,
-        out,
-        stride)
+      func add(times: Int32, plus: Int32, adds: Bool) {
+        table.rounded_product(
+          byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, input.step, times, plus, adds,
+          range.count, out, stride)
+      }
+      switch input {
+      case .signs(let signs, _, _):
+        table.expand_bits(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
+        add(times: 2, plus: -1, adds: adds)
+      case .levels(let operand):
+        // q = lowest + the lower four bits of the rest + 16 times the upper ones.
+        let (tile, lowest) = (panels.writeLevels(operand, range, worker: worker), Int32(operand.set.lowest))
+        table.expand_levels(tile, rows, lowest, 0, expanded[worker])
+        add(times: 1, plus: lowest, adds: adds)
+        if operand.set.bits > 4 {
+          table.expand_levels(tile, rows, lowest, 4, expanded[worker])
+          add(times: 16, plus: 0, adds: true)
+        }
+      }
     }
   }
 }

@@ -53,6 +53,13 @@ struct ExportSource {
           "has residual estimators of each head's own (estimators.per_head), which exported models cannot hold; train with "
           + "estimators.per_head false")
     }
+    let own = configuration.model
+    if own.activationBits > 1 || own.feedForwardActivation != .gelu {
+      throw .unreadable(
+        path: folder,
+        reason: "has model.activation_bits \(own.activationBits) and model.ffn_activation "
+          + "\(own.feedForwardActivation.rawValue); exported models hold 1 and gelu alone")
+    }
   }
 
   /// The names of the classes that a fine-tuned model tells apart, none where it tells a number; and how many texts it reads.
