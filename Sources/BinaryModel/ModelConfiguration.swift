@@ -1,3 +1,4 @@
+import FileFormats
 import Kernels
 
 /// In which operands of its products a model is binary.
@@ -15,12 +16,7 @@ public enum ModelPrecision: String, CaseIterable, Sendable {
 }
 
 /// What stands between the two linear layers of a block's feed-forward half.
-public enum FeedForwardActivation: String, CaseIterable, Sendable {
-  /// x·Φ(x), the erf form: BERT and BiPFT.
-  case gelu
-  /// max(x, 0): BiT (Liu et al. 2022), whose next binariser takes unsigned values.
-  case relu
-}
+public typealias FeedForwardActivation = PackedModelFormat.Activation
 
 /// The shape of a BiPFT model (METHOD of arXiv 2312.08937; BERT's names).
 public struct ModelConfiguration: Equatable, Sendable {

@@ -15,15 +15,18 @@ public struct LevelSet: Equatable, Sendable {
     self.isSigned = isSigned
   }
 
+  /// The set with a step size.
+  func levels(step: Float) -> bk_levels { bk_level_set(Int32(bits), isSigned, step) }
+
   /// Whether it is ±1.
   public var isSign: Bool { bits == 1 && isSigned }
-  public var lowest: Int { isSign ? -1 : isSigned ? -(1 << (bits - 1)) : 0 }
-  public var highest: Int { isSign ? 1 : isSigned ? 1 << (bits - 1) - 1 : 1 << bits - 1 }
+  public var lowest: Int { Int(levels(step: 1).low) }
+  public var highest: Int { Int(levels(step: 1).high) }
   /// The largest |q|.
   public var largest: Int { max(-lowest, highest) }
 
   /// Sums of integers up to this are exact in float32, in whatever order.
-  public static let largestSum = 1 << 24
+  public static let largestSum = Int(BK_LARGEST_SUM)
 
   /// How many inputs a linear layer may have so that its sums are exact.
   public var mostInputs: Int { Self.largestSum / (1 << bits - 1) }
@@ -65,9 +68,7 @@ public struct LevelOperand {
     LevelOperand(x[columns: range], shift: shift.map { $0[range] }, step: step, set)
   }
 
-  var levels: bk_levels {
-    bk_levels(step: step, low: Float(set.lowest), high: Float(set.highest), bits: Int32(set.bits))
-  }
+  var levels: bk_levels { self.set.levels(step: step) }
 
   /// Writes factor·q: N×I, which may be x. On the calling thread alone.
   public func writeSerial(factor: Float, into out: MatrixView) {

@@ -40,6 +40,18 @@ typedef struct {
   int32_t bits;
 } bk_levels;
 
+// No sum of products of such integers may be larger, so that it is exact in float32 in any order.
+enum { BK_LARGEST_SUM = 1 << 24 };
+
+// The integers of n bits: signed -2^(n-1) ... 2^(n-1) - 1, unsigned 0 ... 2^n - 1; one signed bit is apart, -1 and 1.
+static inline bk_levels bk_level_set(int32_t bits, bool is_signed, float step) {
+  int32_t half = 1 << (bits - 1);
+  if (is_signed && bits == 1) return (bk_levels){step, -1, 1, 1};
+  if (is_signed) return (bk_levels){step, (float)-half, (float)(half - 1), bits};
+  return (bk_levels){step, 0, (float)(2 * half - 1), bits};
+}
+static inline bool bk_is_sign(bk_levels l) { return l.bits == 1 && l.low < 0; }
+
 // Settings of one AdamW step: corrections are 1 - beta1^t and sqrt(1 - beta2^t); gradients are multiplied by
 // gradient_factor first.
 typedef struct {
