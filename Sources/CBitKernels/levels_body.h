@@ -162,16 +162,19 @@ static double level_backward(const float *g, size_t ld_g, const float *x, size_t
   return total(step_sum);
 }
 
-static void expand_levels(const float *x, size_t rows, int32_t low, int32_t from, uint8_t *expanded) {
+static void expand_levels(const float *x, size_t rows, size_t columns, size_t ld, const float *shift,
+                          const bk_levels *l, int32_t from, uint8_t *expanded) {
+  int32_t low = (int32_t)l->low;
   for (size_t i = 0; i < rows; i += 4)
-    for (size_t c = 0; c < PANEL_COLUMNS; c += LANES) {
-      vi four[4];
-      for (size_t r = 0; r < 4; r++) {
-        vi q = i + r < rows ? __builtin_convertvector(load(x + (i + r) * PANEL_COLUMNS + c), vi) - low : (vi){0};
-        four[r] = q >> from & 15;
+    for (size_t j = 0; j < columns; j += LANES) {
+      size_t n = lanes_at(j, columns);
+      vi four[4] = {{0}, {0}, {0}, {0}};
+      for (size_t r = 0; r < 4 && i + r < rows; r++) {
+        vf position = level_position(x + (i + r) * ld + j, shift == NULL ? NULL : shift + j, l, n);
+        four[r] = (__builtin_convertvector(nearest_level(position, l), vi) - low) >> from & 15;
       }
       vi bytes = combine_bytes(four[0], four[1], four[2], four[3]);
-      memcpy(expanded + (i * PANEL_COLUMNS + c * 4), &bytes, sizeof bytes);
+      memcpy(expanded + (i * PANEL_COLUMNS + j * 4), &bytes, sizeof bytes);
     }
 }
 

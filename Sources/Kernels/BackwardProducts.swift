@@ -53,13 +53,11 @@ public enum BinaryInput {
 struct BackwardPanels {
   /// For each thread: max(M, K)×48 floats.
   private let tiles: [UnsafeMutablePointer<Float>]
-  /// For each thread, where inputs have levels: M×48 of them.
-  private let levelTiles: [UnsafeMutablePointer<Float>]
   private let stepSums: UnsafeMutablePointer<Double>
   private let outputs: Int
 
-  /// - Cost: for each thread 192·max(M, K) bytes, and 192·M more where inputs have levels.
-  init(rows: Int, columns: Int, outputs: Int, hasLevels: Bool, in arena: inout Arena) {
+  /// - Cost: for each thread 192·max(M, K) bytes.
+  init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
     self.outputs = outputs
     stepSums = arena.elements(padded(outputs, to: panelColumns) / panelColumns, of: Double.self)
     var tiles: [UnsafeMutablePointer<Float>] = []
@@ -67,23 +65,6 @@ struct BackwardPanels {
       tiles.append(arena.elements(padded(max(rows, columns), to: 8) * panelColumns, of: Float.self))
     }
     self.tiles = tiles
-    var levelTiles: [UnsafeMutablePointer<Float>] = []
-    if hasLevels {
-      for _ in 0..<threadCount { levelTiles.append(arena.elements(rows * panelColumns, of: Float.self)) }
-    }
-    self.levelTiles = levelTiles
-  }
-
-  /// The integers of some columns of an operand, in rows of 48.
-  func writeLevels(
-    _ operand: LevelOperand, _ columns: Range<Int>, worker: Int
-  ) -> UnsafeMutablePointer<Float> {
-    precondition(!levelTiles.isEmpty, "levels without memory for them")
-    let tile = levelTiles[worker]
-    operand[columns: columns].writeSerial(
-      factor: 1,
-      into: MatrixView(base: tile, rows: operand.x.rows, columns: columns.count, stride: panelColumns))
-    return tile
   }
 
   /// - Parameters:

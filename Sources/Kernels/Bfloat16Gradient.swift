@@ -9,13 +9,16 @@ public struct Bfloat16Gradient {
   private let byColumns: UnsafeMutablePointer<UInt32>
   /// For each thread: an expanded panel of the bits.
   private let expanded: [UnsafeMutablePointer<UInt32>]
+  /// For each thread, where inputs have levels: a panel of them, M×48.
+  private let levels: [UnsafeMutablePointer<Float>]
   private let panels: BackwardPanels
   private let capacity: (rows: Int, columns: Int)
 
   /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
   /// before.
   ///
-  /// - Cost: 4·M·K bytes and, for each thread, 288·max(M, K).
+  /// - Parameter hasLevels: whether binary inputs may be more than signs.
+  /// - Cost: 4·M·K bytes and, for each thread, 288·max(M, K), and 192·M more for levels.
   public init(rows: Int, columns: Int, outputs: Int, hasLevels: Bool = false, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
@@ -26,8 +29,12 @@ public struct Bfloat16Gradient {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) / 2 * panelColumns, of: UInt32.self))
     }
     self.expanded = expanded
-    panels = BackwardPanels(
-      rows: rows, columns: columns, outputs: outputs, hasLevels: hasLevels, in: &arena)
+    var levels: [UnsafeMutablePointer<Float>] = []
+    if hasLevels {
+      for _ in 0..<threadCount { levels.append(arena.elements(rows * panelColumns, of: Float.self)) }
+    }
+    self.levels = levels
+    panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `sums` (K).
@@ -83,8 +90,11 @@ public struct Bfloat16Gradient {
         table.bfloat16_signs(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
       case .levels(let operand):
         // Integers up to 256 are numbers of bfloat16.
-        let tile = panels.writeLevels(operand, range, worker: worker)
-        table.bfloat16_right_columns(tile, rows, panelColumns, 0, range.count, expanded[worker])
+        let tile = MatrixView(
+          base: levels[worker], rows: rows, columns: range.count, stride: panelColumns)
+        operand[columns: range].writeSerial(factor: 1, into: tile)
+        table.bfloat16_right_columns(
+          tile.base, rows, panelColumns, 0, range.count, expanded[worker])
       }
       table.bfloat16_product(
         byColumns, columns, rows, expanded[worker], input.step, adds, range.count, out, stride)

@@ -40,7 +40,7 @@ public struct RoundedGradient {
   /// before.
   ///
   /// - Cost: 2·M·K bytes and, for each thread, 240·max(M, K).
-  public init(rows: Int, columns: Int, outputs: Int, hasLevels: Bool = false, in arena: inout Arena) {
+  public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
     byRows = arena.elements(paddedRows * paddedColumns, of: Int8.self)
@@ -54,8 +54,7 @@ public struct RoundedGradient {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) * panelColumns, of: UInt8.self))
     }
     self.expanded = expanded
-    panels = BackwardPanels(
-      rows: rows, columns: columns, outputs: outputs, hasLevels: hasLevels, in: &arena)
+    panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `columnSums` (K).
@@ -136,11 +135,17 @@ public struct RoundedGradient {
         add(times: 2, plus: -1, adds: adds)
       case .levels(let operand):
         // q = lowest + the lower four bits of the rest + 16 times the upper ones.
-        let (tile, lowest) = (panels.writeLevels(operand, range, worker: worker), Int32(operand.set.lowest))
-        table.expand_levels(tile, rows, lowest, 0, expanded[worker])
-        add(times: 1, plus: lowest, adds: adds)
+        let own = operand[columns: range]
+        func expand(from bit: Int32) {
+          withUnsafePointer(to: own.levels) {
+            table.expand_levels(
+              own.x.base, rows, range.count, own.x.stride, own.shift?.base, $0, bit, expanded[worker])
+          }
+        }
+        expand(from: 0)
+        add(times: 1, plus: Int32(operand.set.lowest), adds: adds)
         if operand.set.bits > 4 {
-          table.expand_levels(tile, rows, lowest, 4, expanded[worker])
+          expand(from: 4)
           add(times: 16, plus: 0, adds: true)
         }
       }

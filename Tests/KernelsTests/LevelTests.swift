@@ -170,8 +170,7 @@ extension KernelSuites {
           let bits = arena.bits(weight)
           let sum: Double
           if isByte {
-            let rounded = RoundedGradient(
-              rows: rows, columns: columns, outputs: outputs, hasLevels: true, in: &arena)
+            let rounded = RoundedGradient(rows: rows, columns: columns, outputs: outputs, in: &arena)
             let draw = BackwardRounding(seed: 7).draw(place: 2, epoch: 1, sample: 5)
             rounded.round(g, draw: draw, addingColumnSumsTo: bias)
             sum = rounded.products(

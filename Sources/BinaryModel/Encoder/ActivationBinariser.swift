@@ -8,11 +8,18 @@ enum ActivationBinariser {
   case signs(SignBinariser)
   case levels(LevelBinariser)
 
-  init(_ places: BinariserPlaces, rows: Int, columns: Int, in arena: inout Arena) {
-    self =
-      places.levels.isSign
-      ? .signs(SignBinariser(places, rows: rows, columns: columns, in: &arena))
-      : .levels(LevelBinariser(places, rows: rows, columns: columns, in: &arena))
+  /// - Parameter other: one that always binarises the same x, and first; nil for none.
+  init(
+    _ places: BinariserPlaces, rows: Int, columns: Int, sharing other: ActivationBinariser? = nil,
+    in arena: inout Arena
+  ) {
+    if places.levels.isSign {
+      self = .signs(SignBinariser(places, rows: rows, columns: columns, in: &arena))
+    } else if case .levels(let other) = other {
+      self = .levels(LevelBinariser(places, sharing: other))
+    } else {
+      self = .levels(LevelBinariser(places, rows: rows, columns: columns, in: &arena))
+    }
   }
 
   var places: BinariserPlaces {

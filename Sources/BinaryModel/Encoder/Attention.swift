@@ -90,8 +90,8 @@ struct Attention {
     headSize = configuration.headSize
     let rows = sequences * length
     query = EncoderLinear(places.query, rows: rows, in: &arena)
-    key = EncoderLinear(places.key, rows: rows, in: &arena)
-    value = EncoderLinear(places.value, rows: rows, in: &arena)
+    key = EncoderLinear(places.key, rows: rows, sharingInputOf: query, in: &arena)
+    value = EncoderLinear(places.value, rows: rows, sharingInputOf: query, in: &arena)
     queryCorrection = places.queryCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
     keyCorrection = places.keyCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
     valueCorrection = places.valueCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }

@@ -14,11 +14,13 @@ struct BinaryLinear {
   let input: ActivationBinariser
 
   init(
-    _ linear: LinearPlaces, matrix: Int, input: BinariserPlaces, rows: Int, in arena: inout Arena
+    _ linear: LinearPlaces, matrix: Int, input: BinariserPlaces, rows: Int, sharing: ActivationBinariser?,
+    in arena: inout Arena
   ) {
     self.linear = linear
     self.matrix = matrix
-    self.input = ActivationBinariser(input, rows: rows, columns: linear.inputs, in: &arena)
+    self.input = ActivationBinariser(
+      input, rows: rows, columns: linear.inputs, sharing: sharing, in: &arena)
   }
 
   /// x: N×I → y: N×O. In a fit, step size and bias are set on the way.
@@ -118,8 +120,7 @@ struct BackwardScratch {
           rows: rows, columns: widest, outputs: widest, hasLevels: c.hasLevels, in: &arena))
     case .int8:
       rounding = .int8(
-        RoundedGradient(
-          rows: rows, columns: widest, outputs: widest, hasLevels: c.hasLevels, in: &arena),
+        RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena),
         BackwardRounding(seed: seed))
     }
   }

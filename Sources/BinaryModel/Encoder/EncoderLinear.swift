@@ -41,14 +41,30 @@ enum EncoderLinear {
   case halfBinary(HalfBinaryLinear)
   case full(FullPrecisionLinear)
 
-  init(_ places: EncoderLinearPlaces, rows: Int, in arena: inout Arena) {
+  /// - Parameter other: a layer whose forward pass comes before, of the same input; nil for none.
+  init(
+    _ places: EncoderLinearPlaces, rows: Int, sharingInputOf other: EncoderLinear? = nil,
+    in arena: inout Arena
+  ) {
     switch (places.input, places.matrix) {
     case (let input?, let matrix?):
-      self = .binary(BinaryLinear(places.linear, matrix: matrix, input: input, rows: rows, in: &arena))
+      self = .binary(
+        BinaryLinear(
+          places.linear, matrix: matrix, input: input, rows: rows, sharing: other?.input, in: &arena))
     case (let input?, nil):
-      self = .halfBinary(HalfBinaryLinear(places.linear, input: input, rows: rows, in: &arena))
+      self = .halfBinary(
+        HalfBinaryLinear(places.linear, input: input, rows: rows, sharing: other?.input, in: &arena))
     case (nil, _):
       self = .full(FullPrecisionLinear(places.linear, rows: rows, in: &arena))
+    }
+  }
+
+  /// What binarises the input; nil at full precision.
+  var input: ActivationBinariser? {
+    switch self {
+    case .binary(let layer): layer.input
+    case .halfBinary(let layer): layer.input
+    case .full: nil
     }
   }
 
@@ -89,9 +105,13 @@ struct HalfBinaryLinear {
   /// Of N×I.
   let input: ActivationBinariser
 
-  init(_ linear: LinearPlaces, input: BinariserPlaces, rows: Int, in arena: inout Arena) {
+  init(
+    _ linear: LinearPlaces, input: BinariserPlaces, rows: Int, sharing: ActivationBinariser?,
+    in arena: inout Arena
+  ) {
     self.linear = linear
-    self.input = ActivationBinariser(input, rows: rows, columns: linear.inputs, in: &arena)
+    self.input = ActivationBinariser(
+      input, rows: rows, columns: linear.inputs, sharing: sharing, in: &arena)
   }
 
   /// - Cost: N·I to pack, 2·N·I·O operations.

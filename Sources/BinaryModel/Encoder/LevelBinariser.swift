@@ -13,10 +13,20 @@ struct LevelBinariser {
   let places: BinariserPlaces
   /// N×I: x, as it came.
   let input: MatrixView
+  /// Whether another binariser of the same x keeps it.
+  private let isShared: Bool
 
   init(_ places: BinariserPlaces, rows: Int, columns: Int, in arena: inout Arena) {
     self.places = places
     input = MatrixView(arena.floats(rows * columns), rows: rows, columns: columns)
+    isShared = false
+  }
+
+  /// One whose x `other` keeps.
+  init(_ places: BinariserPlaces, sharing other: LevelBinariser) {
+    self.places = places
+    input = other.input
+    isShared = true
   }
 
   /// The operand last kept.
@@ -27,6 +37,7 @@ struct LevelBinariser {
 
   /// Keeps x: N×I, on all threads.
   func keep(_ x: MatrixView) {
+    if isShared { return }
     parallelPanels(x.rows, 96) { range, _ in keepSerial(x[rows: range], rows: range) }
   }
 

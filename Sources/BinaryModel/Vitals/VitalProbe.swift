@@ -50,17 +50,6 @@ final class VitalProbe: LayerProbe {
   }
 }
 
-extension EncoderLinear {
-  /// nil at full precision.
-  fileprivate var input: ActivationBinariser? {
-    switch self {
-    case .binary(let layer): layer.input
-    case .halfBinary(let layer): layer.input
-    case .full: nil
-    }
-  }
-}
-
 extension Model {
   /// What each layer's binarisers do to a batch of the model's shape, without dropout.
   ///

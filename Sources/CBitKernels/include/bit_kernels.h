@@ -102,8 +102,10 @@ typedef struct {
   double (*level_backward)(const float *g, size_t ld_g, const float *x, size_t ld, const float *shift,
                            const bk_levels *levels, size_t rows, size_t columns, bool add, float *dx, size_t ld_dx,
                            float *shift_gradient);
-  // Integers low ... low + 255 in rows of 48 as a right operand of rounded products: four bits of x - low, from bit `from` on.
-  void (*expand_levels)(const float *x, size_t rows, int32_t low, int32_t from, uint8_t *expanded);
+  // q of up to 48 columns as a right operand of rounded products: four bits of q - low, from bit `from` on. Of the other
+  // columns of the panel the bytes are left.
+  void (*expand_levels)(const float *x, size_t rows, size_t columns, size_t ld, const float *shift,
+                        const bk_levels *levels, int32_t from, uint8_t *expanded);
   // out[i*ld + j] = factor * x[i*columns + j] + row_bias[i]; row_bias may be NULL. out may be x.
   void (*scale_rows)(const float *x, size_t rows, size_t columns, float factor, const float *row_bias, float *out,
                      size_t ld);
