@@ -37,7 +37,7 @@ public struct BinaryModel: Sendable {
     }
     let tensors = try PackedTensors(memory, kernels)
     let metadata = tensors.header.metadata
-    shape = try ModelShape(metadata)
+    shape = try ModelShape(metadata, version: tensors.version)
     let head = metadata[PackedModelFormat.headKey]
     guard let head = head.flatMap(ModelHead.init) else {
       throw .metadata(

@@ -2,7 +2,7 @@ import CBitKernels
 
 // The encoder on one sequence, without padding: the arithmetic of training's evaluation in its order, so that the numbers are
 // the same bits. Queries, keys, values, what gelu gives and the context leave their products as bits. Only the products of the
-// estimators are summed in another order than OpenBLAS does.
+// estimators are summed in another order than in training.
 //
 // Legend: T tokens, P of them at a time (`WorkSpace.panel`), H hidden, F intermediate, h heads, D = H/h, r rank, R = 4r + 1.
 extension Network {
@@ -25,13 +25,17 @@ extension Network {
   ) {
     embed(tokens, segments, space)
     reached(0)
-    for (index, layer) in layers.enumerated() {
-      advance(layer, tokens: tokens.count, wanted: index + 1 == layers.count ? wanted : nil, space)
+    for (index, block) in blocks.enumerated() {
+      let own = index + 1 == blocks.count ? wanted : nil
+      switch block {
+      case .signs(let layer): advance(layer, tokens: tokens.count, wanted: own, space)
+      case .levels(let layer): advance(layer, tokens: tokens.count, wanted: own, space)
+      }
       reached(index + 1)
     }
   }
 
-  private func eachPanel(of rows: Int, _ body: (Range<Int>) -> Void) {
+  func eachPanel(of rows: Int, _ body: (Range<Int>) -> Void) {
     for first in stride(from: 0, to: rows, by: WorkSpace.panel) {
       body(first..<min(rows, first + WorkSpace.panel))
     }
@@ -39,11 +43,8 @@ extension Network {
 
   /// tanh(LN(binary dense(x₀)) + x₀) of the first row of the state that `run` left: H elements.
   func pool(_ space: borrowing WorkSpace, into pooled: UnsafeMutablePointer<Float>) {
-    let (matrix, table) = (pooler.matrix, kernels.pointee)
-    table.pack(space.state, 1, matrix.inputs, matrix.inputs, poolerShift, 0, space.inputBits, nil)
-    table.xnor_product(
-      space.inputBits, 1, matrix.words, matrix.outputs, matrix.inputWords, Int32(matrix.inputs),
-      pooler.step * matrix.scale, pooler.bias, pooled, matrix.outputs)
+    let table = kernels.pointee
+    apply(pooler, space.state, rows: 1, into: pooled, space)
     normalise(pooled, rows: 1, poolerNormalisation, into: pooled, space)
     table.add(space.state, shape.hiddenSize, pooled)
     table.tanh(shape.hiddenSize, pooled)
@@ -161,7 +162,7 @@ extension Network {
   }
 
   /// The five estimates of all tokens, R×T: q_m + q_p, q_p, k_p, k_m (r rows each) and v_p.
-  private func estimate(_ estimators: Estimators, tokens: Int, _ space: borrowing WorkSpace) {
+  func estimate(_ estimators: Estimators, tokens: Int, _ space: borrowing WorkSpace) {
     let (rank, hidden) = (shape.estimatorRank, shape.hiddenSize)
     let outputs = 4 * rank + 1
     kernels.pointee.linear(
@@ -174,7 +175,7 @@ extension Network {
   }
 
   /// The rows of `wanted` become the first ones of the state, and of what the queries' estimates are.
-  private func gather(_ wanted: [Int], tokens: Int, _ space: borrowing WorkSpace) {
+  func gather(_ wanted: [Int], tokens: Int, _ space: borrowing WorkSpace) {
     let hidden = shape.hiddenSize
     for (row, token) in wanted.enumerated() where row != token {
       (space.state + row * hidden).update(from: space.state + token * hidden, count: hidden)
@@ -214,7 +215,7 @@ extension Network {
   }
 
   /// S_est = (q_m + q_p) k_pᵀ + q_p k_mᵀ of some rows, rows×T: one product of depth 2r.
-  private func estimateScores(from first: Int, rows: Int, tokens: Int, _ space: borrowing WorkSpace) {
+  func estimateScores(from first: Int, rows: Int, tokens: Int, _ space: borrowing WorkSpace) {
     let depth = 2 * shape.estimatorRank
     kernels.pointee.transposed_product(
       space.estimates + first, tokens, space.estimates + depth * tokens, tokens, depth, rows, tokens, false,

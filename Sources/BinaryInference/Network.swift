@@ -99,6 +99,18 @@ struct Layer {
   }
 }
 
+/// A transformer block, by what its activations are.
+enum Block {
+  case signs(Layer)
+  case levels(LevelLayer)
+
+  init(_ prefix: String, _ shape: ModelShape, _ tensors: PackedTensors) throws(BinaryModelError) {
+    self =
+      shape.hasLevels
+      ? .levels(try LevelLayer(prefix, shape, tensors)) : .signs(try Layer(prefix, shape, tensors))
+  }
+}
+
 /// logits = LN(ReLU(W x + b)) Eᵀ + bias, E the latent word embedding.
 struct WordHead {
   let transform: UnsafePointer<Float>  // H×H
@@ -126,9 +138,8 @@ struct Network: @unchecked Sendable {
   let positions: RealTable
   let types: UnsafePointer<Float>  // 2×H
   let embeddingNormalisation: Normalisation
-  let layers: [Layer]
-  let poolerShift: UnsafePointer<Float>
-  let pooler: BinaryLinear
+  let blocks: [Block]
+  let pooler: LevelLinear
   let poolerNormalisation: Normalisation
   /// nil without that head.
   let wordHead: WordHead?
@@ -147,11 +158,11 @@ struct Network: @unchecked Sendable {
       "bert.embeddings.position_embeddings.weight", rows: shape.maximumLength, columns: hidden)
     types = try tensors.reals("bert.embeddings.token_type_embeddings.weight", [2, hidden])
     embeddingNormalisation = try Normalisation("bert.embeddings.LayerNorm", width: hidden, tensors)
-    var layers: [Layer] = []
-    for index in 0..<shape.layers { layers.append(try Layer("bert.encoder.layer.\(index).", shape, tensors)) }
-    self.layers = layers
-    poolerShift = try tensors.reals("bert.pooler.dense.move.bias", [hidden])
-    pooler = try BinaryLinear("bert.pooler.dense", outputs: hidden, inputs: hidden, tensors)
+    var blocks: [Block] = []
+    for index in 0..<shape.layers { blocks.append(try Block("bert.encoder.layer.\(index).", shape, tensors)) }
+    self.blocks = blocks
+    pooler = try LevelLinear(
+      "bert.pooler.dense", outputs: hidden, inputs: hidden, bits: shape.activationBits, tensors)
     poolerNormalisation = try Normalisation("bert.pooler.LayerNorm", width: hidden, tensors)
     wordHead = head == .words ? try WordHead(shape, tensors) : nil
     let name = PackedModelFormat.nextSentence

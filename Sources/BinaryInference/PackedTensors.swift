@@ -23,7 +23,8 @@ struct PackedTensors {
     }
     let version = header.metadata[PackedModelFormat.versionKey]
     guard let known = PackedModelFormat.readableVersions.first(where: { version == "\($0)" }) else {
-      throw .otherVersion(found: version ?? "(none)", known: PackedModelFormat.version)
+      throw .otherVersion(
+        found: version ?? "(none)", known: PackedModelFormat.readableVersions.upperBound)
     }
     self.version = known
   }

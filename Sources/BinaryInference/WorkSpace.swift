@@ -37,6 +37,17 @@ struct WorkSpace: ~Copyable {
   private let keyGroups: UnsafeMutablePointer<UInt64>
   private let valueGroups: UnsafeMutablePointer<UInt64>
 
+  /// Where activations are more than signs (`LevelPass.swift`), else of no bytes: P×max(H, F) planes of a layer's input, and
+  /// what it puts out; of each head T×D keys and D×T values; P×D of one head; P×T scores; P; P×H of the context.
+  let planes: UnsafeMutablePointer<UInt64>
+  let wide: UnsafeMutablePointer<Float>
+  let keyLevels: UnsafeMutablePointer<Float>
+  let valueLevels: UnsafeMutablePointer<Float>
+  let headLevels: UnsafeMutablePointer<Float>
+  let scores: UnsafeMutablePointer<Float>
+  let rowBias: UnsafeMutablePointer<Float>
+  let context: UnsafeMutablePointer<Float>
+
   private let base: UnsafeMutableRawPointer
 
   /// - Cost: one allocation of `byteCount(shape, tokens:)` bytes.
@@ -73,6 +84,14 @@ struct WorkSpace: ~Copyable {
     transposedValues = words()
     keyGroups = words()
     valueGroups = words()
+    planes = words()
+    wide = floats()
+    keyLevels = floats()
+    valueLevels = floats()
+    headLevels = floats()
+    scores = floats()
+    rowBias = floats()
+    context = floats()
   }
 
   deinit { base.deallocate() }
@@ -85,17 +104,20 @@ struct WorkSpace: ~Copyable {
   /// Bytes of the parts, in their order.
   private static func sizes(_ shape: ModelShape, tokens t: Int) -> [Int] {
     let (hidden, width, r) = (shape.hiddenSize, shape.headSize, shape.estimatorRank)
-    let p = min(t, panel)
-    let floats = [
-      t * hidden, p * hidden, r > 0 ? t * (4 * r + 1) : 0, r > 0 ? min(t, attentionRows) * t : 0, p,
-    ]
+    let (p, inner) = (min(t, panel), shape.intermediateSize)
+    let estimatedRows = r == 0 ? 0 : shape.hasLevels ? p : min(t, attentionRows)
+    let floats = [t * hidden, p * hidden, r > 0 ? t * (4 * r + 1) : 0, estimatedRows * t, p]
     let panelWords = p * words(hidden)
-    let packed = [
-      panelWords, panelWords, panelWords, p * words(shape.intermediateSize), t * words(hidden),
-      t * words(width), width * words(t), shape.heads * keyGroupWords(shape, tokens: t),
-      shape.heads * valueGroupWords(shape, tokens: t),
+    let signs = [
+      panelWords, panelWords, p * words(inner), t * words(hidden), t * words(width), width * words(t),
+      shape.heads * keyGroupWords(shape, tokens: t), shape.heads * valueGroupWords(shape, tokens: t),
     ]
-    return floats.map { $0 * 4 } + [bk_attention_room(t)] + packed.map { $0 * 8 }
+    let widest = max(hidden, inner)
+    let levels = [p * widest, t * hidden, t * hidden, p * width, p * t, p, p * hidden]
+    let (hasLevels, planes) = (shape.hasLevels, p * words(widest) * shape.activationBits)
+    return floats.map { $0 * 4 } + [hasLevels ? 0 : bk_attention_room(t), panelWords * 8]
+      + signs.map { hasLevels ? 0 : $0 * 8 } + [hasLevels ? planes * 8 : 0]
+      + levels.map { hasLevels ? $0 * 4 : 0 }
   }
 
   /// One head's keys, and its values.

@@ -1,3 +1,6 @@
+import FileFormats
+import Kernels
+
 /// In which operands of its products a model is binary.
 public enum ModelPrecision: String, CaseIterable, Sendable {
   /// In weights and activations: BiPFT.
@@ -11,6 +14,9 @@ public enum ModelPrecision: String, CaseIterable, Sendable {
   var hasBinaryWeights: Bool { self == .binary }
   public var hasBinaryActivations: Bool { self != .full }
 }
+
+/// What stands between the two linear layers of a block's feed-forward half.
+public typealias FeedForwardActivation = PackedModelFormat.Activation
 
 /// The shape of a BiPFT model (METHOD of arXiv 2312.08937; BERT's names).
 public struct ModelConfiguration: Equatable, Sendable {
@@ -30,6 +36,9 @@ public struct ModelConfiguration: Equatable, Sendable {
   public var precision: ModelPrecision
   /// Which gradients pass the binarisers of signed operands.
   public var gradientWindow: GradientWindow
+  /// Bits of an activation where activations are binary: 1, 2, 4 or 8.
+  public var activationBits: Int
+  public var feedForwardActivation: FeedForwardActivation
 
   /// - Precondition: at full precision there are no estimators and no corrections, which stand for what binarisation
   ///   throws away.
@@ -37,7 +46,8 @@ public struct ModelConfiguration: Equatable, Sendable {
     vocabularySize: Int, hiddenSize: Int, layers: Int, heads: Int, intermediateSize: Int, maximumLength: Int,
     estimatorRank: Int, dropout: Float, linearRank: Int = 0, precision: ModelPrecision = .binary,
     gradientWindow: GradientWindow = .stepSize,
-    hasEstimatorsPerHead: Bool = false
+    hasEstimatorsPerHead: Bool = false, activationBits: Int = 1,
+    feedForwardActivation: FeedForwardActivation = .gelu
   ) {
     precondition(
       precision != .full || estimatorRank == 0 && linearRank == 0,
@@ -54,9 +64,20 @@ public struct ModelConfiguration: Equatable, Sendable {
     self.linearRank = linearRank
     self.precision = precision
     self.gradientWindow = gradientWindow
+    self.activationBits = activationBits
+    self.feedForwardActivation = feedForwardActivation
   }
 
   public var headSize: Int { hiddenSize / heads }
+  /// The levels of operands that may be negative, and of probabilities, which are not.
+  public var signedLevels: LevelSet { LevelSet(bits: activationBits, isSigned: true) }
+  public var unsignedLevels: LevelSet { LevelSet(bits: activationBits, isSigned: false) }
+  /// Those of what the feed-forward activation puts out.
+  public var innerLevels: LevelSet { feedForwardActivation == .relu ? unsignedLevels : signedLevels }
+  /// Whether some linear layer's input is more than a sign.
+  public var hasLevels: Bool {
+    precision.hasBinaryActivations && !(signedLevels.isSign && innerLevels.isSign)
+  }
   /// Sets of estimators of the scores.
   public var estimatorSets: Int { hasEstimatorsPerHead ? heads : 1 }
 }

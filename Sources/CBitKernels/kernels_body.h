@@ -12,6 +12,7 @@
 #include "bfloat16_body.h"
 #include "float_body.h"
 #include "attention_body.h"
+#include "levels_body.h"
 
 const bk_kernels TABLE = {
     .name = NAME,
@@ -21,6 +22,12 @@ const bk_kernels TABLE = {
     .and_product = and_product,
     .pack = pack,
     .unpack = unpack,
+    .levels = levels,
+    .level_planes = level_planes,
+    .level_product = level_product,
+    .level_backward = level_backward,
+    .expand_levels = expand_levels,
+    .scale_rows = scale_rows,
     .sign_backward = sign_backward,
     .row_maxima = row_maxima,
     .column_maxima_and_sums = column_maxima_and_sums,

@@ -1,4 +1,4 @@
-// Backward products whose left operand is rounded to 8 bits at random and whose right operand is +-1 or 0/1, kept as
+// Backward products whose left operand is rounded to 8 bits at random and whose right operand is +-1, 0/1 or a few
 // bits (layouts in bit_kernels.h). Sums of integers are exact, so every instruction set gives the same bits.
 
 enum { PANEL_ROWS = BK_PANEL_ROWS, PANEL_COLUMNS = BK_PANEL_COLUMNS, PANEL_VECTORS = PANEL_COLUMNS / LANES };
@@ -134,7 +134,7 @@ static void expand_bits(const uint64_t *bits, size_t rows, size_t words, size_t 
 }
 
 static void rounded_product(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
-                            const int32_t *sums, const float *maxima, float factor, bool signs, bool add,
+                            const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                             size_t columns, float *out, size_t ld) {
   size_t groups = (depth + 3) / 4;
   for (size_t i = 0; i < rows; i += PANEL_ROWS) {
@@ -146,7 +146,7 @@ static void rounded_product(const int8_t *panels, size_t rows, size_t depth, con
       for (size_t c = 0; c < columns; c += LANES) {
         size_t n = lanes_at(c, columns);
         vi dot = *(const vi *)(counts[r] + c);
-        if (signs) dot = 2 * dot - sums[i + r];
+        dot = times * dot + plus * sums[i + r];
         vf v = scale * __builtin_convertvector(dot, vf);
         float *target = out + (i + r) * ld + c;
         if (add) v += load_part(target, n);

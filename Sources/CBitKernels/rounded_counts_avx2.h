@@ -1,4 +1,4 @@
-// Integer counts of a panel with vpmaddubsw: sums of two products of 0 or 1 by a byte never saturate 16 bits.
+// Integer counts of a panel with vpmaddubsw: sums of two products of a number up to 128 by a byte never saturate 16 bits.
 INLINE void expand_block(const uint16_t half[4], uint8_t *target) {
   for (int column = 0; column < 16; column++)
     for (int r = 0; r < 4; r++) target[column * 4 + r] = (uint8_t)(half[r] >> column & 1);

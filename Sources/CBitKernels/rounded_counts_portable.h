@@ -12,10 +12,10 @@ INLINE void count_panel(const int8_t *panel, size_t groups, const uint8_t *expan
       for (size_t k = 0; k < groups; k++) {
         vi right;
         memcpy(&right, expanded + (k * BK_PANEL_COLUMNS + column) * 4, sizeof right);
-        vi bit[4] = {right << 31 >> 31, right << 23 >> 31, right << 15 >> 31, right << 7 >> 31};
+        vi number[4] = {right & 255, right >> 8 & 255, right >> 16 & 255, right >> 24 & 255};
         for (size_t r = 0; r < 2; r++) {
           const int8_t *four = panel + (k * BK_PANEL_ROWS + row + r) * 4;
-          for (size_t b = 0; b < 4; b++) sums[r] += bit[b] & (int32_t)four[b];
+          for (size_t b = 0; b < 4; b++) sums[r] += number[b] * (int32_t)four[b];
         }
       }
       for (size_t r = 0; r < 2; r++) memcpy(counts[row + r] + column, &sums[r], sizeof sums[r]);

@@ -3,10 +3,13 @@
 public enum PackedModelFormat {
   /// The value of the metadata's `format`.
   public static let name = "bipft"
-  /// The value of `version` that is written.
+  /// The value of `version` that is written for models whose activations are signs.
   public static let version = 2
+  /// That of models whose activations are more: it adds `activationBitsKey` and `activationKey`, and has the biases and shifts
+  /// of version 1 in place of thresholds.
+  public static let levelsVersion = 3
   /// The values that are read. Version 1 has biases and shifts in place of thresholds.
-  public static let readableVersions = 1...version
+  public static let readableVersions = 1...levelsVersion
 
   public static let formatKey = "format"
   public static let versionKey = "version"
@@ -22,6 +25,18 @@ public enum PackedModelFormat {
   public static let sequenceLengthKey = "sequence_length"
   /// The configuration of the run, as YAML, without the folders of its machine.
   public static let configurationKey = "configuration"
+
+  /// Bits of an activation, 1, 2, 4 or 8; and the feed-forward activation. In files of `levelsVersion`; else 1 and gelu.
+  public static let activationBitsKey = "activation_bits"
+  public static let activationKey = "ffn_activation"
+
+  /// What stands between the two linear layers of a block's feed-forward half.
+  public enum Activation: String, CaseIterable, Sendable {
+    /// x·Φ(x), the erf form: BERT and BiPFT.
+    case gelu
+    /// max(x, 0): BiT (Liu et al. 2022), whose next binariser takes unsigned values.
+    case relu
+  }
 
   /// A size of the model, by its key in the metadata.
   public enum Size: String, CaseIterable, Sendable {

@@ -1,8 +1,53 @@
 import CBitKernels
 
+/// The binary input of a linear layer in its backward pass: M×S.
+public enum BinaryInput {
+  /// step·(±1), and where a gradient passes.
+  case signs(BitView, within: BitView, step: Float)
+  case levels(LevelOperand)
+
+  var rows: Int {
+    switch self {
+    case .signs(let signs, _, _): signs.rows
+    case .levels(let operand): operand.x.rows
+    }
+  }
+  var columns: Int {
+    switch self {
+    case .signs(let signs, _, _): signs.columns
+    case .levels(let operand): operand.x.columns
+    }
+  }
+  var step: Float {
+    switch self {
+    case .signs(_, _, let step): step
+    case .levels(let operand): operand.step
+    }
+  }
+
+  /// The straight-through backward of some columns.
+  ///
+  /// - Parameter tile: rows of 48, the gradient of those columns.
+  func backward(
+    _ columns: Range<Int>, _ tile: UnsafeMutablePointer<Float>, add: Bool, dx: MatrixView,
+    shiftGradient: FloatView
+  ) -> Double {
+    switch self {
+    case .signs(let signs, let within, _):
+      InstructionSet.table.pointee.sign_backward(
+        tile - columns.lowerBound, panelColumns, signs.base, within.base, signs.rows, signs.words,
+        columns.lowerBound, columns.upperBound, add, dx.base, dx.stride, shiftGradient.base)
+    case .levels(let operand):
+      operand[columns: columns].backwardSerial(
+        MatrixView(base: tile, rows: rows, columns: columns.count, stride: panelColumns), add: add,
+        dx: dx[columns: columns], shiftGradient: shiftGradient[columns])
+    }
+  }
+}
+
 /// What both backward products of a binary linear layer need, whatever the gradient is rounded to: a panel of 48 columns
 /// of the result at a time, dX = dY·sign(W) through the straight-through backward of the binary input, and
-/// dW += dYᵀ·sign(X).
+/// dW += dYᵀ·X.
 ///
 /// Legend: M rows, K columns of the gradient, S columns of the products.
 struct BackwardPanels {
@@ -27,31 +72,27 @@ struct BackwardPanels {
   ///   - inputPanel: writes the columns of the range of dX to rows of 48 floats.
   ///   - weightGradient: K×S, added to.
   ///   - weightPanel: writes the columns of the range of dW to memory with rows of so many floats, or adds to it.
-  /// - Returns: Σ sign·g over the binary input's gradient g.
+  /// - Returns: the sum for the gradient of the input's step size.
   func run(
-    signs: BitView, within: BitView, add: Bool, dx: MatrixView, shiftGradient: FloatView, rows: Int,
+    _ input: BinaryInput, add: Bool, dx: MatrixView, shiftGradient: FloatView, rows: Int,
     weightGradient: MatrixGradient,
     inputPanel: (_ columns: Range<Int>, _ worker: Int, _ tile: UnsafeMutablePointer<Float>) -> Void,
     weightPanel: (
       _ columns: Range<Int>, _ worker: Int, _ adds: Bool, _ out: UnsafeMutablePointer<Float>, _ stride: Int
     ) -> Void
   ) -> Double {
-    precondition(signs.columns <= outputs, "\(signs.columns) columns of products, at most \(outputs)")
-    let kernel = InstructionSet.table.pointee.sign_backward!
-    let panels = padded(signs.columns, to: panelColumns) / panelColumns
+    precondition(input.columns <= outputs, "\(input.columns) columns of products, at most \(outputs)")
+    let panels = padded(input.columns, to: panelColumns) / panelColumns
     parallelFor(2 * panels) { index, worker in
       let first = index % panels * panelColumns
-      let columns = first..<min(signs.columns, first + panelColumns)
+      let columns = first..<min(input.columns, first + panelColumns)
       if index < panels {
         let tile = tiles[worker]
         inputPanel(columns, worker, tile)
-        stepSums[index] = kernel(
-          tile - first, panelColumns, signs.base, within.base, signs.rows, signs.words, first,
-          columns.upperBound,
-          add, dx.base, dx.stride, shiftGradient.base)
+        stepSums[index] = input.backward(columns, tile, add: add, dx: dx, shiftGradient: shiftGradient)
       } else {
         weightGradient.addBlock(
-          row: 0, column: first, rows: rows, columns: columns.count, width: signs.columns,
+          row: 0, column: first, rows: rows, columns: columns.count, width: input.columns,
           through: tiles[worker]
         ) { adds, out, stride in weightPanel(columns, worker, adds, out, stride) }
       }
@@ -62,7 +103,7 @@ struct BackwardPanels {
 
 /// Checks the shapes of the two products of an M×K gradient.
 func checkBackwardShapes(
-  _ gradient: MatrixView, weight: BitView, signs: BitView, within: BitView, weightGradient: MatrixGradient,
+  _ gradient: MatrixView, weight: BitView, _ input: BinaryInput, weightGradient: MatrixGradient,
   dx: MatrixView, shiftGradient: FloatView
 ) {
   let (rows, columns, outputs) = (gradient.rows, gradient.columns, weight.columns)
@@ -72,10 +113,15 @@ func checkBackwardShapes(
       "a gradient of \(view.rows)×\(view.columns) for \(columns)×\(outputs)")
   }
   precondition(
-    weight.rows == columns && signs.rows == rows && signs.columns == outputs && within.rows == rows
-      && within.columns == outputs && dx.rows == rows && dx.columns == outputs
+    weight.rows == columns && input.rows == rows && input.columns == outputs && dx.rows == rows
+      && dx.columns == outputs
       && shiftGradient.count == outputs,
     "backward products of \(rows)×\(columns) by \(weight.rows)×\(outputs)")
+  if case .signs(let signs, let within, _) = input {
+    precondition(
+      within.rows == signs.rows && within.columns == signs.columns, "bits of \(within.rows)×\(within.columns)"
+    )
+  }
 }
 
 let panelColumns = Int(BK_PANEL_COLUMNS)

@@ -9,14 +9,17 @@ public struct Bfloat16Gradient {
   private let byColumns: UnsafeMutablePointer<UInt32>
   /// For each thread: an expanded panel of the bits.
   private let expanded: [UnsafeMutablePointer<UInt32>]
+  /// For each thread, where inputs have levels: a panel of them, M×48.
+  private let levels: [UnsafeMutablePointer<Float>]
   private let panels: BackwardPanels
   private let capacity: (rows: Int, columns: Int)
 
   /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
   /// before.
   ///
-  /// - Cost: 4·M·K bytes and, for each thread, 288·max(M, K).
-  public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
+  /// - Parameter hasLevels: whether binary inputs may be more than signs.
+  /// - Cost: 4·M·K bytes and, for each thread, 288·max(M, K), and 192·M more for levels.
+  public init(rows: Int, columns: Int, outputs: Int, hasLevels: Bool = false, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
     byRows = arena.elements(paddedRows * paddedColumns / 2, of: UInt32.self)
@@ -26,6 +29,11 @@ public struct Bfloat16Gradient {
       expanded.append(arena.elements(max(paddedRows, paddedColumns) / 2 * panelColumns, of: UInt32.self))
     }
     self.expanded = expanded
+    var levels: [UnsafeMutablePointer<Float>] = []
+    if hasLevels {
+      for _ in 0..<threadCount { levels.append(arena.elements(rows * panelColumns, of: Float.self)) }
+    }
+    self.levels = levels
     panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
   }
 
@@ -56,32 +64,40 @@ public struct Bfloat16Gradient {
   /// - Parameters:
   ///   - gradient: M×K, the gradient last rounded; only its shape is read.
   ///   - weight: K×S signs, scaled by `weightScale`.
-  ///   - signs, within: M×S, the binary input scaled by `step`.
+  ///   - input: M×S.
   ///   - weightGradient: K×S, added to.
   ///   - dx: M×S, written or added to.
   ///   - shiftGradient: S, added to.
-  /// - Returns: Σ sign·g over the binary input's gradient g, for the step size.
+  /// - Returns: the sum for the gradient of the input's step size.
   /// - Cost: 4·M·K·S operations.
   public func products(
-    _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
+    _ gradient: MatrixView, weight: BitView, weightScale: Float, input: BinaryInput,
     weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     checkBackwardShapes(
-      gradient, weight: weight, signs: signs, within: within, weightGradient: weightGradient, dx: dx,
-      shiftGradient: shiftGradient)
+      gradient, weight: weight, input, weightGradient: weightGradient, dx: dx, shiftGradient: shiftGradient)
     let (rows, columns) = (gradient.rows, gradient.columns)
     let table = InstructionSet.table.pointee
     return panels.run(
-      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns,
-      weightGradient: weightGradient
+      input, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns, weightGradient: weightGradient
     ) { range, worker, tile in
       table.bfloat16_signs(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.bfloat16_product(
         byRows, rows, columns, expanded[worker], weightScale, false, range.count, tile, panelColumns)
     } weightPanel: { range, worker, adds, out, stride in
-      table.bfloat16_signs(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
+      switch input {
+      case .signs(let signs, _, _):
+        table.bfloat16_signs(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
+      case .levels(let operand):
+        // Integers up to 256 are numbers of bfloat16.
+        let tile = MatrixView(
+          base: levels[worker], rows: rows, columns: range.count, stride: panelColumns)
+        operand[columns: range].writeSerial(factor: 1, into: tile)
+        table.bfloat16_right_columns(
+          tile.base, rows, panelColumns, 0, range.count, expanded[worker])
+      }
       table.bfloat16_product(
-        byColumns, columns, rows, expanded[worker], step, adds, range.count, out, stride)
+        byColumns, columns, rows, expanded[worker], input.step, adds, range.count, out, stride)
     }
   }
 }

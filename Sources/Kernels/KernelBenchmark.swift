@@ -85,7 +85,7 @@ public func benchmarkProducts(
   }
   let backward = time("int8 dX and dW", 2 * operations, peak: peaks.bytes) {
     _ = rounded.products(
-      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1,
+      out, weight: weight, weightScale: 1, input: .signs(input, within: within, step: 1),
       weightGradient: .view(dWeight),
       add: true, dx: dx, shiftGradient: shift)
   }
@@ -94,7 +94,7 @@ public func benchmarkProducts(
   }
   let backwardOnHalves = time("bf16 dX and dW", 2 * operations, peak: peaks.bfloat16) {
     _ = halves.products(
-      out, weight: weight, weightScale: 1, signs: input, within: within, step: 1,
+      out, weight: weight, weightScale: 1, input: .signs(input, within: within, step: 1),
       weightGradient: .view(dWeight),
       add: true, dx: dx, shiftGradient: shift)
   }

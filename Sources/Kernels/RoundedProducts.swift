@@ -102,36 +102,53 @@ public struct RoundedGradient {
   /// - Parameters:
   ///   - gradient: M×K, the gradient last rounded; only its shape is read.
   ///   - weight: K×S signs, scaled by `weightScale`.
-  ///   - signs, within: M×S, the binary input scaled by `step`.
+  ///   - input: M×S.
   ///   - weightGradient: K×S, added to.
   ///   - dx: M×S, written or added to.
   ///   - shiftGradient: S, added to.
-  /// - Returns: Σ sign·g over the binary input's gradient g, for the step size.
+  /// - Returns: the sum for the gradient of the input's step size.
   /// - Cost: 4·M·K·S operations on bytes.
   public func products(
-    _ gradient: MatrixView, weight: BitView, weightScale: Float, signs: BitView, within: BitView, step: Float,
+    _ gradient: MatrixView, weight: BitView, weightScale: Float, input: BinaryInput,
     weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     checkBackwardShapes(
-      gradient, weight: weight, signs: signs, within: within, weightGradient: weightGradient, dx: dx,
-      shiftGradient: shiftGradient)
+      gradient, weight: weight, input, weightGradient: weightGradient, dx: dx, shiftGradient: shiftGradient)
     let (rows, columns) = (gradient.rows, gradient.columns)
     let table = InstructionSet.table.pointee
     return panels.run(
-      signs: signs, within: within, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns,
-      weightGradient: weightGradient
+      input, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns, weightGradient: weightGradient
     ) { range, worker, tile in
       table.expand_bits(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.rounded_product(
-        byRows, rows, columns, expanded[worker], rowSums, rowMaxima, weightScale, true, false, range.count,
-        tile,
-        panelColumns)
+        byRows, rows, columns, expanded[worker], rowSums, rowMaxima, weightScale, 2, -1, false,
+        range.count, tile, panelColumns)
     } weightPanel: { range, worker, adds, out, stride in
-      table.expand_bits(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
-      table.rounded_product(
-        byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, step, true, adds, range.count,
-        out,
-        stride)
+      func add(times: Int32, plus: Int32, adds: Bool) {
+        table.rounded_product(
+          byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, input.step, times, plus, adds,
+          range.count, out, stride)
+      }
+      switch input {
+      case .signs(let signs, _, _):
+        table.expand_bits(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
+        add(times: 2, plus: -1, adds: adds)
+      case .levels(let operand):
+        // q = lowest + the lower four bits of the rest + 16 times the upper ones.
+        let own = operand[columns: range]
+        func expand(from bit: Int32) {
+          withUnsafePointer(to: own.levels) {
+            table.expand_levels(
+              own.x.base, rows, range.count, own.x.stride, own.shift?.base, $0, bit, expanded[worker])
+          }
+        }
+        expand(from: 0)
+        add(times: 1, plus: Int32(operand.set.lowest), adds: adds)
+        if operand.set.bits > 4 {
+          expand(from: 4)
+          add(times: 16, plus: 0, adds: true)
+        }
+      }
     }
   }
 }

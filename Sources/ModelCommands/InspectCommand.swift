@@ -47,6 +47,8 @@ public struct InspectCommand: ParsableCommand {
       """
       \(s.layers) layers, hidden \(s.hiddenSize), \(s.heads) heads, intermediate \(s.intermediateSize), \
       vocabulary \(s.vocabularySize), at most \(s.maximumLength) tokens, estimators of rank \(s.estimatorRank)
+      activations of \(s.activationBits) bit\(s.activationBits == 1 ? "" : "s"), feed-forward \
+      \(s.feedForwardActivation.rawValue)
       head: \(model.head.rawValue)\(labels(model))
       """)
     var bytes: [String: Int] = [:]
@@ -113,9 +115,9 @@ public struct InspectCommand: ParsableCommand {
 }
 
 /// What an encoder multiplies and adds on one sequence; a multiplication with its addition counts as two operations, on bits
-/// as on floats.
+/// as on floats. An activation of n bits counts as n of them: n products with a weight, n² with each other.
 struct OperationCount {
-  /// 2·T·L·(4·H² + 2·H·F) of the linear layers, 4·T²·H·L of attention.
+  /// 2·n·T·L·(4·H² + 2·H·F) of the linear layers, 4·n²·T²·H·L of attention.
   let linear: Int
   let attention: Int
   /// Of the residual estimators: 2·L·(T·H·(4·r + 1) + 2·r·T²).
@@ -126,12 +128,12 @@ struct OperationCount {
   init(_ s: ModelShape, tokens: Int) {
     self.init(
       tokens: tokens, layers: s.layers, hidden: s.hiddenSize, intermediate: s.intermediateSize,
-      rank: s.estimatorRank)
+      rank: s.estimatorRank, bits: s.activationBits)
   }
 
-  init(tokens t: Int, layers: Int, hidden h: Int, intermediate: Int, rank r: Int) {
-    linear = 2 * t * layers * (4 * h * h + 2 * h * intermediate)
-    attention = 4 * t * t * h * layers
+  init(tokens t: Int, layers: Int, hidden h: Int, intermediate: Int, rank r: Int, bits n: Int = 1) {
+    linear = 2 * n * t * layers * (4 * h * h + 2 * h * intermediate)
+    attention = 4 * n * n * t * t * h * layers
     estimators = r == 0 ? 0 : 2 * layers * (t * h * (4 * r + 1) + 2 * r * t * t)
   }
 }

@@ -66,6 +66,8 @@ extension ConfigurationKey {
     number("model.dropout", \.model.dropout, "a number from 0 to below 1") { 0 <= $0 && $0 < 1 },
     integer("model.linear_rank", \.model.linearRank, 0...1024, isRequired: false),
     choice("model.precision", \.model.precision),
+    activationBits,
+    choice("model.ffn_activation", \.model.feedForwardActivation),
     choice("model.step_size_fit", \.model.stepSizeFit),
     gradientWindow,
     choice("estimators.fit", \.estimators.fit),
@@ -294,6 +296,15 @@ extension ConfigurationKey {
     return digits.isEmpty && (1...longest).contains(total) ? total : nil
   }
 
+  private static let activationBits = ConfigurationKey(
+    name: "model.activation_bits", allowed: "1, 2, 4 or 8", isRequired: false,
+    text: { String($0.model.activationBits) },
+    set: { configuration, scalar in
+      guard let bits = plainInteger(scalar, in: 1...8), [1, 2, 4, 8].contains(bits) else { return false }
+      configuration.model.activationBits = bits
+      return true
+    })
+
   private static let gradientWindow = ConfigurationKey(
     name: "model.gradient_window", allowed: "step_size or a number above 0 and up to 1000", isRequired: false,
     text: {
@@ -355,7 +366,8 @@ extension RunConfiguration {
     hangTimeout: 600, objective: defaultObjective, initialWeights: nil, teacher: nil,
     model: Model(
       hiddenSize: 0, layers: 0, heads: 0, intermediateSize: 0, maximumLength: 0, estimatorRank: 0, dropout: 0,
-      linearRank: 0, precision: .binary, stepSizeFit: .published, gradientWindow: .stepSize),
+      linearRank: 0, precision: .binary, activationBits: 1, feedForwardActivation: .gelu,
+      stepSizeFit: .published, gradientWindow: .stepSize),
     estimators: Estimators(fit: .gradient, perHead: false),
     data: Data(corpus: "", sequenceLength: 0),
     task: Task(

@@ -1,3 +1,4 @@
+import BinaryModel
 import DurableFiles
 import Foundation
 import Kernels
@@ -341,6 +342,7 @@ private struct ConfigurationReader {
           + "\(lanes): set it to int32")
     }
     checkPrecision()
+    checkLevels()
     checkDropout()
   }
 
@@ -356,6 +358,15 @@ private struct ConfigurationReader {
       let only = "what binarisation throws away"
       if model.estimatorRank > 0 { refuse("model.estimator_rank", "\(model.estimatorRank)", only, "0") }
       if model.linearRank > 0 { refuse("model.linear_rank", "\(model.linearRank)", only, "0") }
+    }
+    if !precision.hasBinaryActivations {
+      let only = "binary activations"
+      if model.activationBits > 1 {
+        refuse("model.activation_bits", "\(model.activationBits)", only, "1")
+      }
+      if model.feedForwardActivation != .gelu {
+        refuse("model.ffn_activation", model.feedForwardActivation.rawValue, only, "gelu")
+      }
     }
     if configuration.estimators.fit == .closedForm, model.estimatorRank == 0 {
       report(
@@ -378,6 +389,45 @@ private struct ConfigurationReader {
         cause("teacher", "task.teacher"), "task.teacher",
         "is given beside teacher; a run has one teacher: set one of them to null")
     }
+  }
+
+  /// What is made for signs has no place where activations are more; and their sums are to be exact.
+  private mutating func checkLevels() {
+    guard problems.isEmpty else { return }
+    let (model, bits) = (configuration.model, configuration.model.activationBits)
+    let shape = configuration.modelConfiguration(vocabularySize: 1)
+    guard shape.hasLevels else { return }
+    let cause = bits > 1 ? "model.activation_bits" : "model.ffn_activation"
+    let other = bits > 1 ? "\(bits)" : model.feedForwardActivation.rawValue
+    func refuse(_ key: String, _ value: String, _ neutral: String) {
+      report(
+        self.cause(key, cause), key,
+        "\(value) is for signs alone; \(cause) is \(other): set \(key) to \(neutral)")
+    }
+    if model.stepSizeFit != .published {
+      refuse("model.step_size_fit", model.stepSizeFit.rawValue, StepSizeFit.published.rawValue)
+    }
+    if model.gradientWindow != .stepSize {
+      refuse(
+        "model.gradient_window", ConfigurationKey.find("model.gradient_window")!.text(configuration),
+        "step_size")
+    }
+    if configuration.estimators.fit != .gradient {
+      refuse("estimators.fit", configuration.estimators.fit.rawValue, EstimatorFit.gradient.rawValue)
+    }
+    func limit(_ key: String, _ value: Int, _ most: Int) {
+      if value > most {
+        report(
+          self.cause(key, "model.activation_bits"), key,
+          "\(value) is more than sums of \(bits)-bit activations are exact for: at most \(most), or set "
+            + "model.activation_bits to less")
+      }
+    }
+    let (signed, unsigned) = (shape.signedLevels, shape.unsignedLevels)
+    limit("model.hidden_size", model.hiddenSize, signed.mostInputs)
+    limit("model.intermediate_size", model.intermediateSize, signed.mostInputs)
+    limit("model.hidden_size", shape.headSize, signed.mostTerms(with: signed))
+    limit("model.maximum_length", model.maximumLength, signed.mostTerms(with: unsigned))
   }
 
   /// The numbers that dropout draws for the attention of one sample are counted in 32 bits.

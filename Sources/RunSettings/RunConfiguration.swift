@@ -47,6 +47,8 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var dropout: Float
     public internal(set) var linearRank: Int
     public internal(set) var precision: ModelPrecision
+    public internal(set) var activationBits: Int
+    public internal(set) var feedForwardActivation: FeedForwardActivation
     public internal(set) var stepSizeFit: StepSizeFit
     public internal(set) var gradientWindow: GradientWindow
   }
@@ -175,7 +177,8 @@ public struct RunConfiguration: Equatable, Sendable {
       intermediateSize: model.intermediateSize, maximumLength: model.maximumLength,
       estimatorRank: model.estimatorRank, dropout: model.dropout, linearRank: model.linearRank,
       precision: model.precision, gradientWindow: model.gradientWindow,
-      hasEstimatorsPerHead: estimators.perHead)
+      hasEstimatorsPerHead: estimators.perHead, activationBits: model.activationBits,
+      feedForwardActivation: model.feedForwardActivation)
   }
 }
 

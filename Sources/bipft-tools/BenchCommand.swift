@@ -76,6 +76,7 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Steps, of which the fastest counts.") var steps = 3
     @Option var threads = ProcessInfo.processInfo.activeProcessorCount
     @Option(help: "training.backward_precision: float32, bfloat16 or int8.") var precision = "int8"
+    @Option(help: "model.activation_bits: 1, 2, 4 or 8.") var activationBits = 1
     @Option(help: "Weights of a full-precision BERT of this shape to distil from.") var teacher: String?
     @Flag(help: "One JSON object.") var json = false
 
@@ -84,6 +85,9 @@ struct BenchCommand: ParsableCommand {
         throw ValidationError(
           "--precision \(precision): use one of \(BackwardPrecision.allCases.map(\.rawValue).joined(separator: ", "))"
         )
+      }
+      guard [1, 2, 4, 8].contains(activationBits) else {
+        throw ValidationError("--activation-bits \(activationBits): use 1, 2, 4 or 8")
       }
       guard [hidden, layers, heads, intermediate, lanes, microBatch, steps, threads].allSatisfy({ $0 > 0 }),
         hidden % heads == 0, vocabulary >= 5, length >= 2
@@ -96,7 +100,8 @@ struct BenchCommand: ParsableCommand {
       let benchmark = StepBenchmark(
         model: ModelConfiguration(
           vocabularySize: vocabulary, hiddenSize: hidden, layers: layers, heads: heads,
-          intermediateSize: intermediate, maximumLength: max(512, length), estimatorRank: 1, dropout: 0.1),
+          intermediateSize: intermediate, maximumLength: max(512, length), estimatorRank: 1, dropout: 0.1,
+          activationBits: activationBits),
         lanes: lanes, microBatch: microBatch, length: length,
         precision: BackwardPrecision(rawValue: precision)!,
         teacher: teacher)
@@ -114,11 +119,14 @@ struct BenchCommand: ParsableCommand {
         print(
           String(
             format:
-              #"{"kernels":"%@","threads":%d,"precision":"%@",%@,"step_s":%.4f,"tokens_per_s":%.1f,"peak_rss_mib":%d}"#,
-            InstructionSet.name, threadCount, precision, parts, t.total, result.tokensPerSecond,
+              #"{"kernels":"%@","threads":%d,"precision":"%@","activation_bits":%d,%@,"step_s":%.4f,"tokens_per_s":%.1f,"peak_rss_mib":%d}"#,
+            InstructionSet.name, threadCount, precision, activationBits, parts, t.total,
+            result.tokensPerSecond,
             peakResidentBytes() >> 20))
       } else {
-        print("kernels \(InstructionSet.name), \(threadCount) threads, backward \(precision)")
+        print(
+          "kernels \(InstructionSet.name), \(threadCount) threads, backward \(precision), "
+            + "activations of \(activationBits) bit\(activationBits == 1 ? "" : "s")")
         for (name, seconds) in phases {
           print(
             String(

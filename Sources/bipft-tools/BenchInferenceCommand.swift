@@ -87,6 +87,7 @@ extension BenchCommand {
     @Option var heads = 12
     @Option var intermediate = 3072
     @Option(help: "Rank of the residual estimators.") var rank = 1
+    @Option(help: "model.activation_bits: 1, 2, 4 or 8.") var activationBits = 1
     @Option(help: "What goes with the encoder.") var head = PackedModelFormat.Head.none
     @Option(help: ArgumentHelp("Its vocabulary, by lines.", valueName: "file")) var vocab =
       "configs/vocab/vocab.txt"
@@ -94,6 +95,9 @@ extension BenchCommand {
     func validate() throws {
       guard [hidden, layers, heads, intermediate].allSatisfy({ $0 > 0 }), hidden % heads == 0, rank >= 0
       else { throw ValidationError("sizes are above 0, and --heads divides --hidden") }
+      guard [1, 2, 4, 8].contains(activationBits) else {
+        throw ValidationError("--activation-bits \(activationBits): use 1, 2, 4 or 8")
+      }
     }
 
     func run() throws {
@@ -102,7 +106,8 @@ extension BenchCommand {
         let sizes = try PackedModelWriter.writeUntrained(
           ModelConfiguration(
             vocabularySize: vocabulary.count, hiddenSize: hidden, layers: layers, heads: heads,
-            intermediateSize: intermediate, maximumLength: 512, estimatorRank: rank, dropout: 0),
+            intermediateSize: intermediate, maximumLength: 512, estimatorRank: rank, dropout: 0,
+            activationBits: activationBits),
           head: head, reals: .int16, seed: 1, vocabulary: vocabulary.lines, to: output)
         print("\(output): \(sizes.file) bytes")
       } catch {

@@ -40,11 +40,51 @@ struct DamagedFileTests {
         #expect(found != nil, "\(key) = \(value ?? "nil")")
         switch key {
         case "format": #expect(found == .notAPackedModel)
-        case "version": #expect(found == .otherVersion(found: value ?? "(none)", known: 2))
+        case "version": #expect(found == .otherVersion(found: value ?? "(none)", known: 3))
         case _ where found?.isOfMetadata(key) == true: break
         default: #expect(value == "25", "\(key) = \(value ?? "nil"): \(String(describing: found))")
         }
       }
+    }
+  }
+
+  /// What files of models with more than signs have beside.
+  @Test func metadataOfLevels() throws {
+    let levels = try PackedFixture(PackedFixture.levels(8, .relu, rank: 1))
+    let (tensors, metadata) = try levels.tensors(levels.packed())
+    func error(_ key: String, _ value: String?) throws -> BinaryModelError? {
+      var changed = metadata
+      changed[key] = value
+      let path = levels.path("changed.bipft")
+      try writeSafetensors(path: path, tensors: tensors, metadata: changed)
+      do throws(BinaryModelError) {
+        _ = try BinaryModel(path: path)
+        return nil
+      } catch {
+        #expect(!error.description.contains("\n"))
+        return error
+      }
+    }
+    #expect(try error("version", "3") == nil)
+    for value in [nil, "", "0", "3", "16", "08", "-1"] {
+      #expect(
+        try error("activation_bits", value)?.isOfMetadata("activation_bits") == true, "\(value ?? "nil")")
+    }
+    for value in [nil, "", "tanh", "GELU"] {
+      #expect(try error("ffn_activation", value)?.isOfMetadata("ffn_activation") == true, "\(value ?? "nil")")
+    }
+    // Sums of 8-bit integers that would not be exact.
+    for (key, value) in [("maximum_length", "515"), ("intermediate_size", "65794"), ("hidden_size", "65796")]
+    {
+      #expect(try error(key, value)?.isOfMetadata(key) == true, "\(key)")
+    }
+    #expect(
+      try error("version", "2") == .missingTensor("bert.encoder.layer.0.attention.self.query.thresholds"))
+    for tensor in tensors where tensor.name.contains("layer.1.") {
+      let path = levels.path("fewer.bipft")
+      try writeSafetensors(
+        path: path, tensors: tensors.filter { $0.name != tensor.name }, metadata: metadata)
+      #expect(throws: BinaryModelError.self, "\(tensor.name)") { _ = try BinaryModel(path: path) }
     }
   }
 

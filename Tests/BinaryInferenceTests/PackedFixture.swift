@@ -29,6 +29,16 @@ final class PackedFixture {
       estimatorRank: rank, dropout: 0)
   }
 
+  /// One of them with activations of several bits, or a ReLU.
+  static func levels(
+    _ bits: Int, _ activation: PackedModelFormat.Activation, rank: Int, isWide: Bool = false
+  ) -> ModelConfiguration {
+    var configuration = isWide ? wide(rank: rank) : small(rank: rank)
+    configuration.activationBits = bits
+    configuration.feedForwardActivation = activation
+    return configuration
+  }
+
   /// - Parameter change: called with each parameter's name and values after the step sizes were fitted.
   init(
     _ c: ModelConfiguration, sequences: Int = 3, seed: UInt64 = 5,

@@ -18,6 +18,22 @@ import Testing
     try compare(fixture, fixture.packed())
   }
 
+  /// The same where activations are more than signs.
+  @Test(arguments: [
+    PackedFixture.levels(1, .relu, rank: 1), PackedFixture.levels(2, .gelu, rank: 0),
+    PackedFixture.levels(2, .relu, rank: 1), PackedFixture.levels(4, .gelu, rank: 1),
+    PackedFixture.levels(8, .relu, rank: 3), PackedFixture.levels(8, .gelu, rank: 0, isWide: true),
+    PackedFixture.levels(1, .relu, rank: 0, isWide: true),
+    PackedFixture.levels(2, .relu, rank: 1, isWide: true),
+    PackedFixture.levels(4, .relu, rank: 2, isWide: true),
+  ])
+  func sameBitsAsTrainedWithLevels(configuration: ModelConfiguration) throws {
+    let fixture = try PackedFixture(configuration)
+    let metadata = try fixture.tensors(fixture.packed()).metadata
+    #expect(metadata["version"] == "3" && metadata["activation_bits"] == "\(configuration.activationBits)")
+    try compare(fixture, fixture.packed())
+  }
+
   /// Shifts that gelu reaches where rounding moves it up and down: two thresholds do not tell all bits.
   @Test func bitsThatThresholdsDoNotTell() throws {
     let fixture = try PackedFixture(PackedFixture.wide(rank: 0)) { name, values in

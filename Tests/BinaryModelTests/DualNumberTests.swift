@@ -17,10 +17,15 @@ import Testing
     var precision = ModelPrecision.binary
     var window: Float?
     var isPerHead = false
+    var bits = 1
+    var activation = FeedForwardActivation.gelu
+    /// The least distance of an operand from a threshold: with more levels one is always near.
+    var margin = 1e-4
 
     var testDescription: String {
       "\(precision), rank \(rank), \(linearRank), \(isLong ? 70 : 9) tokens, dropout \(dropoutRate), distilled \(isDistilled), "
-        + "seed \(seed), window \(window.map { "\($0)" } ?? "of steps"), per head \(isPerHead)"
+        + "seed \(seed), window \(window.map { "\($0)" } ?? "of steps"), per head \(isPerHead), "
+        + "\(bits) bits, \(activation)"
     }
     var dropout: Dropout? { dropoutRate == 0 ? nil : Dropout(rate: dropoutRate, seed: UInt64(seed)) }
 
@@ -28,6 +33,8 @@ import Testing
       var configuration = TinyModel.configuration(
         rank: rank, linearRank: linearRank, precision: precision)
       configuration.hasEstimatorsPerHead = isPerHead
+      configuration.activationBits = bits
+      configuration.feedForwardActivation = activation
       if let window { configuration.gradientWindow = .means(window) }
       if isLong {
         (configuration.hiddenSize, configuration.layers, configuration.maximumLength) = (12, 1, 70)
@@ -56,6 +63,16 @@ import Testing
     Case(rank: 2, dropoutRate: 0.2, isDistilled: true, seed: 3, isPerHead: true),
     Case(rank: 1, dropoutRate: 0, isDistilled: false, seed: 1, isLong: true, isPerHead: true),
     Case(rank: 0, dropoutRate: 0, isDistilled: true, seed: 3, precision: .halfBinary, window: 1.75),
+    Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 37, activation: .relu),
+    Case(rank: 0, dropoutRate: 0, isDistilled: false, seed: 71, bits: 2),
+    Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 85, bits: 2, activation: .relu),
+    Case(rank: 2, dropoutRate: 0.2, isDistilled: true, seed: 29, isPerHead: true, bits: 2),
+    Case(
+      rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 143, linearRank: 1, precision: .halfBinary, bits: 2),
+    Case(rank: 1, dropoutRate: 0, isDistilled: true, seed: 75, bits: 4),
+    Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 82, bits: 4, activation: .relu, margin: 5e-5),
+    Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 125, bits: 8, margin: 1e-5),
+    Case(rank: 1, dropoutRate: 0, isDistilled: true, seed: 97, bits: 8, activation: .relu, margin: 1e-5),
     Case(rank: 0, dropoutRate: 0, isDistilled: true, seed: 2, precision: .full),
     Case(rank: 0, dropoutRate: 0.2, isDistilled: true, seed: 3, precision: .full),
     Case(rank: 0, dropoutRate: 0.2, isDistilled: false, seed: 6, isLong: true, precision: .full),
@@ -64,7 +81,8 @@ import Testing
   @Test(arguments: cases) func lossesAndGradients(test: Case) throws {
     var (tiny, reference) = test.make()
     let losses = reference.forward()
-    try #require(reference.activationMargin > 1e-4, "\(reference.activationMargin): choose another seed")
+    try #require(
+      reference.activationMargin > test.margin, "\(reference.activationMargin): choose another seed")
     try #require(reference.weightMargin > 1e-6, "\(reference.weightMargin): choose another seed")
 
     let found = tiny.train(dropout: test.dropout, isDistilled: test.isDistilled)
@@ -83,7 +101,10 @@ import Testing
     for parameter in tiny.layout.parameters {
       let gradient = found.gradients[parameter.range].map(Double.init)
       let norm = gradient.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      if norm > 1e-6 { nonzero += 1 }
+      // Fine levels reach so far that they clip few keys or none, and softmax does not see what is added to all keys.
+      let isUnseen =
+        test.bits > 2 && [".key.bias", ".key.move.bias"].contains { parameter.name.hasSuffix($0) }
+      if norm > 1e-6 || isUnseen { nonzero += 1 }
       let start = reference.parameters[parameter.name]!
       for _ in 0..<2 {
         let direction = draws.floats(parameter.count).map(Double.init)

@@ -6,10 +6,13 @@ import Testing
 /// What results must not depend on.
 @Suite(.serialized) struct InvarianceTests {
   /// Several panels of rows and columns, tails in every packed word.
-  private static func wide(_ precision: ModelPrecision = .binary) -> TinyModel {
+  private static func wide(
+    _ precision: ModelPrecision = .binary, bits: Int = 1, _ activation: FeedForwardActivation = .gelu
+  ) -> TinyModel {
     let configuration = ModelConfiguration(
       vocabularySize: 300, hiddenSize: 72, layers: 2, heads: 3, intermediateSize: 150, maximumLength: 40,
-      estimatorRank: precision == .full ? 0 : 2, dropout: 0, precision: precision)
+      estimatorRank: precision == .full ? 0 : 2, dropout: 0, precision: precision, activationBits: bits,
+      feedForwardActivation: activation)
     return TinyModel(configuration, sequences: 5, length: 33, seed: 11)
   }
 
@@ -33,6 +36,58 @@ import Testing
         for (tiny, first) in zip(lessBinary, firstOfThem) {
           let found = tiny.train(dropout: dropout, isDistilled: true)
           #expect(found.bits == first.bits && found.sums == first.sums, "\(threads) threads")
+        }
+      }
+    }
+  }
+
+  /// Activations of more bits than one, and unsigned ones behind a ReLU.
+  private static let ofLevels: [(bits: Int, activation: FeedForwardActivation)] = [
+    (1, .relu), (2, .relu), (4, .gelu), (8, .relu), (8, .gelu),
+  ]
+
+  @Test func levelsHaveTheSameBitsWithAnyNumberOfThreads() async {
+    await #expect(processExitsWith: .success) {
+      useSingleThreadedBLAS()
+      let dropout = Dropout(rate: 0.1, seed: 2)
+      let models = InvarianceTests.ofLevels.map { InvarianceTests.wide(bits: $0.bits, $0.activation) }
+      func train() -> [TinyModel.Trained] {
+        models.flatMap { tiny in
+          BackwardPrecision.allCases.map { tiny.train(dropout: dropout, isDistilled: true, precision: $0) }
+        }
+      }
+      let first = train()
+      for threads in 2...3 {
+        #expect(startThreads(threads) == threads)
+        for (index, (found, expected)) in zip(train(), first).enumerated() {
+          #expect(
+            found.bits == expected.bits && found.sums == expected.sums, "\(threads) threads, case \(index)")
+        }
+      }
+    }
+  }
+
+  @Test(
+    .enabled("SKIPPED: this processor has the kernels of one instruction set alone") {
+      InstructionSet.available.count > 1
+    })
+  func levelsHaveTheSameBitsWithEveryInstructionSet() async {
+    await #expect(processExitsWith: .success) {
+      useSingleThreadedBLAS()
+      let dropout = Dropout(rate: 0.1, seed: 2)
+      for (bits, activation) in InvarianceTests.ofLevels {
+        let tiny = InvarianceTests.wide(bits: bits, activation)
+        for precision in BackwardPrecision.allCases {
+          var first: TinyModel.Trained?
+          for set in InstructionSet.available {
+            try InstructionSet.select(set)
+            let found = tiny.train(dropout: dropout, isDistilled: true, precision: precision)
+            let expected = first ?? found
+            first = expected
+            #expect(
+              found.bits == expected.bits && found.sums == expected.sums,
+              "\(set), \(precision), \(bits) bits, \(activation)")
+          }
         }
       }
     }

@@ -72,15 +72,18 @@ struct ReferenceModel {
   }
 
   /// α·sign(x + b): the gradient passes where |x + b| ≤ α; α's is sign / √numel.
-  private mutating func elasticSign(_ x: [Dual], shift: String?, step name: String, refit: Bool = true)
-    -> [Dual]
-  {
+  private mutating func elasticSign(
+    _ x: [Dual], shift: String?, step name: String, refit: Bool = true, levels set: LevelSet? = nil
+  ) -> [Dual] {
     if isFull { return x }
+    let levels = set ?? configuration.signedLevels
     let values = shifted(x, by: shift)
     if let fit, refit {
       let mean = values.reduce(0) { $0 + abs($1.value) } / Double(values.count)
-      parameters[name]![0] = Dual(fit.signed * mean)
+      let factor = levels.isSigned ? fit.signed : fit.unsigned
+      parameters[name]![0] = Dual(factor * mean / Double(levels.highest).squareRoot())
     }
+    if !levels.isSign { return elasticLevels(values, levels, parameters[name]![0]) }
     let step = parameters[name]![0]
     let alpha = max(step.value, 1e-5)
     let root = Double(values.count).squareRoot()
@@ -96,9 +99,36 @@ struct ReferenceModel {
     return result
   }
 
+  /// α·clamp(round(v), Q_n, Q_p), v = x/α: the gradient passes where Q_n ≤ v ≤ Q_p; α's is (below: Q_n; above: Q_p; else
+  /// round(v) − v) / √(numel·Q_p).
+  private mutating func elasticLevels(_ x: [Dual], _ levels: LevelSet, _ step: Dual) -> [Dual] {
+    let alpha = max(step.value, 1e-5)
+    let (low, high) = (Double(levels.lowest), Double(levels.highest))
+    let root = (Double(x.count) * high).squareRoot()
+    var nearest = activationMargin
+    let result = x.map { x in
+      let v = x.value / alpha
+      let rounded = v.rounded(.toNearestOrEven)
+      // Half-way between two levels, and the ends of the set. A value of exactly 0 stays, whatever the rounding.
+      if x.value != 0 {
+        if low <= v && v <= high { nearest = min(nearest, alpha * abs(0.5 - abs(v - rounded))) }
+        nearest = min(nearest, alpha * abs(v - low), alpha * abs(v - high))
+      }
+      let slope = v < low ? low : v > high ? high : rounded - v
+      return Dual(
+        alpha * min(max(rounded, low), high),
+        tangent: (low <= v && v <= high ? x.tangent : 0) + step.tangent * slope / root)
+    }
+    activationMargin = nearest
+    return result
+  }
+
   /// α·clamp(round(p/α), 0, 1)
   private mutating func elasticProbability(_ p: [Dual], step name: String) -> [Dual] {
     if isFull { return p }
+    if configuration.activationBits > 1 {
+      return elasticLevels(p, configuration.unsignedLevels, parameters[name]![0])
+    }
     let step = parameters[name]![0]
     let alpha = max(step.value, 1e-5)
     let root = Double(p.count).squareRoot()
@@ -145,9 +175,11 @@ struct ReferenceModel {
     product(x, parameters[name + ".weight"]!, parameters[name + ".bias"]!, inputs, outputs)
   }
 
-  private mutating func binaryLinear(_ x: [Dual], _ name: String, _ inputs: Int, _ outputs: Int) -> [Dual] {
+  private mutating func binaryLinear(
+    _ x: [Dual], _ name: String, _ inputs: Int, _ outputs: Int, levels: LevelSet? = nil
+  ) -> [Dual] {
     let (shift, step) = (name + ".move.bias", name + ".input_clip_val")
-    let operand = elasticSign(x, shift: shift, step: step)
+    let operand = elasticSign(x, shift: shift, step: step, levels: levels)
     let weight = binaryMatrix(name + ".weight")
     var y = product(operand, weight, parameters[name + ".bias"]!, inputs, outputs)
     if let target = wanted?[name], x.count / inputs == rows {
@@ -243,9 +275,16 @@ struct ReferenceModel {
         binaryLinear(context, block + "attention.output.dense", size, size), context,
         block + "attention.output.lora_o"), place: 2 + 3 * index)
     let middle = normalise(zip(attended, x).map { $0 + $1 }, block + "attention.output.LayerNorm")
-    let activated = binaryLinear(middle, block + "intermediate.dense", size, inner).map(\.gelu)
+    let dense = binaryLinear(middle, block + "intermediate.dense", size, inner)
+    let activated = dense.map { x in
+      if configuration.feedForwardActivation == .gelu { return x.gelu }
+      activationMargin = min(activationMargin, abs(x.value))
+      return x.rectified
+    }
     let output = droppedHidden(
-      binaryLinear(activated, block + "output.dense", inner, size), place: 3 + 3 * index)
+      binaryLinear(
+        activated, block + "output.dense", inner, size, levels: configuration.innerLevels),
+      place: 3 + 3 * index)
     return normalise(zip(output, middle).map { $0 + $1 }, block + "output.LayerNorm")
   }
 
@@ -288,7 +327,8 @@ struct ReferenceModel {
     }
     if let fit, !isFull {
       let mean = probabilities.reduce(0) { $0 + $1.value } / Double(probabilities.count)
-      parameters[name + "clip_attn"]![0] = Dual(fit.unsigned * mean)
+      let root = Double(configuration.unsignedLevels.highest).squareRoot()
+      parameters[name + "clip_attn"]![0] = Dual(fit.unsigned * mean / root)
       if wanted != nil {
         fitContext(probabilities.map(\.value), value.map(\.value), name)
         v = elasticSign(value, shift: nil, step: name + "clip_value", refit: false)

@@ -45,7 +45,10 @@ struct GoldenFile: CustomStringConvertible {
       ModelConfiguration(
         vocabularySize: c.vocabSize, hiddenSize: c.hiddenSize, layers: c.numHiddenLayers,
         heads: c.numAttentionHeads, intermediateSize: c.intermediateSize,
-        maximumLength: c.maxPositionEmbeddings, estimatorRank: c.estimatorRank, dropout: 0), Pretraining())
+        maximumLength: c.maxPositionEmbeddings, estimatorRank: c.estimatorRank, dropout: 0,
+        activationBits: c.activationBits ?? 1,
+        feedForwardActivation: c.ffnActivation.map { FeedForwardActivation(rawValue: $0)! } ?? .gelu),
+      Pretraining())
   }
 
   /// Copies `prefix`NAME of every parameter into a flat buffer.
@@ -99,6 +102,9 @@ struct GoldenSettings: Decodable {
   struct Config: Decodable {
     let vocabSize, hiddenSize, numHiddenLayers, numAttentionHeads, intermediateSize: Int
     let maxPositionEmbeddings, estimatorRank: Int
+    /// nil in files from before there was a choice.
+    let activationBits: Int?
+    let ffnActivation: String?
   }
   struct Adam: Decodable {
     let lr: Float

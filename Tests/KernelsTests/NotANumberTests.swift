@@ -104,7 +104,7 @@ extension KernelSuites {
           gradient, draw: BackwardRounding(seed: 1).draw(place: 0, epoch: 0, sample: 0),
           addingColumnSumsTo: sums)
         let step = rounded.products(
-          gradient, weight: weight, weightScale: 0.1, signs: signs, within: within, step: 1,
+          gradient, weight: weight, weightScale: 0.1, input: .signs(signs, within: within, step: 1),
           weightGradient: .view(weightGradient), add: false, dx: dx, shiftGradient: shifts)
         #expect(!step.isFinite && !sums[33].isFinite, "\(set)")
         for output in 0..<outputs {

@@ -52,14 +52,14 @@ extension KernelSuites {
           let draw = BackwardRounding(seed: 7).draw(place: 2, epoch: 1, sample: sample)
           rounded.round(g, draw: draw, addingColumnSumsTo: bias)
           step = rounded.products(
-            g, weight: weight, weightScale: 0.5, signs: signs, within: within, step: 2,
+            g, weight: weight, weightScale: 0.5, input: .signs(signs, within: within, step: 2),
             weightGradient: .view(dWeight),
             add: false, dx: dx, shiftGradient: shift)
         } else {
           let rounded = Bfloat16Gradient(rows: rows, columns: columns, outputs: outputs, in: &arena)
           rounded.round(g, addingColumnSumsTo: bias)
           step = rounded.products(
-            g, weight: weight, weightScale: 0.5, signs: signs, within: within, step: 2,
+            g, weight: weight, weightScale: 0.5, input: .signs(signs, within: within, step: 2),
             weightGradient: .view(dWeight),
             add: false, dx: dx, shiftGradient: shift)
         }

@@ -128,9 +128,12 @@ import Testing
     (
       "model=2",
       "is a section; set one of its keys hidden_size, layers, heads, intermediate_size, maximum_length, "
-        + "estimator_rank, dropout, linear_rank, precision, step_size_fit, gradient_window, as in model.hidden_size=…"
+        + "estimator_rank, dropout, linear_rank, precision, activation_bits, ffn_activation, step_size_fit, gradient_window, as in model.hidden_size=…"
     ),
     ("training.steps", "expected KEY=VALUE, as in --set training.steps=100"),
+    ("model.activation_bits=3", "expected 1, 2, 4 or 8, found 3"),
+    ("model.activation_bits=0", "expected 1, 2, 4 or 8, found 0"),
+    ("model.ffn_activation=tanh", "expected gelu or relu, found tanh"),
     ("model.gradient_window=0", "expected step_size or a number above 0 and up to 1000, found 0"),
     ("model.gradient_window=0x1", "expected step_size or a number above 0 and up to 1000, found 0x1"),
     ("estimators.fit=svd", "expected gradient or closed_form, found svd"),
@@ -148,6 +151,48 @@ import Testing
   ])
   func aWrongOverrideIsNamed(_ override: String, _ message: String) {
     #expect(complaints(base, overrides: [override]) == ["--set \(override): \(message)"])
+  }
+
+  /// What is made for signs, and sums that would not be exact.
+  @Test(arguments: [
+    (
+      ["model.activation_bits=2", "model.step_size_fit=least_squares"],
+      "model.step_size_fit=least_squares: least_squares is for signs alone; model.activation_bits is 2: "
+        + "set model.step_size_fit to published"
+    ),
+    (
+      ["model.ffn_activation=relu", "model.gradient_window=1.5"],
+      "model.gradient_window=1.5: 1.5 is for signs alone; model.ffn_activation is relu: "
+        + "set model.gradient_window to step_size"
+    ),
+    (
+      ["estimators.fit=closed_form", "model.activation_bits=8"],
+      "estimators.fit=closed_form: closed_form is for signs alone; model.activation_bits is 8: "
+        + "set estimators.fit to gradient"
+    ),
+    (
+      ["model.estimator_rank=0", "model.precision=full", "model.activation_bits=4"],
+      "model.activation_bits=4: 4 is for binary activations; model.precision is full: "
+        + "set model.activation_bits to 1"
+    ),
+    (
+      ["model.estimator_rank=0", "model.precision=full", "model.ffn_activation=relu"],
+      "model.ffn_activation=relu: relu is for binary activations; model.precision is full: "
+        + "set model.ffn_activation to gelu"
+    ),
+    (
+      ["model.activation_bits=8", "model.maximum_length=515"],
+      "model.maximum_length=515: 515 is more than sums of 8-bit activations are exact for: at most 514, "
+        + "or set model.activation_bits to less"
+    ),
+    (
+      ["model.activation_bits=8", "model.intermediate_size=65794"],
+      "model.intermediate_size=65794: 65794 is more than sums of 8-bit activations are exact for: at most 65793, "
+        + "or set model.activation_bits to less"
+    ),
+  ])
+  func whatLevelsCannotIsRefused(_ overrides: [String], _ message: String) {
+    #expect(complaints(base, overrides: overrides) == ["--set " + message])
   }
 
   /// Launchers append their overrides to those that they are given.

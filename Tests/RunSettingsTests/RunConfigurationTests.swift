@@ -141,6 +141,14 @@ func changed(_ line: String, to new: String) -> String {
       run.canonicalText == (try RunConfiguration.parse(run.canonicalText, file: "b.yaml")).canonicalText)
   }
 
+  @Test func activationsOfSeveralBitsReadBackToTheSame() throws {
+    let run = try RunConfiguration.parse(
+      base, file: "a.yaml", overrides: ["model.activation_bits=4", "model.ffn_activation=relu"])
+    let model = run.modelConfiguration(vocabularySize: 100)
+    #expect(model.activationBits == 4 && model.feedForwardActivation == .relu)
+    #expect(try RunConfiguration.parse(run.canonicalText, file: "b.yaml") == run)
+  }
+
   @Test func canonicalTextIsFixed() throws {
     let text = try RunConfiguration.parse(base, file: "a.yaml").canonicalText
     #expect(
@@ -166,6 +174,8 @@ func changed(_ line: String, to new: String) -> String {
           dropout: 0.1
           linear_rank: 0
           precision: binary
+          activation_bits: 1
+          ffn_activation: gelu
           step_size_fit: published
           gradient_window: step_size
 

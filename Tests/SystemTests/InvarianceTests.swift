@@ -101,6 +101,35 @@ import Training
     }
   }
 
+  /// Activations of several bits, in every backward precision; stopped half-way and resumed with other ranks, too.
+  @Test(
+    .timeLimit(.minutes(3)),
+    arguments: [(1, "relu", "int8"), (2, "relu", "int8"), (4, "gelu", "bfloat16"), (8, "relu", "float32")])
+  func activationBitsDependOnNothingElse(bits: Int, activation: String, precision: String) throws {
+    let tiny = try TinyRun()
+    let settings = [
+      "model.activation_bits=\(bits)", "model.ffn_activation=\(activation)",
+      "training.backward_precision=\(precision)",
+    ]
+    let expected = try Self.run(tiny, "alone", ranks: 1, settings)
+    for (ranks, more) in [
+      (1, ["threads=2"]), (2, ["lanes=dynamic"]), (4, ["synchronisation=replicated"]), (8, []),
+    ] {
+      let name = "\(ranks)-\(more.count)"
+      let run = try Self.run(tiny, name, ranks: ranks, settings + more)
+      #expect(run.metrics == expected.metrics, "\(name)")
+      #expect(run.weights == expected.weights, "\(name)")
+    }
+    let fault = ["BIPFT_TEST_FAULTS": "kill:1:8"]
+    let often = settings + ["checkpoint.every=5"]
+    let arguments = tiny.arguments("resumed", Self.settings(["training.steps=\(Self.steps)"] + often))
+    let stopped = try Program.pretrain(arguments, ranks: 2, environment: fault)
+    #expect(stopped.code != 0, "nothing stopped it")
+    let resumed = try Program.pretrain(arguments, ranks: 3)
+    #expect(resumed.code == 0, "\(resumed.errors)")
+    #expect(try tiny.weights("resumed", step: Self.steps) == expected.weights)
+  }
+
   @Test func formatsAreOtherRuns() throws {
     let tiny = try TinyRun()
     let runs = try GradientFormat.allCases.map {

@@ -116,6 +116,45 @@ import Testing
     #expect(both.code == 64, "\(both.errors)")
   }
 
+  /// Activations of several bits: evaluated as trained, told by `inspect`, answering, and refused where there is no room for them.
+  @Test(arguments: [(2, "relu"), (4, "gelu")]) func activationsOfSeveralBits(bits: Int, activation: String)
+    throws
+  {
+    let tiny = try TinyRun()
+    let settings = [
+      "training.steps=12", "model.activation_bits=\(bits)", "model.ffn_activation=\(activation)",
+    ].flatMap { ["--set", $0] }
+    let trained = try Program.pretrain(tiny.arguments("r", settings))
+    try #require(trained.code == 0, "\(trained.errors)")
+    let record = try #require(
+      MetricsFile.records(path: tiny.scratch.path("r/metrics.jsonl")).last { $0.kind == .eval })
+    let (run, model) = (tiny.scratch.path("r"), tiny.scratch.path("r.bipft"))
+    let export = try Program.bipft(["export", run, "--output", model, "--reals", "float32"])
+    #expect(export.code == 0, "\(export.errors)")
+    let evaluated = try Program.bipft(["evaluate", model, tiny.scratch.path("corpus")])
+    let found = try JSONDecoder().decode([String: Double].self, from: Data(evaluated.output.utf8))
+    for (key, value) in (record.losses + record.metrics).map({ ($0.key, $0.value) })
+    where ["mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"].contains(key) {
+      #expect(found[key].map { Float($0) } == value, "\(key): \(found), \(value) when trained")
+    }
+    let inspect = try Program.bipft(["inspect", model, "--tokens", "16"])
+    #expect(
+      inspect.output.contains("activations of \(bits) bits, feed-forward \(activation)\n"), "\(inspect)")
+    let (linear, attention) = (270_336 * bits, 49_152 * bits * bits)
+    #expect(inspect.output.contains("(linear \(linear), attention \(attention))"), "\(inspect)")
+    let filled = try pipe("The old king [MASK] the river.", "fill-mask --top 2", model)
+    #expect(filled.code == 0, "\(filled.errors)")
+
+    let refused = try Program.bipft([
+      "export", run, "--format", "huggingface", "--output", tiny.scratch.path("hf"),
+    ])
+    #expect(
+      refused.code == 78
+        && refused.errors.contains("has model.activation_bits \(bits) and model.ffn_activation \(activation)"),
+      "\(refused.errors)")
+    #expect(refused.errors.split(separator: "\n").count == 1)
+  }
+
   /// The folder for Hugging Face: names and bytes of the checkpoint's weights, and what says how to read them.
   /// (scripts/test-huggingface.sh loads one with transformers.)
   @Test func huggingFace() throws {

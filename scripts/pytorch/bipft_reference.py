@@ -122,6 +122,8 @@ def initialise(c: Config, seed: int):
 
 class Reference:
     """p: parameters by name. Step sizes equal to 1.0 and not yet seen are set from the first batch they meet."""
+    activation = staticmethod(F.gelu)  # of the feed-forward half
+
     def __init__(self, c: Config, p: dict, fit_step_sizes=True):
         self.c, self.p, self.fitted = c, p, set() if fit_step_sizes else None
         self.training = True
@@ -178,7 +180,7 @@ class Reference:
             n = f'bert.encoder.layer.{l}.'
             a = self.qlinear(self.attention(x, mask, l), n + 'attention.output.dense')
             x = self.norm(self.drop(a) + x, n + 'attention.output.LayerNorm')
-            f = F.gelu(self.qlinear(x, n + 'intermediate.dense'))
+            f = self.activation(self.qlinear(x, n + 'intermediate.dense'))
             x = self.norm(self.drop(self.qlinear(f, n + 'output.dense')) + x, n + 'output.LayerNorm')
             hidden.append(x)
         first = x[:, 0]

@@ -28,7 +28,7 @@ struct AttentionPlaces: Sendable {
     estimators = EstimatorPlaces(
       prefix, rank: c.estimatorRank, sets: c.estimatorSets, hidden: hidden, in: &layout)
     func linear(_ name: String, in layout: inout LayoutBuilder) -> EncoderLinearPlaces {
-      EncoderLinearPlaces(prefix + name, outputs: hidden, inputs: hidden, c.precision, in: &layout)
+      EncoderLinearPlaces(prefix + name, outputs: hidden, inputs: hidden, c, in: &layout)
     }
     query = linear("query", in: &layout)
     key = linear("key", in: &layout)
@@ -68,9 +68,9 @@ struct Attention {
   let valueCorrection: LowRankCorrection?
   let estimators: ResidualEstimators?
   /// Of (B·h·T)×D.
-  let queries: SignBinariser
-  let keys: SignBinariser
-  let values: SignBinariser
+  let queries: ActivationBinariser
+  let keys: ActivationBinariser
+  let values: ActivationBinariser
   let probabilityBinariser: ProbabilityBinariser
   /// (B·h·T)×T probabilities, and which of them dropout keeps.
   let probabilities: MatrixView
@@ -89,8 +89,8 @@ struct Attention {
     headSize = configuration.headSize
     let rows = sequences * length
     query = EncoderLinear(places.query, rows: rows, in: &arena)
-    key = EncoderLinear(places.key, rows: rows, in: &arena)
-    value = EncoderLinear(places.value, rows: rows, in: &arena)
+    key = EncoderLinear(places.key, rows: rows, sharingInputOf: query, in: &arena)
+    value = EncoderLinear(places.value, rows: rows, sharingInputOf: query, in: &arena)
     queryCorrection = places.queryCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
     keyCorrection = places.keyCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
     valueCorrection = places.valueCorrection.map { LowRankCorrection($0, rows: rows, in: &arena) }
@@ -99,14 +99,16 @@ struct Attention {
         $0, sets: configuration.estimatorSets, sequences: sequences, length: length, in: &arena)
     }
     let headRows = rows * heads
-    func binariser(_ step: StepSize, _ arena: inout Arena, columns: Int) -> SignBinariser {
-      SignBinariser(
-        SignBinariser.Places(step: step, shift: nil), rows: headRows, columns: columns, in: &arena)
+    func binariser(_ step: StepSize, _ arena: inout Arena, columns: Int) -> ActivationBinariser {
+      ActivationBinariser(
+        BinariserPlaces(step: step, shift: nil, levels: configuration.signedLevels), rows: headRows,
+        columns: columns, in: &arena)
     }
     queries = binariser(steps.query, &arena, columns: headSize)
     keys = binariser(steps.key, &arena, columns: headSize)
     values = binariser(steps.value, &arena, columns: headSize)
-    probabilityBinariser = ProbabilityBinariser(step: steps.probability)
+    probabilityBinariser = ProbabilityBinariser(
+      step: steps.probability, levels: configuration.unsignedLevels)
     probabilities = MatrixView(arena.floats(headRows * length), rows: headRows, columns: length)
     keep = arena.bits(rows: headRows, columns: length)
   }
@@ -173,9 +175,8 @@ struct Attention {
       queries.packSerial(part(scratch.query, b, head), rows: rows, window: windows.query, parameters)
       keys.packSerial(part(scratch.key, b, head), rows: rows, window: windows.key, parameters)
       values.packSerial(part(scratch.value, b, head), rows: rows, window: windows.value, parameters)
-      own.keys.interleave(keys.signs[rows: rows])
       let scores = probabilities[rows: rows]
-      xnorProductSerial(queries.signs[rows: rows], own.keys, scale: scale, into: scores)
+      multiplyScores(rows, scale: scale, own, parameters, into: scores)
       softmaxSerial(scores, extra: estimate, length: Int(tokens.lengths[b]), factor: scoreFactor)
       pass.mode.dropout?.draw(
         place: dropoutPlace, part: head, epoch: tokens.epoch, sample: tokens.sampleIDs[b],
@@ -189,18 +190,9 @@ struct Attention {
     let scale = step * values.scale(parameters)
     for head in 0..<heads {
       let rows = headRows(b, head)
-      probabilityBinariser.packSerial(
-        probabilities[rows: rows], keep: keep[rows: rows], dropout: pass.mode.dropout, parameters,
-        into: own.probabilityBits)
-      values.signs[rows: rows].transpose(into: own.transposedValues)
-      own.values.interleave(own.transposedValues)
-      var rowBias: FloatView?
-      if let estimators {
-        own.probabilityBits.sumSetElements(of: estimators.values(of: b), factor: step, into: own.rowBias)
-        rowBias = own.rowBias
-      }
-      andProductSerial(
-        own.probabilityBits, own.values, scale: scale, rowBias: rowBias, into: part(context, b, head))
+      multiplyContext(
+        rows, scale: scale, step: step, estimate: estimators?.values(of: b), own, pass,
+        into: part(context, b, head))
     }
   }
 
@@ -214,7 +206,7 @@ struct Attention {
     queries.addStepGradient(sums.query, slices: slices, gradients)
     keys.addStepGradient(sums.key, slices: slices, gradients)
     values.addStepGradient(sums.value, slices: slices, gradients)
-    probabilityBinariser.step.addGradient(
+    probabilityBinariser.addStepGradient(
       sums.probability, count: slices * probabilities.rows * length, gradients)
     // The projections' gradients stand where their values stood.
     query.backward(scratch.query, pass, add: true, dx: dx)
@@ -252,21 +244,22 @@ struct Attention {
       let rows = headRows(b, head)
       let d = part(dContext, b, head)
       let (p, kept) = (probabilities[rows: rows], keep[rows: rows])
-      probabilityBinariser.packSerial(
-        p, keep: kept, dropout: dropout, parameters, into: own.probabilityBits)
-
       // V + v_p, then dP_b = dC (V + v_p)ᵀ and d(V + v_p) = P_bᵀ dC.
       values.unpack(rows: rows, parameters, into: own.operand)
       if let values = estimators?.values(of: b) { own.operand.addToColumns(values) }
       denseProductSerial(.plain(d), .transposed(own.operand), into: dScores)
-      own.probabilityBits.unpack(high: step, low: 0, into: own.binaryProbabilities)
+      probabilityBinariser.writeSerial(
+        p, keep: kept, dropout: dropout, factor: step, parameters, bits: own.probabilityBits,
+        into: own.binaryProbabilities)
       denseProductSerial(.transposed(own.binaryProbabilities), .plain(d), into: own.operand)
       if estimators != nil { own.operand.addRowSums(to: own.valueGradient) }
       let sums = scratch.stepSums + (b * heads + head) * 4
-      sums[2] = values.backwardSerial(own.operand, rows: rows, dx: part(scratch.value, b, head))
+      sums[2] = values.backwardSerial(
+        own.operand, rows: rows, dx: part(scratch.value, b, head), parameters)
 
       sums[3] = probabilityBinariser.backwardSerial(
-        p, keep: kept, dropout: dropout, scoreFactor: scoreFactor, parameters, gradient: dScores)
+        p, keep: kept, dropout: dropout, scoreFactor: scoreFactor, parameters, gradient: dScores,
+        room: own.binaryProbabilities)
       if let estimators {
         // One set's gradient is the sum of its heads'.
         if head < estimators.sets { dEstimate.fill(0) }
@@ -278,10 +271,12 @@ struct Attention {
 
       keys.unpack(rows: rows, parameters, into: own.operand)
       denseProductSerial(.plain(dScores), .plain(own.operand), into: own.operandGradient)
-      sums[0] = queries.backwardSerial(own.operandGradient, rows: rows, dx: part(scratch.query, b, head))
+      sums[0] = queries.backwardSerial(
+        own.operandGradient, rows: rows, dx: part(scratch.query, b, head), parameters)
       queries.unpack(rows: rows, parameters, into: own.operand)
       denseProductSerial(.transposed(dScores), .plain(own.operand), into: own.operandGradient)
-      sums[1] = keys.backwardSerial(own.operandGradient, rows: rows, dx: part(scratch.key, b, head))
+      sums[1] = keys.backwardSerial(
+        own.operandGradient, rows: rows, dx: part(scratch.key, b, head), parameters)
     }
     guard let estimators else { return }
     if estimators.sets == 1 {

@@ -24,9 +24,30 @@ struct StepSize {
 
   /// Adds `sum` / √numel to the gradient of α.
   ///
-  /// - Parameter count: elements of the operand in the whole micro-batch.
+  /// - Parameter count: elements of the operand in the whole micro-batch, times the highest of its levels.
   func addGradient(_ sum: Double, count: Int, _ gradients: FloatView) {
     gradients[place] += Float(sum / Double(count).squareRoot())
+  }
+}
+
+/// Where a binariser's parameters lie in the flat buffers, and what integers it has.
+struct BinariserPlaces {
+  let step: StepSize
+  /// One element for each column: the bias b; nil for none.
+  let shift: Range<Int>?
+  let levels: LevelSet
+
+  func shift(_ parameters: FloatView) -> FloatView? { shift.map { parameters[$0] } }
+
+  /// mean|x + b| of N×I.
+  func meanOfAbsolutes(_ x: MatrixView, _ parameters: FloatView) -> Double {
+    let sum = shift(parameters).map { x.sumOfAbsolutes(shift: $0) } ?? x.dense.sumOfAbsolutes()
+    return sum / Double(x.rows * x.columns)
+  }
+
+  /// Adds the gradient of α, of which `sum` is what backward returned for elements that are `count` in a whole micro-batch.
+  func addStepGradient(_ sum: Double, count: Int, _ gradients: FloatView) {
+    step.addGradient(sum, count: count * levels.highest, gradients)
   }
 }
 
@@ -43,18 +64,12 @@ public enum GradientWindow: Equatable, Sendable {
 ///
 /// Legend: N rows, I columns.
 struct SignBinariser {
-  struct Places {
-    let step: StepSize
-    /// I: the bias b; nil for none.
-    let shift: Range<Int>?
-  }
-
-  let places: Places
+  let places: BinariserPlaces
   /// N×I: x + b ≥ 0, and |x + b| within the window.
   let signs: BitView
   let within: BitView
 
-  init(_ places: Places, rows: Int, columns: Int, in arena: inout Arena) {
+  init(_ places: BinariserPlaces, rows: Int, columns: Int, in arena: inout Arena) {
     self.places = places
     signs = arena.bits(rows: rows, columns: columns)
     within = arena.bits(rows: rows, columns: columns)
@@ -63,27 +78,14 @@ struct SignBinariser {
   /// What a product with these signs is multiplied by: α.
   func scale(_ parameters: FloatView) -> Float { places.step.value(parameters) }
 
-  private func shift(_ parameters: FloatView) -> FloatView? { places.shift.map { parameters[$0] } }
-
-  /// Sets α from x: N×I.
-  func fit(_ rule: StepSizeFit, to x: MatrixView, _ parameters: FloatView) {
-    places.step.set(rule.signedFactor * meanOfAbsolutes(x, parameters), parameters)
-  }
-
   /// The largest |x + b| that lets a gradient through, for x: N×I, dense.
   ///
   /// - Cost: a pass over x where it is not the step size.
   func window(_ window: GradientWindow, of x: MatrixView, _ parameters: FloatView) -> Float {
     switch window {
     case .stepSize: scale(parameters)
-    case .means(let factor): Float(Double(factor) * meanOfAbsolutes(x, parameters))
+    case .means(let factor): Float(Double(factor) * places.meanOfAbsolutes(x, parameters))
     }
-  }
-
-  /// mean|x + b|
-  func meanOfAbsolutes(_ x: MatrixView, _ parameters: FloatView) -> Double {
-    let sum = shift(parameters).map { x.sumOfAbsolutes(shift: $0) } ?? x.dense.sumOfAbsolutes()
-    return sum / Double(x.rows * x.columns)
   }
 
   /// Binarises x: N×I, on all threads.
@@ -96,7 +98,7 @@ struct SignBinariser {
   /// Binarises rows of x on the calling thread: they become `rows` here.
   func packSerial(_ x: MatrixView, rows: Range<Int>, window: Float, _ parameters: FloatView) {
     Kernels.packSerial(
-      x, shift: shift(parameters), step: window, signs: signs[rows: rows], within: within[rows: rows])
+      x, shift: places.shift(parameters), step: window, signs: signs[rows: rows], within: within[rows: rows])
   }
 
   /// Writes ±α of `rows`.
@@ -118,46 +120,5 @@ struct SignBinariser {
     signBackwardSerial(
       d, signs: signs[rows: rows], within: within[rows: rows], columns: 0..<signs.columns, add: false,
       dx: dx, shiftGradient: nil)
-  }
-
-  /// Adds the gradient of α, of which `sum` is Σ sign·g.
-  ///
-  /// - Parameter slices: of a micro-batch, of which this is one.
-  func addStepGradient(_ sum: Double, slices: Int, _ gradients: FloatView) {
-    places.step.addGradient(sum, count: slices * signs.rows * signs.columns, gradients)
-  }
-}
-
-/// The elastic binariser of attention probabilities, dropout included: α·clamp(round(p/α), 0, 1), half to even, so 1 exactly
-/// where p/α > 0.5. Backward needs the probabilities themselves, which it computes the bits of again.
-struct ProbabilityBinariser {
-  let step: StepSize
-
-  /// What a product with these bits is multiplied by: α.
-  func scale(_ parameters: FloatView) -> Float { step.value(parameters) }
-
-  /// Sets α from all probabilities.
-  func fit(_ rule: StepSizeFit, to p: FloatView, _ parameters: FloatView) {
-    step.set(rule.unsignedFactor * (p.sum() / Double(p.count)), parameters)
-  }
-
-  /// The bits of p, after dropout that keeps `keep`, on the calling thread.
-  func packSerial(
-    _ p: MatrixView, keep: BitView, dropout: Dropout?, _ parameters: FloatView, into bits: BitView
-  ) {
-    binariseProbabilitiesSerial(
-      p, keep: dropout == nil ? nil : keep, factor: dropout?.factor ?? 1, step: scale(parameters), into: bits)
-  }
-
-  /// The gradient of the binarised probabilities becomes that of the unscaled scores, on the calling thread.
-  ///
-  /// - Returns: the sum for the gradient of α.
-  func backwardSerial(
-    _ p: MatrixView, keep: BitView, dropout: Dropout?, scoreFactor: Float, _ parameters: FloatView,
-    gradient: MatrixView
-  ) -> Double {
-    probabilitiesBackwardSerial(
-      p, keep: dropout == nil ? nil : keep, dropoutFactor: dropout?.factor ?? 1, step: scale(parameters),
-      scoreFactor: scoreFactor, gradient: gradient)
   }
 }

@@ -1,7 +1,8 @@
 import Kernels
 import Parameters
 
-/// A linear layer whose input and weight are binary: y = (α·sign(x + b)) (m·sign(w − mean w))ᵀ + bias.
+/// A linear layer whose input and weight are binary: y = (α·q(x + b)) (m·sign(w − mean w))ᵀ + bias, q the sign or
+/// an integer of n bits.
 ///
 /// Legend: N rows (tokens), I inputs, O outputs. METHOD, "Binarisers".
 struct BinaryLinear {
@@ -9,19 +10,21 @@ struct BinaryLinear {
   /// The number of its weight among the binary matrices.
   let matrix: Int
   /// Of N×I.
-  let input: SignBinariser
+  let input: ActivationBinariser
 
   init(
-    _ linear: LinearPlaces, matrix: Int, input: SignBinariser.Places, rows: Int, in arena: inout Arena
+    _ linear: LinearPlaces, matrix: Int, input: BinariserPlaces, rows: Int, sharing: ActivationBinariser?,
+    in arena: inout Arena
   ) {
     self.linear = linear
     self.matrix = matrix
-    self.input = SignBinariser(input, rows: rows, columns: linear.inputs, in: &arena)
+    self.input = ActivationBinariser(
+      input, rows: rows, columns: linear.inputs, sharing: sharing, in: &arena)
   }
 
   /// x: N×I → y: N×O. In a fit, step size and bias are set on the way.
   ///
-  /// - Cost: N·I to pack, N·I·O / 64 word operations.
+  /// - Cost: N·I to pack, n·N·I·O / 64 word operations for n bits.
   func forward(_ x: MatrixView, _ pass: Pass, into y: MatrixView) {
     pass.mode.fit?.setStep(of: input, from: x, pass.parameters)
     input.pack(x, window: input.window(pass.window, of: x, pass.parameters), pass.parameters)
@@ -33,12 +36,9 @@ struct BinaryLinear {
 
   /// The product with the input last packed: y again, N×O.
   ///
-  /// - Cost: N·I·O / 64 word operations.
+  /// - Cost: n·N·I·O / 64 word operations for n bits.
   func product(_ pass: Pass, into y: MatrixView) {
-    let weight = pass.matrices[matrix]
-    xnorProduct(
-      input.signs, weight.interleaved, scale: input.scale(pass.parameters) * weight.scale,
-      bias: pass.parameters[linear.bias], into: y)
+    input.product(with: pass.matrices[matrix], bias: pass.parameters[linear.bias], pass, into: y)
   }
 
   /// dy: N×O → dx: N×I, written or added to; gradients of weight, bias, shift and step size are added to.
@@ -55,8 +55,8 @@ struct BinaryLinear {
       rounding.round(
         dy, place: matrix, sampleOf: pass.forward.tokens, addingColumnSumsTo: gradients[linear.bias])
       sum = rounding.products(
-        dy, weight: weight, input: input, step: input.scale(pass.parameters), weightGradient: weightGradient,
-        add: add, dx: dx, shiftGradient: gradients[input.places.shift!])
+        dy, weight: weight, input: input.backwardInput(pass.parameters),
+        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: gradients[input.places.shift!])
     } else {
       dy.addColumnSums(to: gradients[linear.bias])
       let unpacked = scratch.unpack(input, pass.parameters)
@@ -67,7 +67,7 @@ struct BinaryLinear {
       }
       // The binary input's gradient takes the place of the unpacked input.
       denseProduct(.plain(dy), .plain(signs), into: unpacked)
-      sum = input.backward(unpacked, add: add, dx: dx, gradients)
+      sum = input.backward(unpacked, add: add, dx: dx, pass.parameters, gradients)
     }
     input.addStepGradient(sum, slices: scratch.slices, gradients)
   }
@@ -99,7 +99,9 @@ struct BackwardScratch {
     case .float32:
       rounding = nil
     case .bfloat16:
-      rounding = .bfloat16(Bfloat16Gradient(rows: rows, columns: widest, outputs: widest, in: &arena))
+      rounding = .bfloat16(
+        Bfloat16Gradient(
+          rows: rows, columns: widest, outputs: widest, hasLevels: c.hasLevels, in: &arena))
     case .int8:
       rounding = .int8(
         RoundedGradient(rows: rows, columns: widest, outputs: widest, in: &arena),
@@ -107,9 +109,9 @@ struct BackwardScratch {
     }
   }
 
-  /// A binary input as floats, ±α, in the memory of `input`: N×I.
-  func unpack(_ binary: SignBinariser, _ parameters: FloatView) -> MatrixView {
-    let (rows, columns) = (binary.signs.rows, binary.signs.columns)
+  /// A binary input as floats, ±α or α q, in the memory of `input`: N×I.
+  func unpack(_ binary: ActivationBinariser, _ parameters: FloatView) -> MatrixView {
+    let (rows, columns) = (binary.rows, binary.columns)
     let unpacked = MatrixView(input, rows: rows, columns: columns)
     parallelPanels(rows, 96) { range, _ in
       binary.unpack(rows: range, parameters, into: unpacked[rows: range])
@@ -139,18 +141,18 @@ enum GradientRounding {
 
   /// The products of the gradient last rounded, as `RoundedGradient.products` has them.
   func products(
-    _ gradient: MatrixView, weight: PackedMatrix, input: SignBinariser, step: Float,
+    _ gradient: MatrixView, weight: PackedMatrix, input: BinaryInput,
     weightGradient: MatrixGradient, add: Bool, dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     switch self {
     case .bfloat16(let rounded):
       rounded.products(
-        gradient, weight: weight.signs, weightScale: weight.scale, signs: input.signs, within: input.within,
-        step: step, weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
+        gradient, weight: weight.signs, weightScale: weight.scale, input: input,
+        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
     case .int8(let rounded, _):
       rounded.products(
-        gradient, weight: weight.signs, weightScale: weight.scale, signs: input.signs, within: input.within,
-        step: step, weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
+        gradient, weight: weight.signs, weightScale: weight.scale, input: input,
+        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient)
     }
   }
 }

@@ -8,12 +8,16 @@ struct EncoderLinearPlaces: Sendable {
   /// The number of the weight among the binary matrices; nil where it is used as it is.
   let matrix: Int?
   /// nil where the input is used as it is.
-  let input: SignBinariser.Places?
+  let input: BinariserPlaces?
 
   /// Adds the tensors of the layer called `name` to a layout.
+  ///
+  /// - Parameter levels: of its input where that is binary; nil for the model's signed ones.
   init(
-    _ name: String, outputs: Int, inputs: Int, _ precision: ModelPrecision, in layout: inout LayoutBuilder
+    _ name: String, outputs: Int, inputs: Int, _ c: ModelConfiguration, levels: LevelSet? = nil,
+    in layout: inout LayoutBuilder
   ) {
+    let precision = c.precision
     matrix = precision.hasBinaryWeights ? layout.matrixCount : nil
     linear = LinearPlaces(
       name, outputs: outputs, inputs: inputs, weight: precision.hasBinaryWeights ? .binaryMatrix : .real,
@@ -23,7 +27,8 @@ struct EncoderLinearPlaces: Sendable {
       return
     }
     let shift = layout.add(name + ".move.bias", [inputs], initial: .zero).range
-    input = SignBinariser.Places(step: StepSize(name + ".input_clip_val", in: &layout), shift: shift)
+    input = BinariserPlaces(
+      step: StepSize(name + ".input_clip_val", in: &layout), shift: shift, levels: levels ?? c.signedLevels)
   }
 }
 
@@ -35,14 +40,30 @@ enum EncoderLinear {
   case halfBinary(HalfBinaryLinear)
   case full(FullPrecisionLinear)
 
-  init(_ places: EncoderLinearPlaces, rows: Int, in arena: inout Arena) {
+  /// - Parameter other: a layer whose forward pass comes before, of the same input; nil for none.
+  init(
+    _ places: EncoderLinearPlaces, rows: Int, sharingInputOf other: EncoderLinear? = nil,
+    in arena: inout Arena
+  ) {
     switch (places.input, places.matrix) {
     case (let input?, let matrix?):
-      self = .binary(BinaryLinear(places.linear, matrix: matrix, input: input, rows: rows, in: &arena))
+      self = .binary(
+        BinaryLinear(
+          places.linear, matrix: matrix, input: input, rows: rows, sharing: other?.input, in: &arena))
     case (let input?, nil):
-      self = .halfBinary(HalfBinaryLinear(places.linear, input: input, rows: rows, in: &arena))
+      self = .halfBinary(
+        HalfBinaryLinear(places.linear, input: input, rows: rows, sharing: other?.input, in: &arena))
     case (nil, _):
       self = .full(FullPrecisionLinear(places.linear, rows: rows, in: &arena))
+    }
+  }
+
+  /// What binarises the input; nil at full precision.
+  var input: ActivationBinariser? {
+    switch self {
+    case .binary(let layer): layer.input
+    case .halfBinary(let layer): layer.input
+    case .full: nil
     }
   }
 
@@ -74,17 +95,22 @@ enum EncoderLinear {
   }
 }
 
-/// A linear layer whose input is binary and whose weight is not: y = (α·sign(x + b)) Wᵀ + bias.
+/// A linear layer whose input is binary and whose weight is not: y = (α·q(x + b)) Wᵀ + bias, q the sign or an
+/// integer of n bits.
 ///
 /// Legend: N rows (tokens), I inputs, O outputs.
 struct HalfBinaryLinear {
   let linear: LinearPlaces
   /// Of N×I.
-  let input: SignBinariser
+  let input: ActivationBinariser
 
-  init(_ linear: LinearPlaces, input: SignBinariser.Places, rows: Int, in arena: inout Arena) {
+  init(
+    _ linear: LinearPlaces, input: BinariserPlaces, rows: Int, sharing: ActivationBinariser?,
+    in arena: inout Arena
+  ) {
     self.linear = linear
-    self.input = SignBinariser(input, rows: rows, columns: linear.inputs, in: &arena)
+    self.input = ActivationBinariser(
+      input, rows: rows, columns: linear.inputs, sharing: sharing, in: &arena)
   }
 
   /// - Cost: N·I to pack, 2·N·I·O operations.
@@ -110,7 +136,7 @@ struct HalfBinaryLinear {
     linear.backward(dy, x: unpacked, parameters: parameters, gradients: gradients, addingTo: nil)
     // The binary input's gradient takes the place of the unpacked input.
     denseProduct(.plain(dy), .plain(linear.weight(parameters)), into: unpacked)
-    let sum = input.backward(unpacked, add: add, dx: dx, gradients)
+    let sum = input.backward(unpacked, add: add, dx: dx, parameters, gradients)
     input.addStepGradient(sum, slices: scratch.slices, gradients)
   }
 }

@@ -9,7 +9,7 @@ struct PoolerPlaces: Sendable {
   /// Adds the tensors of the pooler, whose names begin with `prefix`, to a layout.
   init(_ prefix: String, _ c: ModelConfiguration, in layout: inout LayoutBuilder) {
     dense = EncoderLinearPlaces(
-      prefix + "dense", outputs: c.hiddenSize, inputs: c.hiddenSize, c.precision, in: &layout)
+      prefix + "dense", outputs: c.hiddenSize, inputs: c.hiddenSize, c, in: &layout)
     normalisation =
       c.precision == .full
       ? nil : NormalisationPlaces(prefix + "LayerNorm", width: c.hiddenSize, in: &layout)

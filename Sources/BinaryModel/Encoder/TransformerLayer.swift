@@ -15,22 +15,22 @@ struct LayerPlaces: Sendable {
     let (hidden, inner) = (c.hiddenSize, c.intermediateSize)
     attention = AttentionPlaces(prefix + "attention.self.", c, in: &layout)
     attentionOutput = EncoderLinearPlaces(
-      prefix + "attention.output.dense", outputs: hidden, inputs: hidden, c.precision, in: &layout)
+      prefix + "attention.output.dense", outputs: hidden, inputs: hidden, c, in: &layout)
     attentionOutputCorrection = CorrectionPlaces(
       prefix + "attention.output.lora_o", outputs: hidden, inputs: hidden, rank: c.linearRank, in: &layout)
     attentionNormalisation = NormalisationPlaces(
       prefix + "attention.output.LayerNorm", width: hidden, in: &layout)
     intermediate = EncoderLinearPlaces(
-      prefix + "intermediate.dense", outputs: inner, inputs: hidden, c.precision, in: &layout)
+      prefix + "intermediate.dense", outputs: inner, inputs: hidden, c, in: &layout)
     output = EncoderLinearPlaces(
-      prefix + "output.dense", outputs: hidden, inputs: inner, c.precision, in: &layout)
+      prefix + "output.dense", outputs: hidden, inputs: inner, c, levels: c.innerLevels, in: &layout)
     outputNormalisation = NormalisationPlaces(prefix + "output.LayerNorm", width: hidden, in: &layout)
   }
 }
 
 /// One block of the encoder (METHOD, "The network").
 ///
-///     a = LN(dropout(W_o context) + x)     y = LN(dropout(W_2 gelu(W_1 a)) + a)
+///     a = LN(dropout(W_o context) + x)     y = LN(dropout(W_2 f(W_1 a)) + a)     f = gelu or relu
 ///
 /// Legend: B sequences, T tokens, N = B·T, H hidden, F intermediate.
 struct TransformerLayer {
@@ -44,6 +44,7 @@ struct TransformerLayer {
   let output: EncoderLinear
   let outputDropout: OutputDropout
   let outputNormalisation: LayerNormalisation
+  private let activation: FeedForwardActivation
   /// F
   private let inner: Int
 
@@ -53,6 +54,7 @@ struct TransformerLayer {
   ) {
     let rows = sequences * length
     inner = c.intermediateSize
+    activation = c.feedForwardActivation
     // Place 0 is the embeddings' dropout; each layer has three.
     let firstPlace = 1 + 3 * index
     attention = SelfAttention(
@@ -92,7 +94,7 @@ struct TransformerLayer {
 
     let activated = MatrixView(scratch.activated, rows: rows, columns: inner)
     intermediate.forward(middle, pass, into: activated)
-    scratch.activated.gelu(of: scratch.activated)
+    activation.apply(to: scratch.activated)
     let out = MatrixView(y, rows: rows, columns: hidden)
     output.forward(activated, pass, into: out)
     outputDropout.forward(y, pass)
@@ -112,10 +114,10 @@ struct TransformerLayer {
     outputDropout.backward(scratch.middle, pass)
     let dInner = MatrixView(scratch.activated, rows: rows, columns: inner)
     output.backward(branch, pass, add: false, dx: dInner)
-    // What went into GELU is computed again from what is kept anyway: one product, against N×F numbers kept for each layer.
+    // What went into the activation is computed again from what is kept anyway: one product, against N×F numbers kept for each layer.
     intermediate.product(
       pass.forward, into: MatrixView(scratch.inner, rows: rows, columns: dInner.columns))
-    scratch.activated.multiplyByGELUDerivative(at: scratch.inner)
+    activation.multiplyByDerivative(at: scratch.inner, scratch.activated)
     intermediate.backward(dInner, pass, add: true, dx: dy)
 
     attentionNormalisation.backward(dy, parameters: parameters, gradients: gradients, into: d)
@@ -141,6 +143,8 @@ struct LayerScratch {
   /// N×F
   let activated: FloatView
   let inner: FloatView
+  /// Products of inputs that are more than signs.
+  let levelProducts: LevelProducts
 
   init(
     _ c: ModelConfiguration, sequences: Int, length: Int, slices: Int, precision: BackwardPrecision,
@@ -153,5 +157,26 @@ struct LayerScratch {
     middle = arena.floats(rows * c.hiddenSize)
     activated = arena.floats(rows * c.intermediateSize)
     inner = arena.floats(rows * c.intermediateSize)
+    let widest = max(c.hiddenSize, c.intermediateSize)
+    levelProducts = LevelProducts(
+      inputs: c.hasLevels ? widest : 0, bits: c.activationBits, in: &arena)
+  }
+}
+
+extension FeedForwardActivation {
+  /// x becomes the activation of x.
+  func apply(to x: FloatView) {
+    switch self {
+    case .gelu: x.gelu(of: x)
+    case .relu: parallelPanels(x.count, 16_384) { range, _ in x[range].rectify() }
+    }
+  }
+
+  /// d becomes d times the derivative at x.
+  func multiplyByDerivative(at x: FloatView, _ d: FloatView) {
+    switch self {
+    case .gelu: d.multiplyByGELUDerivative(at: x)
+    case .relu: parallelPanels(x.count, 16_384) { range, _ in d[range].rectifyBackward(x[range]) }
+    }
   }
 }

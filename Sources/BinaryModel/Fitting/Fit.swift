@@ -41,7 +41,7 @@ final class Fit {
   }
 
   /// Sets α of a linear layer's input or of a head's operand from x.
-  func setStep(of binariser: SignBinariser, from x: MatrixView, _ parameters: FloatView) {
+  func setStep(of binariser: ActivationBinariser, from x: MatrixView, _ parameters: FloatView) {
     binariser.fit(rule, to: x, parameters)
   }
 

@@ -97,15 +97,11 @@ final class ResidualProbe: LayerProbe {
     let binary: DoubleMatrix
     let rest: DoubleMatrix
 
-    init(_ matrix: MatrixView, scale: Float) {
+    init(_ matrix: MatrixView, binary: MatrixView) {
       real = matrix.doubles(withOnes: false)
-      var binary = real
-      for index in binary.elements.indices {
-        binary.elements[index] = real.elements[index] >= 0 ? Double(scale) : -Double(scale)
-      }
-      self.binary = binary
+      self.binary = binary.doubles(withOnes: false)
       var rest = real
-      rest.add(binary, factor: -1)
+      rest.add(self.binary, factor: -1)
       self.rest = rest
     }
   }
@@ -115,10 +111,7 @@ final class ResidualProbe: LayerProbe {
   /// - Parameter x: N×H, the layer's input.
   func measure(_ attention: Attention, _ x: MatrixView, _ pass: Pass) {
     let (scratch, tokens) = (pass.scratch.attention, pass.tokens)
-    let scales = (
-      query: attention.queries.scale(pass.parameters), key: attention.keys.scale(pass.parameters),
-      value: attention.values.scale(pass.parameters)
-    )
+    let binary = scratch.workers[0].operand
     var heads = [HeadResiduals](repeating: HeadResiduals(), count: attention.heads)
     // Of each sequence, of each head: as softmax sees it.
     var seen: [[DoubleMatrix]] = []
@@ -131,16 +124,18 @@ final class ResidualProbe: LayerProbe {
         if let estimators = attention.estimators, head < estimators.sets {
           estimate = self.estimate(estimators, b, set: head, count: count, pass)
         }
-        func operand(_ matrix: MatrixView, _ scale: Float) -> Operand {
-          Operand(attention.part(matrix, b, head)[rows: 0..<count], scale: scale)
+        func operand(_ matrix: MatrixView, _ binariser: ActivationBinariser) -> Operand {
+          binariser.unpack(rows: attention.headRows(b, head), pass.parameters, into: binary)
+          return Operand(attention.part(matrix, b, head)[rows: 0..<count], binary: binary[rows: 0..<count])
         }
-        let (query, key) = (operand(scratch.query, scales.query), operand(scratch.key, scales.key))
+        let query = operand(scratch.query, attention.queries)
+        let key = operand(scratch.key, attention.keys)
         let (found, residual) = scores(query, key, estimate: estimate)
         own.append(residual)
         heads[head] =
           heads[head] + found
           + Self.values(
-            operand(scratch.value, scales.value), estimate: attention.estimators?.values(of: b))
+            operand(scratch.value, attention.values), estimate: attention.estimators?.values(of: b))
       }
       common += Self.mean(own).sumOfSquares * Double(attention.heads)
       seen.append(own)

@@ -4,7 +4,7 @@ import Kernels
 public struct LayerVitals: Equatable, Sendable {
   /// Share of the signed operands' elements beyond the gradients' window, padding included.
   public internal(set) var clipped: Float = 0
-  /// Share of the real tokens' probabilities that are ones.
+  /// Share of the real tokens' probabilities that are not zero, once binarised.
   public internal(set) var attentionOnes: Float = 0
   /// ‖S_est‖ / ‖QKᵀ − Q_b K_bᵀ‖ as softmax sees both; nil without estimators.
   public internal(set) var estimateRatio: Float?
@@ -43,27 +43,11 @@ final class VitalProbe: LayerProbe {
       binarisers += [attention.query, attention.key, attention.value].compactMap(\.input)
       binarisers += [attention.queries, attention.keys, attention.values]
     }
-    let within = binarisers.reduce(0) { $0 + $1.within.setBits }
-    let all = binarisers.reduce(0) { $0 + $1.within.rows * $1.within.columns }
+    let within = binarisers.reduce(0) { $0 + $1.countWithin(pass.parameters) }
+    let all = binarisers.reduce(0) { $0 + $1.rows * $1.columns }
     current.clipped = Float(1 - Double(within) / Double(max(1, all)))
     layers.append(current)
   }
-}
-
-extension EncoderLinear {
-  /// nil at full precision.
-  fileprivate var input: SignBinariser? {
-    switch self {
-    case .binary(let layer): layer.input
-    case .halfBinary(let layer): layer.input
-    case .full: nil
-    }
-  }
-}
-
-extension BitView {
-  /// How many bits are set.
-  fileprivate var setBits: Int { (0..<rows * words).reduce(0) { $0 + base[$1].nonzeroBitCount } }
 }
 
 extension Model {

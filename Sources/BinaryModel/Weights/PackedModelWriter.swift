@@ -141,7 +141,7 @@ public struct PackedModelWriter: ~Copyable {
 
   private mutating func write(vocabulary: [UInt8], to file: String) throws(ModelError) -> Sizes {
     sizes.float32 = layout.parameterCount * MemoryLayout<Float>.size
-    let replaced = try addThresholds()
+    let replaced = configuration.hasLevels ? [] : try addThresholds()
     var matrix = 0
     for parameter in layout.parameters where !replaced.contains(parameter.name) {
       switch parameter.kind {
@@ -178,9 +178,14 @@ public struct PackedModelWriter: ~Copyable {
 
   private mutating func addMetadata() {
     metadata[PackedModelFormat.formatKey] = PackedModelFormat.name
-    metadata[PackedModelFormat.versionKey] = "\(PackedModelFormat.version)"
-    metadata[PackedModelFormat.headKey] = head.rawValue
     let c = configuration
+    metadata[PackedModelFormat.versionKey] =
+      "\(c.hasLevels ? PackedModelFormat.levelsVersion : PackedModelFormat.version)"
+    if c.hasLevels {
+      metadata[PackedModelFormat.activationBitsKey] = "\(c.activationBits)"
+      metadata[PackedModelFormat.activationKey] = c.feedForwardActivation.rawValue
+    }
+    metadata[PackedModelFormat.headKey] = head.rawValue
     for size in PackedModelFormat.Size.allCases {
       let value =
         switch size {

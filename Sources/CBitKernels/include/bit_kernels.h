@@ -34,6 +34,24 @@ typedef struct {
   size_t first;                       // where the head's bits begin in a row of the context
 } bk_head;
 
+// An operand's step size, and the set of integers that it has in units of it: of `bits` bits, from low to high.
+typedef struct {
+  float step, low, high;
+  int32_t bits;
+} bk_levels;
+
+// No sum of products of such integers may be larger, so that it is exact in float32 in any order.
+enum { BK_LARGEST_SUM = 1 << 24 };
+
+// The integers of n bits: signed -2^(n-1) ... 2^(n-1) - 1, unsigned 0 ... 2^n - 1; one signed bit is apart, -1 and 1.
+static inline bk_levels bk_level_set(int32_t bits, bool is_signed, float step) {
+  int32_t half = 1 << (bits - 1);
+  if (is_signed && bits == 1) return (bk_levels){step, -1, 1, 1};
+  if (is_signed) return (bk_levels){step, (float)-half, (float)(half - 1), bits};
+  return (bk_levels){step, 0, (float)(2 * half - 1), bits};
+}
+static inline bool bk_is_sign(bk_levels l) { return l.bits == 1 && l.low < 0; }
+
 // Settings of one AdamW step: corrections are 1 - beta1^t and sqrt(1 - beta2^t); gradients are multiplied by
 // gradient_factor first.
 typedef struct {
@@ -66,6 +84,32 @@ typedef struct {
   // out[i*ld + j] = bit ? high : low.
   void (*unpack)(const uint64_t *bits, size_t rows, size_t columns, float high, float low, float *out, size_t ld);
 
+  // ---- operands of n bits: q = the integer nearest to (x + shift) / step, ties to even, within low ... high ----
+
+  // out[i*ld_out + j] = factor * q (shift per column, may be NULL); what is no number becomes low. out may be x.
+  void (*levels)(const float *x, size_t rows, size_t columns, size_t ld, const float *shift, const bk_levels *levels,
+                 float factor, float *out, size_t ld_out);
+  // Bit k of the two's complement of q, in the packed rows from planes + k * rows * ceil(columns / 64) on.
+  void (*level_planes)(const float *x, size_t rows, size_t columns, size_t ld, const float *shift,
+                       const bk_levels *levels, uint64_t *planes);
+  // out[i*ld + j] = scale * (the sum of q_i * b_j) + bias[j] from planes of q and b of +-1; bias may be NULL. The sum is exact
+  // where columns * (2^bits - 1) is at most 2^24.
+  void (*level_product)(const uint64_t *planes, size_t rows, const bk_levels *levels, const uint64_t *b, size_t rows_b,
+                        size_t words, float scale, const float *bias, float *out, size_t ld);
+  // g is the gradient to step * q. dx = g where (x + shift) / step is within low ... high, else 0, added to or written over
+  // dx, which may be g; its column sums are added to shift_gradient (may be NULL). Returns the sum of g * (low below low, high
+  // above high, else q - (x + shift) / step).
+  double (*level_backward)(const float *g, size_t ld_g, const float *x, size_t ld, const float *shift,
+                           const bk_levels *levels, size_t rows, size_t columns, bool add, float *dx, size_t ld_dx,
+                           float *shift_gradient);
+  // q of up to 48 columns as a right operand of rounded products: four bits of q - low, from bit `from` on. Of the other
+  // columns of the panel the bytes are left.
+  void (*expand_levels)(const float *x, size_t rows, size_t columns, size_t ld, const float *shift,
+                        const bk_levels *levels, int32_t from, uint8_t *expanded);
+  // out[i*ld + j] = factor * x[i*columns + j] + row_bias[i]; row_bias may be NULL. out may be x.
+  void (*scale_rows)(const float *x, size_t rows, size_t columns, float factor, const float *row_bias, float *out,
+                     size_t ld);
+
   // ---- straight-through backward of an elastic sign, for the columns first ..< last (first a multiple of 64) ----
 
   // g is the gradient to the binarised value. dx = within ? g : 0, added to or written over dx; its column sums
@@ -91,10 +135,10 @@ typedef struct {
   void (*panel_sums)(const int8_t *panel, size_t groups, int32_t sums[BK_PANEL_ROWS]);
   // The 48 columns from `first` (a multiple of 16) of a bit matrix, expanded.
   void (*expand_bits)(const uint64_t *bits, size_t rows, size_t words, size_t first, uint8_t *expanded);
-  // out[i*ld + j] = maxima[i] / 127 * factor * sum, added or written, for the first `columns` of an expanded panel; the
-  // sum over the depth is of q * +-1 (signs), with the rows' own sums, or of q * 0/1. The sums are exact.
+  // out[i*ld + j] = maxima[i] / 127 * factor * sum, added or written, for the first `columns` of an expanded panel of numbers
+  // up to 128; the sum over the depth is of q * (times * number + plus), with the rows' own sums. The sums are exact.
   void (*rounded_product)(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
-                          const int32_t *sums, const float *maxima, float factor, bool signs, bool add,
+                          const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                           size_t columns, float *out, size_t ld);
 
   // ---- products of operands rounded to bfloat16, summed in float32 ----

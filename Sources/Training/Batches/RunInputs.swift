@@ -89,6 +89,10 @@ public struct RunInputs<Goal: Objective>: Sendable {
     if configuration.task.teacher == nil { settings["task.distillation"] = nil }
     if settings["model.linear_rank"] == "0" { settings["model.linear_rank"] = nil }
     if settings["model.precision"] == ModelPrecision.binary.rawValue { settings["model.precision"] = nil }
+    if settings["model.activation_bits"] == "1" { settings["model.activation_bits"] = nil }
+    if settings["model.ffn_activation"] == FeedForwardActivation.gelu.rawValue {
+      settings["model.ffn_activation"] = nil
+    }
     if settings["training.decay"] == LearningRateDecay.linear.rawValue { settings["training.decay"] = nil }
     if configuration.objective != Objectives.sentence {
       for key in settings.keys where key.hasPrefix("sentence.") { settings[key] = nil }

@@ -28,11 +28,14 @@ struct ExportSource {
     folder = try choice.checkpoint(source, report: report)
     state = try Checkpoint(path: folder).state
     let path = folder + "/state.json"
-    guard let model = ModelConfiguration(sizes: state.model) else {
+    guard var model = ModelConfiguration(sizes: state.model) else {
       throw TrainingError.unreadable(path: path, reason: "does not tell the sizes of a model")
     }
-    self.model = model
     configuration = try RunConfiguration.parse(state.configurationText, file: path, isStored: true)
+    // What no size tells.
+    model.activationBits = configuration.model.activationBits
+    model.feedForwardActivation = configuration.model.feedForwardActivation
+    self.model = model
     self.vocabulary = try Self.vocabulary(vocabulary, configuration, state)
     guard self.vocabulary.count == model.vocabularySize else {
       throw TrainingError.unreadable(

@@ -43,6 +43,14 @@ public struct HuggingFaceExport: Sendable {
     }
     let source = try ExportSource(source, choice, vocabulary: vocabulary, report: report)
     try source.checkExportable()
+    let own = source.configuration.model
+    if source.model.hasLevels {
+      throw TrainingError.unreadable(
+        path: source.folder,
+        reason: "has model.activation_bits \(own.activationBits) and model.ffn_activation "
+          + "\(own.feedForwardActivation.rawValue), which the code that reads such a folder does not know; export it with "
+          + "--format packed")
+    }
     let head = try PackedModelWriter.heads(of: PretrainedWeights(path: source.weightsPath))[0]
     let task = head == .classifier ? try source.task() : nil
     if task != nil, source.configuration.task.pooling != .first {

@@ -155,7 +155,7 @@ struct FinetuneRuns {
       ("model.precision", precision.rawValue),
       ("model.estimator_rank", "\(precision == .full ? 0 : rank)"),
     ]
-    if precision == .full { values.append(("model.linear_rank", "0")) }
+    if precision == .full { values += [("model.linear_rank", "0"), ("model.activation_bits", "1")] }
     if precision != .binary { values.append(("training.backward_precision", "float32")) }
     return values.map { (key: $0.0, value: $0.1) }
   }
