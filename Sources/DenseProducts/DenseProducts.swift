@@ -100,7 +100,7 @@ public var linearAlgebraName: String {
 /// Only some products of backward are its own, so that a step of BERT-base takes 1.25 times as long.
 public func adviceOnOpenBLAS(core: String, instructionSet: String) -> String? {
   guard ["Prescott", "Core2", "Nehalem"].contains(core),
-    let better = ["avx512": "SkylakeX", "avx512bw": "SkylakeX", "avx2": "Haswell"][instructionSet]
+    let better = instructionSet.hasPrefix("avx512") ? "SkylakeX" : ["avx2": "Haswell"][instructionSet]
   else { return nil }
   return "OpenBLAS does not know this processor and takes its kernels for \(core), which are slower; "
     + "OPENBLAS_CORETYPE=\(better) in the environment of all ranks chooses others (from a run's start on: sums differ)"

@@ -52,6 +52,7 @@ extension KernelSuites {
 
     @Test func adviceWhereTheLibraryIsOlderThanTheProcessor() {
       #expect(adviceOnOpenBLAS(core: "Prescott", instructionSet: "avx512")?.contains("=SkylakeX") == true)
+      #expect(adviceOnOpenBLAS(core: "Core2", instructionSet: "avx512vnni")?.contains("=SkylakeX") == true)
       #expect(adviceOnOpenBLAS(core: "Nehalem", instructionSet: "avx2")?.contains("=Haswell") == true)
       for (core, instructionSet) in [
         ("SkylakeX", "avx512"), ("Zen", "avx2"), ("Prescott", "portable"), ("ARMV8", "neon"),

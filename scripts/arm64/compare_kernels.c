@@ -335,7 +335,7 @@ static void run(const bk_kernels *t) {
 }
 
 int main(void) {
-  const bk_kernels *tables[4];
+  const bk_kernels *tables[BK_INSTRUCTION_SETS];
   size_t count = bk_available(tables), first_count = 0;
   uint64_t first[DIGESTS];
   for (size_t k = 0; k < count; k++) {
