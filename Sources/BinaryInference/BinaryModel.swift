@@ -55,7 +55,8 @@ public struct BinaryModel: Sendable {
 
   /// The instruction sets that this processor has kernels for, fastest first.
   public static var instructionSets: [String] {
-    withUnsafeTemporaryAllocation(of: UnsafePointer<bk_kernels>?.self, capacity: 4) { tables in
+    withUnsafeTemporaryAllocation(of: UnsafePointer<bk_kernels>?.self, capacity: Int(BK_INSTRUCTION_SETS)) {
+      tables in
       tables.initialize(repeating: nil)
       let count = bk_available(tables.baseAddress)
       return (0..<count).map { String(cString: tables[$0]!.pointee.name) }

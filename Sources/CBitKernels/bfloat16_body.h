@@ -116,67 +116,7 @@ static void bfloat16_signs(const uint64_t *bits, size_t rows, size_t words, size
 
 // ---- products ----
 
-// Pairs of the left operand that are widened to float32 at a time: once, for all columns, so that one is broadcast as it is loaded.
-enum { WIDENED_PAIRS = 128 };
-
-// The sums of one panel of rows and one of columns with the instructions that every processor of this kind has.
-INLINE void sum_pairs_plainly(const uint32_t *left, size_t pairs, const uint32_t *right,
-                              float sums[PANEL_ROWS][PANEL_COLUMNS]) {
-  float odd_rows[WIDENED_PAIRS][PANEL_ROWS] __attribute__((aligned(64)));
-  float even_rows[WIDENED_PAIRS][PANEL_ROWS] __attribute__((aligned(64)));
-  memset(sums, 0, PANEL_ROWS * PANEL_COLUMNS * sizeof(float));
-  for (size_t start = 0; start < pairs; start += WIDENED_PAIRS) {
-    size_t count = pairs - start < WIDENED_PAIRS ? pairs - start : WIDENED_PAIRS;
-    for (size_t k = 0; k < count; k++)
-      for (size_t r = 0; r < PANEL_ROWS; r++) {
-        uint32_t a = left[(start + k) * PANEL_ROWS + r];
-        odd_rows[k][r] = __builtin_bit_cast(float, a & 0xFFFF0000u);
-        even_rows[k][r] = __builtin_bit_cast(float, a << 16);
-      }
-    for (size_t row = 0; row < PANEL_ROWS; row += SUM_ROWS)
-      for (size_t column = 0; column < PANEL_COLUMNS; column += SUM_VECTORS * LANES) {
-        vf s[SUM_ROWS][SUM_VECTORS];
-#pragma clang loop unroll(full)
-        for (size_t r = 0; r < SUM_ROWS; r++)
-#pragma clang loop unroll(full)
-          for (size_t v = 0; v < SUM_VECTORS; v++) s[r][v] = load(sums[row + r] + column + v * LANES);
-        for (size_t k = 0; k < count; k++) {
-          vf odd[SUM_VECTORS], even[SUM_VECTORS];
-#pragma clang loop unroll(full)
-          for (size_t v = 0; v < SUM_VECTORS; v++) {
-            vu b;
-            memcpy(&b, right + (start + k) * PANEL_COLUMNS + column + v * LANES, sizeof b);
-            odd[v] = (vf)(b & 0xFFFF0000u);
-            even[v] = (vf)(b << 16);
-          }
-#pragma clang loop unroll(full)
-          for (size_t r = 0; r < SUM_ROWS; r++) {
-            vf a_odd = splat(odd_rows[k][row + r]), a_even = splat(even_rows[k][row + r]);
-#pragma clang loop unroll(full)
-            for (size_t v = 0; v < SUM_VECTORS; v++) {
-              s[r][v] = ADD_EXACT_PRODUCT(a_odd, odd[v], s[r][v]);
-              s[r][v] = ADD_EXACT_PRODUCT(a_even, even[v], s[r][v]);
-            }
-          }
-        }
-#pragma clang loop unroll(full)
-        for (size_t r = 0; r < SUM_ROWS; r++)
-#pragma clang loop unroll(full)
-          for (size_t v = 0; v < SUM_VECTORS; v++) store(sums[row + r] + column + v * LANES, s[r][v]);
-      }
-  }
-}
-
-static void sum_pairs(const uint32_t *left, size_t pairs, const uint32_t *right,
-                      float sums[PANEL_ROWS][PANEL_COLUMNS]) {
-#ifdef NATIVE_BFLOAT16
-  if (bk_has_bfloat16()) {
-    bk_sum_pairs_natively(left, pairs, right, sums);
-    return;
-  }
-#endif
-  sum_pairs_plainly(left, pairs, right, sums);
-}
+#include BFLOAT16_SUMS
 
 static void bfloat16_product(const uint32_t *panels, size_t rows, size_t depth, const uint32_t *right, float factor,
                              bool add, size_t columns, float *out, size_t ld) {

@@ -1,18 +1,17 @@
 // Choice of the instruction set at run time.
 #include <string.h>
 
-#include "bfloat16_native.h"
 #include "bit_kernels.h"
 
 extern const bk_kernels bk_portable;
 #if defined(__x86_64__)
-extern const bk_kernels bk_avx2, bk_avx512bw, bk_avx512;
+extern const bk_kernels bk_avx2, bk_avx512bw, bk_avx512vnni, bk_avx512, bk_avx512bf16;
 #elif defined(__aarch64__)
 extern const bk_kernels bk_neon;
 #endif
 
 // Fastest first.
-size_t bk_available(const bk_kernels *tables[4]) {
+size_t bk_available(const bk_kernels *tables[BK_INSTRUCTION_SETS]) {
   size_t count = 0;
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -20,8 +19,15 @@ size_t bk_available(const bk_kernels *tables[4]) {
               __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   bool avx512bw = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  if (avx512bw && __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("avx512vnni"))
-    tables[count++] = &bk_avx512;
+  bool avx512vnni = avx512bw && __builtin_cpu_supports("avx512vnni");
+  bool avx512 = avx512vnni && __builtin_cpu_supports("avx512vpopcntdq");
+  bool avx512bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  // Intel's vdpbf16ps does half of what fused multiply-adds of float32 do in the same time (docs/performance.md).
+  bool bfloat16_is_slow = __builtin_cpu_is("intel");
+  if (avx512bf16 && !bfloat16_is_slow) tables[count++] = &bk_avx512bf16;
+  if (avx512) tables[count++] = &bk_avx512;
+  if (avx512bf16 && bfloat16_is_slow) tables[count++] = &bk_avx512bf16;
+  if (avx512vnni) tables[count++] = &bk_avx512vnni;
   if (avx512bw) tables[count++] = &bk_avx512bw;
   if (avx2) tables[count++] = &bk_avx2;
 #elif defined(__aarch64__)
@@ -31,17 +37,8 @@ size_t bk_available(const bk_kernels *tables[4]) {
   return count;
 }
 
-bool bk_multiplies_bfloat16(const bk_kernels *table) {
-#if defined(__x86_64__)
-  return table == &bk_avx512 && bk_has_bfloat16();
-#else
-  (void)table;
-  return false;
-#endif
-}
-
 const bk_kernels *bk_choose(const char *name) {
-  const bk_kernels *tables[4];
+  const bk_kernels *tables[BK_INSTRUCTION_SETS];
   size_t count = bk_available(tables);
   if (name == NULL) return tables[0];
   for (size_t i = 0; i < count; i++)

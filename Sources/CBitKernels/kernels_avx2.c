@@ -2,12 +2,16 @@
 #if defined(__x86_64__)
 #define NAME "avx2"
 #define COUNT_TILES "counts_by_table.h"
-#define COUNTS "rounded_counts_avx2.h"
+#define COUNTS "rounded_counts_by_pairs.h"
+#define BFLOAT16_SUMS "bfloat16_sums_fused.h"
 #define TABLE bk_avx2
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
-enum { TILE_ROWS = 4, TILE_VECTORS = 4, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1, FLOAT_SUMS = 6, TABLE_BYTES = 32 };
+enum { TILE_ROWS = 4, TILE_VECTORS = 4, TABLE_BYTES = 32, DENSE_TILE = 2, FLOAT_SUMS = 6 };
+enum { SUM_ROWS = 4, SUM_VECTORS = 1, COUNT_BYTES = 32, COUNT_ROWS = 4, COUNT_VECTORS = 2 };
 #define SHUFFLE(table, index) ((vbytes)_mm256_shuffle_epi8((__m256i)(table), (__m256i)(index)))
 #define REPEAT(p) ((vbytes)_mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)(p))))
+#define ADD_PAIRS(bits, bytes) _mm256_maddubs_epi16((__m256i)(bits), (__m256i)(bytes))
+#define WIDEN(sums) _mm256_madd_epi16((__m256i)(sums), _mm256_set1_epi16(1))
 #include <immintrin.h>
 #include <math.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
-// All kernels for one instruction set. The including file sets the target attributes, NAME, TABLE, COUNT_TILES and the tile, COUNTS, and how an
-// exact product is added: fused where that is one instruction, else apart, with the same result.
+// All kernels for one instruction set. The including file sets the target attributes, NAME, TABLE, and which headers count bits
+// (COUNT_TILES), count bytes (COUNTS) and sum bfloat16 products (BFLOAT16_SUMS), with the tiles that those take.
 #include "bit_kernels.h"
 #include "vector_types.h"
 #include "product_body.h"

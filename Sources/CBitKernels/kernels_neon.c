@@ -3,6 +3,7 @@
 #define NAME "neon"
 #define COUNT_TILES "counts_by_popcount.h"
 #define COUNTS "rounded_counts_portable.h"
+#define BFLOAT16_SUMS "bfloat16_sums_fused.h"
 #define TABLE bk_neon
 #define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
 enum { TILE_ROWS = 2, TILE_VECTORS = 1, DENSE_TILE = 2, SUM_ROWS = 4, SUM_VECTORS = 1, FLOAT_SUMS = 6 };

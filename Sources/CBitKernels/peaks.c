@@ -1,5 +1,4 @@
 // What a core can do at most: loops without memory.
-#include <string.h>
 #include <time.h>
 
 #include "bit_kernels.h"
@@ -92,22 +91,63 @@ __attribute__((target("avx512bw"))) static void table_loop_avx512(void) {
   for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
 }
 
-__attribute__((target("avx2"))) static void byte_loop_avx2(void) {
-  enum { SUMS = 10 };
-  const __m256i ones = _mm256_set1_epi16(1);
-  __m256i sums[SUMS], a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(2);
+// Without VNNI vpmaddubsw adds two products, and its results are added in 16 bits (rounded_counts_by_pairs.h).
+__attribute__((target("avx2"))) static void byte_pairs_loop_avx2(void) {
+  __m256i sums[CHAINS / 2], a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(2);
 #pragma clang loop unroll(full)
-  for (int i = 0; i < SUMS; i++) sums[i] = _mm256_setzero_si256();
-  for (int k = 0; k < ROUNDS * CHAINS / SUMS; k++) {
+  for (int i = 0; i < CHAINS / 2; i++) sums[i] = _mm256_setzero_si256();
+  for (int k = 0; k < 2 * ROUNDS; k++) {
 #pragma clang loop unroll(full)
-    for (int i = 0; i < SUMS; i++) {
+    for (int i = 0; i < CHAINS / 2; i++) {
       __m256i x;
       __asm__ volatile("vpmaddubsw %1, %2, %0" : "=x"(x) : "x"(a), "x"(b));
-      sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(x, ones));
+      sums[i] = _mm256_add_epi16(sums[i], x);
     }
   }
 #pragma clang loop unroll(full)
-  for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : "x"(sums[i]));
+  for (int i = 0; i < CHAINS / 2; i++) __asm__ volatile("" : : "x"(sums[i]));
+}
+
+__attribute__((target("avx512bw"))) static void byte_pairs_loop_avx512(void) {
+  __m512i sums[CHAINS], a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(2);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_si512();
+  for (int k = 0; k < ROUNDS; k++) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS; i++) {
+      __m512i x;
+      __asm__ volatile("vpmaddubsw %1, %2, %0" : "=v"(x) : "v"(a), "v"(b));
+      sums[i] = _mm512_add_epi16(sums[i], x);
+    }
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
+}
+
+__attribute__((target("avx2,fma"))) static void float_loop_avx2(void) {
+  __m256 sums[CHAINS / 2], a = _mm256_set1_ps(1), b = _mm256_set1_ps(2);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS / 2; i++) sums[i] = _mm256_setzero_ps();
+  for (int k = 0; k < 2 * ROUNDS; k++) {
+    __asm__ volatile("" : "+x"(a), "+x"(b));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS / 2; i++) sums[i] = _mm256_fmadd_ps(a, b, sums[i]);
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS / 2; i++) __asm__ volatile("" : : "x"(sums[i]));
+}
+
+__attribute__((target("avx512f"))) static void float_loop_avx512(void) {
+  __m512 sums[CHAINS], a = _mm512_set1_ps(1), b = _mm512_set1_ps(2);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_ps();
+  for (int k = 0; k < ROUNDS; k++) {
+    __asm__ volatile("" : "+v"(a), "+v"(b));
+#pragma clang loop unroll(full)
+    for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_fmadd_ps(a, b, sums[i]);
+  }
+#pragma clang loop unroll(full)
+  for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
 }
 
 // `operations` of one product; a loop does CHAINS * ROUNDS of them.
@@ -122,21 +162,27 @@ static double best_rate(void (*loop)(void), double operations) {
   return best;
 }
 
-static bool is(const bk_kernels *table, const char *name) { return strcmp(table->name, name) == 0; }
+extern const bk_kernels bk_portable, bk_avx2, bk_avx512bw, bk_avx512vnni, bk_avx512, bk_avx512bf16;
 
 double bk_peak_popcount(const bk_kernels *table) {
-  if (is(table, "avx512")) return best_rate(popcount_loop, 2 * 512);
-  if (is(table, "avx512bw")) return best_rate(table_loop_avx512, 2 * 4 * 64);
-  return is(table, "avx2") ? best_rate(table_loop_avx2, 2 * 4 * 32) : 0;
+  if (table == &bk_avx512 || table == &bk_avx512bf16) return best_rate(popcount_loop, 2 * 512);
+  if (table == &bk_avx512bw || table == &bk_avx512vnni) return best_rate(table_loop_avx512, 2 * 4 * 64);
+  return table == &bk_avx2 ? best_rate(table_loop_avx2, 2 * 4 * 32) : 0;
 }
 
 double bk_peak_bytes(const bk_kernels *table) {
-  if (is(table, "avx512")) return best_rate(byte_loop, 2 * 64);
-  return is(table, "avx2") || is(table, "avx512bw") ? best_rate(byte_loop_avx2, 2 * 32) : 0;
+  if (table == &bk_avx512vnni || table == &bk_avx512 || table == &bk_avx512bf16) return best_rate(byte_loop, 2 * 64);
+  if (table == &bk_avx512bw) return best_rate(byte_pairs_loop_avx512, 2 * 64);
+  return table == &bk_avx2 ? best_rate(byte_pairs_loop_avx2, 2 * 32) : 0;
 }
 
 double bk_peak_bfloat16(const bk_kernels *table) {
-  return bk_multiplies_bfloat16(table) ? best_rate(bfloat16_loop, 2 * 32) : 0;
+  return table == &bk_avx512bf16 ? best_rate(bfloat16_loop, 2 * 32) : 0;
+}
+
+double bk_peak_float32(const bk_kernels *table) {
+  if (table == &bk_avx2) return best_rate(float_loop_avx2, 2 * 8);
+  return table == &bk_portable ? 0 : best_rate(float_loop_avx512, 2 * 16);
 }
 #else
 double bk_peak_popcount(const bk_kernels *table) {
@@ -150,6 +196,11 @@ double bk_peak_bytes(const bk_kernels *table) {
 }
 
 double bk_peak_bfloat16(const bk_kernels *table) {
+  (void)table;
+  return 0;
+}
+
+double bk_peak_float32(const bk_kernels *table) {
   (void)table;
   return 0;
 }

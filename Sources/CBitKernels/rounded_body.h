@@ -134,12 +134,12 @@ static void expand_bits(const uint64_t *bits, size_t rows, size_t words, size_t 
 }
 
 static void rounded_product(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
-                            const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
+                            size_t largest, const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                             size_t columns, float *out, size_t ld) {
   size_t groups = (depth + 3) / 4;
   for (size_t i = 0; i < rows; i += PANEL_ROWS) {
     int32_t counts[PANEL_ROWS][PANEL_COLUMNS] __attribute__((aligned(64)));
-    count_panel(panels + i * groups * 4, groups, expanded, counts);
+    count_panel(panels + i * groups * 4, groups, expanded, counts, largest);
     size_t present = rows - i < PANEL_ROWS ? rows - i : PANEL_ROWS;
     for (size_t r = 0; r < present; r++) {
       vf scale = splat(maxima[i + r] / 127.0f * factor);

@@ -5,7 +5,8 @@ INLINE void expand_block(const uint16_t half[4], uint8_t *target) {
 }
 
 INLINE void count_panel(const int8_t *panel, size_t groups, const uint8_t *expanded,
-                        int32_t counts[BK_PANEL_ROWS][BK_PANEL_COLUMNS]) {
+                        int32_t counts[BK_PANEL_ROWS][BK_PANEL_COLUMNS], size_t largest) {
+  (void)largest;
   for (size_t row = 0; row < BK_PANEL_ROWS; row += 2)
     for (size_t column = 0; column < BK_PANEL_COLUMNS; column += LANES) {
       vi sums[2] = {{0}, {0}};

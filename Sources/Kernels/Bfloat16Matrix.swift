@@ -3,7 +3,7 @@ import CBitKernels
 /// The N×K weight of a linear layer rounded to bfloat16 (nearest, ties to even) and packed once for
 /// `bfloat16Product`; an `Arena` keeps it alive, and copying it copies no data.
 ///
-/// Fast with AVX-512 BF16 (`InstructionSet.multipliesBfloat16`); every instruction set gives the same bits, but for
+/// Fastest with AVX-512 BF16 on AMD's processors; every instruction set gives the same bits, but for
 /// numbers below the smallest normal one.
 public struct Bfloat16Matrix {
   public let rows: Int

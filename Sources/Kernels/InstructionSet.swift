@@ -7,7 +7,7 @@ import CBitKernels
 #endif
 
 /// The instruction set whose kernels run. The fastest of this processor, unless `BIPFT_KERNELS` names another
-/// (portable, avx2, avx512bw, avx512, neon). All give the same bits.
+/// (portable, avx2, avx512bw, avx512vnni, avx512, avx512bf16, neon). All give the same bits.
 public enum InstructionSet {
   nonisolated(unsafe) static var table: UnsafePointer<bk_kernels> = {
     if let wanted = environmentChoice, let table = bk_choose(wanted) { return table }
@@ -19,16 +19,13 @@ public enum InstructionSet {
 
   /// The names of all kernels that run on this processor, fastest first.
   public static var available: [String] {
-    withUnsafeTemporaryAllocation(of: UnsafePointer<bk_kernels>?.self, capacity: 4) { tables in
+    withUnsafeTemporaryAllocation(of: UnsafePointer<bk_kernels>?.self, capacity: Int(BK_INSTRUCTION_SETS)) {
+      tables in
       tables.initialize(repeating: nil)
       let count = bk_available(tables.baseAddress)
       return (0..<count).map { String(cString: tables[$0]!.pointee.name) }
     }
   }
-
-  /// Whether the kernels in use multiply bfloat16 numbers in one instruction: without it those products give the same
-  /// bits at a third of the speed.
-  public static var multipliesBfloat16: Bool { bk_multiplies_bfloat16(table) }
 
   /// Changes to the kernels called `name`. Not while kernels run.
   public static func select(_ name: String) throws(KernelError) {

@@ -121,12 +121,13 @@ public struct RoundedGradient {
     ) { range, worker, tile in
       table.expand_bits(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.rounded_product(
-        byRows, rows, columns, expanded[worker], rowSums, rowMaxima, weightScale, 2, -1, false,
+        byRows, rows, columns, expanded[worker], 1, rowSums, rowMaxima, weightScale, 2, -1, false,
         range.count, tile, panelColumns)
     } weightPanel: { range, worker, adds, out, stride in
-      func add(times: Int32, plus: Int32, adds: Bool) {
+      func add(upTo largest: Int = 1, times: Int32, plus: Int32, adds: Bool) {
         table.rounded_product(
-          byColumns, columns, rows, expanded[worker], columnSums, columnMaxima, input.step, times, plus, adds,
+          byColumns, columns, rows, expanded[worker], largest, columnSums, columnMaxima, input.step, times,
+          plus, adds,
           range.count, out, stride)
       }
       switch input {
@@ -143,10 +144,10 @@ public struct RoundedGradient {
           }
         }
         expand(from: 0)
-        add(times: 1, plus: Int32(operand.set.lowest), adds: adds)
+        add(upTo: 15, times: 1, plus: Int32(operand.set.lowest), adds: adds)
         if operand.set.bits > 4 {
           expand(from: 4)
-          add(times: 16, plus: 0, adds: true)
+          add(upTo: 15, times: 16, plus: 0, adds: true)
         }
       }
     }

@@ -25,8 +25,11 @@ struct BenchCommand: ParsableCommand {
     func run() throws {
       let peaks = KernelPeaks()
       if !json {
-        let measured = [("bits", peaks.bits), ("bytes", peaks.bytes), ("bfloat16", peaks.bfloat16)]
-          .map { String(format: "%@ %.3f", $0.0, $0.1 / 1e12) }.joined(separator: ", ")
+        let measured = [
+          ("bits", peaks.bits), ("bytes", peaks.bytes), ("bfloat16", peaks.bfloat16),
+          ("float32", peaks.float32),
+        ]
+        .map { String(format: "%@ %.3f", $0.0, $0.1 / 1e12) }.joined(separator: ", ")
         print(
           """
           kernels: \(InstructionSet.name); peak of one core, T/s: \(measured) (0: no such loop)

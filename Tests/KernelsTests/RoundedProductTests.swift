@@ -22,9 +22,9 @@ extension KernelSuites {
     struct Operands {
       let (rows, columns, outputs): (Int, Int, Int)
       var gradient: [Float]
-      let weight: [[Bool]]
-      let signs: [[Bool]]
-      let within: [[Bool]]
+      var weight: [[Bool]]
+      var signs: [[Bool]]
+      var within: [[Bool]]
 
       init(_ shape: (Int, Int, Int)) {
         (rows, columns, outputs) = shape
@@ -107,6 +107,53 @@ extension KernelSuites {
           let bound = dwBound[i / operands.outputs] * 1.001
           #expect(abs(Double(found.weight[i]) - dw[i]) <= bound, "\(shape), weight \(i)")
         }
+      }
+    }
+
+    /// Integers up to ±127, which rounding leaves as they are, against bits all set, all clear, one-hot and random: sums of the
+    /// greatest magnitude, around the 512 products that fit 16 bits, are exact.
+    @Test(arguments: InstructionSet.available) func greatestSums(set: String) throws {
+      try InstructionSet.select(set)
+      for shape in [
+        (5, 508, 49), (8, 511, 5), (9, 512, 50), (5, 513, 48), (6, 516, 7), (11, 1029, 33), (512, 9, 49),
+        (517, 8, 50), (1025, 5, 3),
+      ] {
+        var operands = Operands(shape)
+        var draws = Draws(UInt32(11_000 + shape.0 + shape.1))
+        let (rows, columns, outputs) = shape
+        for row in 0..<rows {
+          for column in 0..<columns {
+            // The first row and the first column hold the maximum of every column and row.
+            let value =
+              switch row % 4 {
+              case _ where row == 0 || column == 0: 127
+              case 0: 127
+              case 1: -127
+              case 2: column % 2 == 0 ? 127 : -127
+              default: draws.integer(below: 255) - 127
+              }
+            operands.gradient[row * columns + column] = Float(value)
+          }
+        }
+        func pattern(_ random: [[Bool]]) -> [[Bool]] {
+          random.indices.map { row in
+            (0..<outputs).map { output in
+              switch output % 4 {
+              case 0: true
+              case 1: false
+              case 2: row == output % random.count
+              default: random[row][output]
+              }
+            }
+          }
+        }
+        operands.weight = pattern(operands.weight)
+        operands.signs = pattern(operands.signs)
+        operands.within = operands.within.map { $0.map { _ in true } }
+        let (dx, dw, _, _) = operands.exact()
+        let found = operands.run(sample: 5)
+        #expect(found.dx.map(Double.init) == dx, "\(shape), dx")
+        #expect(found.weight.map(Double.init) == dw, "\(shape), weight")
       }
     }
 

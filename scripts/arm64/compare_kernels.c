@@ -196,7 +196,7 @@ static void backward(const bk_kernels *t, size_t m, size_t k, size_t s) {
     t->expand_bits(weight, k, words, first, expanded);
     float *ones = memory(m * 4);
     for (size_t i = 0; i < m; i++) ones[i] = 127.0f;
-    t->rounded_product(by_rows, m, k, expanded, row_sums, ones, 1.0f, true, false, columns, out, 48);
+    t->rounded_product(by_rows, m, k, expanded, 1, row_sums, ones, 1.0f, 2, -1, false, columns, out, 48);
     for (size_t i = 0; i < m; i++)
       for (size_t j = 0; j < columns; j++) {
         int sum = 0;
@@ -206,7 +206,7 @@ static void backward(const bk_kernels *t, size_t m, size_t k, size_t s) {
         }
         if (out[i * 48 + j] != (float)sum) fail("rounded_product", t->name, m, k, s);
       }
-    t->rounded_product(by_rows, m, k, expanded, row_sums, row_max, 0.3f, true, true, columns, out, 48);
+    t->rounded_product(by_rows, m, k, expanded, 1, row_sums, row_max, 0.3f, 2, -1, true, columns, out, 48);
     record("rounded_product", out, m * 48 * 4);
     t->bfloat16_signs(weight, k, words, first, right);
     t->bfloat16_product(left, m, k, right, 0.3f, true, columns, out, 48);
@@ -335,7 +335,7 @@ static void run(const bk_kernels *t) {
 }
 
 int main(void) {
-  const bk_kernels *tables[4];
+  const bk_kernels *tables[BK_INSTRUCTION_SETS];
   size_t count = bk_available(tables), first_count = 0;
   uint64_t first[DIGESTS];
   for (size_t k = 0; k < count; k++) {

@@ -136,9 +136,9 @@ typedef struct {
   // The 48 columns from `first` (a multiple of 16) of a bit matrix, expanded.
   void (*expand_bits)(const uint64_t *bits, size_t rows, size_t words, size_t first, uint8_t *expanded);
   // out[i*ld + j] = maxima[i] / 127 * factor * sum, added or written, for the first `columns` of an expanded panel of numbers
-  // up to 128; the sum over the depth is of q * (times * number + plus), with the rows' own sums. The sums are exact.
+  // up to `largest`, which is at most 128; the sum over the depth is of q * (times * number + plus), with the rows' own sums. The sums are exact.
   void (*rounded_product)(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
-                          const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
+                          size_t largest, const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                           size_t columns, float *out, size_t ld);
 
   // ---- products of operands rounded to bfloat16, summed in float32 ----
@@ -266,20 +266,22 @@ typedef struct {
   void (*adamw)(float *p, const float *g, float *m, float *v, size_t count, const bk_adamw *settings);
 } bk_kernels;
 
-// The kernels of the fastest instruction set of this processor, or of `name` (portable, avx2, avx512bw, avx512, neon); NULL
-// when the processor lacks it or the name is unknown.
+// Instruction sets of one kind of processor at most.
+enum { BK_INSTRUCTION_SETS = 6 };
+
+// The kernels of the fastest instruction set of this processor, or of `name` (portable, avx2, avx512bw, avx512vnni, avx512,
+// avx512bf16, neon); NULL when the processor lacks it or the name is unknown.
 const bk_kernels *bk_choose(const char *name);
 // All instruction sets of this processor, fastest first; returns their number.
-size_t bk_available(const bk_kernels *tables[4]);
+size_t bk_available(const bk_kernels *tables[BK_INSTRUCTION_SETS]);
 
-// Whether bfloat16 products of these kernels are instructions of this processor.
-bool bk_multiplies_bfloat16(const bk_kernels *table);
-
-// Operations a second of one core in a loop on registers alone, for comparison with the kernels: word products counted
-// as 2 x 64 operations each (xor, popcount, add), byte products, and products of bfloat16. 0 where this instruction set has no such loop.
+// Operations a second of one core in a loop on registers alone, for comparison with the kernels, with the fewest instructions
+// known: word products counted as 2 x 64 operations each (xor, popcount, add), byte products, products of bfloat16 in its own
+// instruction, and fused multiply-adds of float32. 0 where this instruction set has no such loop.
 double bk_peak_popcount(const bk_kernels *table);
 double bk_peak_bytes(const bk_kernels *table);
 double bk_peak_bfloat16(const bk_kernels *table);
+double bk_peak_float32(const bk_kernels *table);
 // Processor time of the calling thread: what other work on the machine takes does not count.
 double bk_thread_seconds(void);
 

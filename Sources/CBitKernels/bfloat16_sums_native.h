@@ -1,17 +1,6 @@
-// The sums of bfloat16 products with AVX-512 BF16, for the processors that have it (Cooper Lake, Zen 4 and later).
-#if defined(__x86_64__)
-#include <immintrin.h>
-#include <stddef.h>
-#include <string.h>
-
-#include "bfloat16_native.h"
-
-bool bk_has_bfloat16(void) { return __builtin_cpu_supports("avx512bf16"); }
-
-// 24 accumulators of 16 sums.
-__attribute__((target("avx512f,avx512bf16"))) void bk_sum_pairs_natively(const uint32_t *left, size_t pairs,
-                                                                         const uint32_t *right,
-                                                                         float out[BK_PANEL_ROWS][BK_PANEL_COLUMNS]) {
+// The sums of one panel of rows and one of columns with AVX-512 BF16: 24 accumulators of 16 sums.
+static void sum_pairs(const uint32_t *left, size_t pairs, const uint32_t *right,
+                      float out[BK_PANEL_ROWS][BK_PANEL_COLUMNS]) {
   __m512 sums[BK_PANEL_ROWS][3];
 #pragma clang loop unroll(full)
   for (int r = 0; r < BK_PANEL_ROWS; r++)
@@ -33,4 +22,3 @@ __attribute__((target("avx512f,avx512bf16"))) void bk_sum_pairs_natively(const u
 #pragma clang loop unroll(full)
     for (int v = 0; v < 3; v++) _mm512_storeu_ps(out[r] + 16 * v, sums[r][v]);
 }
-#endif

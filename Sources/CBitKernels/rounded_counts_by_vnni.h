@@ -6,7 +6,8 @@ INLINE void expand_block(const uint16_t half[4], uint8_t *target) {
 }
 
 INLINE void count_panel(const int8_t *panel, size_t groups, const uint8_t *expanded,
-                        int32_t counts[BK_PANEL_ROWS][BK_PANEL_COLUMNS]) {
+                        int32_t counts[BK_PANEL_ROWS][BK_PANEL_COLUMNS], size_t largest) {
+  (void)largest;
   __m512i sums[BK_PANEL_ROWS][3];
 #pragma clang loop unroll(full)
   for (int r = 0; r < BK_PANEL_ROWS; r++)
