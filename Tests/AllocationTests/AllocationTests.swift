@@ -8,10 +8,13 @@ import Testing
 /// all its memory is there from the start. (With more threads each parallel loop allocates its closure.) What is around
 /// the model in a run, batches, exchange and records, allocates in every step, and is not counted here.
 @Suite(.serialized) struct AllocationTests {
-  private static func configuration(_ precision: ModelPrecision) -> ModelConfiguration {
+  private static func configuration(
+    _ precision: ModelPrecision, bits: Int, _ activation: FeedForwardActivation
+  ) -> ModelConfiguration {
     ModelConfiguration(
       vocabularySize: 300, hiddenSize: 128, layers: 2, heads: 2, intermediateSize: 256, maximumLength: 32,
-      estimatorRank: precision == .full ? 0 : 1, dropout: 0.1, precision: precision)
+      estimatorRank: precision == .full ? 0 : 1, dropout: 0.1, precision: precision,
+      activationBits: bits, feedForwardActivation: activation)
   }
 
   private static let counted = ConditionTrait.enabled(
@@ -42,9 +45,22 @@ import Testing
     await #expect(processExitsWith: .success) { Self.checkStep(.float32, of: .full) }
   }
 
-  private static func checkStep(_ precision: BackwardPrecision, of model: ModelPrecision = .binary) {
+  @Test(AllocationTests.counted) func stepOfTwoBits() async {
+    await #expect(processExitsWith: .success) { Self.checkStep(.float32, bits: 2) }
+  }
+  @Test(AllocationTests.counted) func stepOfFourBitsInInt8() async {
+    await #expect(processExitsWith: .success) { Self.checkStep(.int8, bits: 4) }
+  }
+  @Test(AllocationTests.counted) func stepOfEightBitsInBfloat16() async {
+    await #expect(processExitsWith: .success) { Self.checkStep(.bfloat16, bits: 8, .relu) }
+  }
+
+  private static func checkStep(
+    _ precision: BackwardPrecision, of model: ModelPrecision = .binary, bits: Int = 1,
+    _ activation: FeedForwardActivation = .gelu
+  ) {
     useSingleThreadedBLAS()
-    let shape = ModelLayout(configuration(model), Pretraining())
+    let shape = ModelLayout(configuration(model, bits: bits, activation), Pretraining())
     let layout = shape.parameters
     let parameters = FloatBuffer(count: layout.elementCount)
     let gradients = FloatBuffer(count: layout.elementCount)

@@ -83,6 +83,9 @@ def initial_weights(pretrain, config_path):
 
 
 def reference_model(config, weights):
+    model = config.get('model') or {}
+    if (model.get('activation_bits', 1), model.get('ffn_activation', 'gelu')) != (1, 'gelu'):
+        fail('model.activation_bits and model.ffn_activation: the reference has 1 and gelu alone')
     word, inner = (weights['bert.embeddings.word_embeddings.weight'],
                    weights['bert.encoder.layer.0.intermediate.dense.weight'])
     estimator = weights.get('bert.encoder.layer.0.attention.self.q_p.weight')
