@@ -22,8 +22,9 @@ enum { COUNT_BYTES = 64, COUNT_ROWS = 8, COUNT_VECTORS = 3 };
 #define BFLOAT16_SUMS "bfloat16_sums_native.h"
 #else
 #define BFLOAT16_SUMS "bfloat16_sums_fused.h"
-enum { SUM_ROWS = 8, SUM_VECTORS = 3 };
-#define ADD_EXACT_PRODUCT(a, b, sum) fma_(a, b, sum)
+enum { SUM_LANES = 16, SUM_ROWS = 8, SUM_VECTORS = 3 };
+#define ADD_EXACT_PRODUCT(a, b, sum) __builtin_elementwise_fma(a, b, sum)
+#define IN_REGISTERS(sums) __asm__ volatile("" : "+v"(sums[0]), "+v"(sums[1]), "+v"(sums[2]))
 #endif
 enum { DENSE_TILE = 4, FLOAT_SUMS = 24 };
 #include <immintrin.h>
