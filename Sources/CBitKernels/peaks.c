@@ -58,71 +58,30 @@ __attribute__((target("avx512f,avx512bf16"))) static void bfloat16_loop(void) {
   for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
 }
 
+#define MM256(name) _mm256_##name
+#define MM512(name) _mm512_##name
+// An instruction of two operands, each time anew (as an intrinsic it would be shared), whose results are added.
+#define ADDING_LOOP(name, features, vector, bits, reg, instruction, add)                            \
+  __attribute__((target(features))) static void name(void) {                                        \
+    enum { SUMS = CHAINS * bits / 512 };                                                            \
+    vector sums[SUMS], a = MM##bits(set1_epi8)(1), b = MM##bits(set1_epi8)(2);                  \
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < SUMS; i++) sums[i] = (vector){0};        \
+    for (int k = 0; k < ROUNDS * 512 / bits; k++) {                                                 \
+      _Pragma("clang loop unroll(full)") for (int i = 0; i < SUMS; i++) {                           \
+        vector x;                                                                                   \
+        __asm__ volatile(instruction " %1, %2, %0" : "=" reg(x) : reg(a), reg(b));                  \
+        sums[i] = MM##bits(add)(sums[i], x);                                                    \
+      }                                                                                             \
+    }                                                                                               \
+    _Pragma("clang loop unroll(full)") for (int i = 0; i < SUMS; i++) __asm__ volatile("" : : reg(sums[i])); \
+  }
+
 // Without a popcount of vectors (counts_by_table.h) a shuffle looks four bits of 32 or 64 outputs up, and bytes are added.
-__attribute__((target("avx2"))) static void table_loop_avx2(void) {
-  __m256i sums[CHAINS / 2], table = _mm256_set1_epi8(1), index = _mm256_set1_epi8(2);
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS / 2; i++) sums[i] = _mm256_setzero_si256();
-  for (int k = 0; k < 2 * ROUNDS; k++) {
-#pragma clang loop unroll(full)
-    for (int i = 0; i < CHAINS / 2; i++) {
-      __m256i x;
-      __asm__ volatile("vpshufb %1, %2, %0" : "=x"(x) : "x"(index), "x"(table));
-      sums[i] = _mm256_add_epi8(sums[i], x);
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS / 2; i++) __asm__ volatile("" : : "x"(sums[i]));
-}
-
-__attribute__((target("avx512bw"))) static void table_loop_avx512(void) {
-  __m512i sums[CHAINS], table = _mm512_set1_epi8(1), index = _mm512_set1_epi8(2);
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_si512();
-  for (int k = 0; k < ROUNDS; k++) {
-#pragma clang loop unroll(full)
-    for (int i = 0; i < CHAINS; i++) {
-      __m512i x;
-      __asm__ volatile("vpshufb %1, %2, %0" : "=v"(x) : "v"(index), "v"(table));
-      sums[i] = _mm512_add_epi8(sums[i], x);
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
-}
-
+ADDING_LOOP(table_loop_avx2, "avx2", __m256i, 256, "x", "vpshufb", add_epi8)
+ADDING_LOOP(table_loop_avx512, "avx512bw", __m512i, 512, "v", "vpshufb", add_epi8)
 // Without VNNI vpmaddubsw adds two products, and its results are added in 16 bits (rounded_counts_by_pairs.h).
-__attribute__((target("avx2"))) static void byte_pairs_loop_avx2(void) {
-  __m256i sums[CHAINS / 2], a = _mm256_set1_epi8(1), b = _mm256_set1_epi8(2);
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS / 2; i++) sums[i] = _mm256_setzero_si256();
-  for (int k = 0; k < 2 * ROUNDS; k++) {
-#pragma clang loop unroll(full)
-    for (int i = 0; i < CHAINS / 2; i++) {
-      __m256i x;
-      __asm__ volatile("vpmaddubsw %1, %2, %0" : "=x"(x) : "x"(a), "x"(b));
-      sums[i] = _mm256_add_epi16(sums[i], x);
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS / 2; i++) __asm__ volatile("" : : "x"(sums[i]));
-}
-
-__attribute__((target("avx512bw"))) static void byte_pairs_loop_avx512(void) {
-  __m512i sums[CHAINS], a = _mm512_set1_epi8(1), b = _mm512_set1_epi8(2);
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS; i++) sums[i] = _mm512_setzero_si512();
-  for (int k = 0; k < ROUNDS; k++) {
-#pragma clang loop unroll(full)
-    for (int i = 0; i < CHAINS; i++) {
-      __m512i x;
-      __asm__ volatile("vpmaddubsw %1, %2, %0" : "=v"(x) : "v"(a), "v"(b));
-      sums[i] = _mm512_add_epi16(sums[i], x);
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : : "v"(sums[i]));
-}
+ADDING_LOOP(byte_pairs_loop_avx2, "avx2", __m256i, 256, "x", "vpmaddubsw", add_epi16)
+ADDING_LOOP(byte_pairs_loop_avx512, "avx512bw", __m512i, 512, "v", "vpmaddubsw", add_epi16)
 
 __attribute__((target("avx2,fma"))) static void float_loop_avx2(void) {
   __m256 sums[CHAINS / 2], a = _mm256_set1_ps(1), b = _mm256_set1_ps(2);

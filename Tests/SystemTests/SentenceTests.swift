@@ -59,8 +59,8 @@ import Testing
       #expect(record.metrics.map(\.key) == ["pearson", "spearman"])
     }
     let (first, last) = (evaluations[0], evaluations[3])
-    // In the mean of ten steps: a course this short and small hangs on the last bits of float32 sums, and with them on the
-    // kernels that OpenBLAS takes.
+    // In the mean of ten steps: a course this short and small hangs on the last bits of float32 sums, so on
+    // every change of their order.
     let training = records.filter { $0.kind == .train }.map(\.loss)
     let (before, after) = (training.prefix(10).reduce(0, +) / 10, training.suffix(10).reduce(0, +) / 10)
     #expect(after < 0.8 * before, "\(before) to \(after)")

@@ -1,8 +1,8 @@
 import Kernels
 
 // The forward products of one head. Those of bits are popcounts. Those of integers with more bits are float32 products of the
-// integers themselves: all sums on the way are integers up to `LevelSet.largestSum`, so they are exact, in whatever order the
-// library adds, and are multiplied by their scale once.
+// integers themselves: all sums on the way are integers up to `LevelSet.largestSum`, so they are exact, in whatever order
+// they are added, and are multiplied by their scale once.
 //
 // Legend: T tokens, D = H/h.
 

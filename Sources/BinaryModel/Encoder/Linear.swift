@@ -3,9 +3,9 @@ import Parameters
 
 /// In which order the float32 products of a forward pass add up. Sums of whole numbers, those of bits, have none.
 public enum SumOrder: Sendable {
-  /// That of the BLAS library, which differs between processors: training.
+  /// One sum after the other, along the summed dimension: training.
   case training
-  /// The same everywhere, that of packed models (BinaryInference): evaluation, so that a packed model gives its very numbers.
+  /// Lane by lane, that of packed models (BinaryInference): evaluation, so that a packed model gives its very numbers.
   case fixed
 }
 
