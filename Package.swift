@@ -108,7 +108,7 @@ let package = Package(
     // Tests. Those of Collectives run under mpirun too (scripts/test.sh).
     .target(name: "Mutations", path: "Tests/Mutations", swiftSettings: swift),
     .target(
-      name: "SumAccuracy", dependencies: ["Collectives", "Kernels", "Parameters", "Planning"],
+      name: "SumAccuracy", dependencies: ["BinaryModel", "Collectives", "Kernels", "Parameters", "Planning"],
       path: "Tests/SumAccuracy", swiftSettings: swift),
     tests(
       "BinaryInferenceTests",

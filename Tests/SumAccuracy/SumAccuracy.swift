@@ -34,16 +34,23 @@ public final class SumAccuracy {
   public func endStep() {
     let total = FloatBuffer(count: exact.count)
     rounds.append(parts.map { $0.add(lanes, step: distances.count + 1, into: total.view) }.max() ?? 0)
-    let found = total.view.array.map(Double.init)
+    distances.append(distance(of: total.view.array))
+    lanes = []
+    for i in exact.indices { exact[i] = 0 }
+  }
+}
+
+extension SumAccuracy {
+  /// 1 − cosine between `total` and the sum of the lanes so far.
+  public func distance(of total: [Float]) -> Double {
+    let found = total.map(Double.init)
     // As half the squared distance of the unit vectors, which keeps its digits.
     let norms = [found, exact].map { $0.reduce(0) { $0 + $1 * $1 }.squareRoot() }
     let distance = zip(found, exact).reduce(0) {
       let difference = $1.0 / norms[0] - $1.1 / norms[1]
       return $0 + difference * difference
     }
-    distances.append(distance / 2)
-    lanes = []
-    for i in exact.indices { exact[i] = 0 }
+    return distance / 2
   }
 }
 
