@@ -5,4 +5,5 @@
 #define VPOPCNTDQ
 #define VNNI
 #define BF16
+#define LOOKUP "rounded_lookup.h"
 #include "kernels_avx512_kind.h"

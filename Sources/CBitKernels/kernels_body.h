@@ -9,6 +9,9 @@
 #include "integer_sum_body.h"
 #include COUNTS
 #include "rounded_body.h"
+#ifdef LOOKUP
+#include LOOKUP
+#endif
 #include "bfloat16_body.h"
 #include "float_body.h"
 #include "attention_body.h"
@@ -35,6 +38,10 @@ const bk_kernels TABLE = {
     .panel_sums = panel_sums,
     .expand_bits = expand_bits,
     .rounded_product = rounded_product,
+#ifdef LOOKUP
+    .index_bits = index_bits,
+    .lookup_product = lookup_product,
+#endif
     .bfloat16_rows = bfloat16_rows,
     .bfloat16_columns = bfloat16_columns,
     .bfloat16_right = bfloat16_right,

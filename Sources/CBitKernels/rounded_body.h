@@ -133,6 +133,17 @@ static void expand_bits(const uint64_t *bits, size_t rows, size_t words, size_t 
     }
 }
 
+// out[j] = scale * (times * counts[j] + plus), added or written.
+INLINE void scale_counts(const int32_t *counts, size_t columns, float scale, int32_t times, int32_t plus, bool add, float *out) {
+  for (size_t c = 0; c < columns; c += LANES) {
+    size_t n = lanes_at(c, columns);
+    vi dot = times * *(const vi *)(counts + c) + plus;
+    vf v = splat(scale) * __builtin_convertvector(dot, vf);
+    if (add) v += load_part(out + c, n);
+    store_part(out + c, v, n);
+  }
+}
+
 static void rounded_product(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
                             size_t largest, const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                             size_t columns, float *out, size_t ld) {
@@ -141,17 +152,7 @@ static void rounded_product(const int8_t *panels, size_t rows, size_t depth, con
     int32_t counts[PANEL_ROWS][PANEL_COLUMNS] __attribute__((aligned(64)));
     count_panel(panels + i * groups * 4, groups, expanded, counts, largest);
     size_t present = rows - i < PANEL_ROWS ? rows - i : PANEL_ROWS;
-    for (size_t r = 0; r < present; r++) {
-      vf scale = splat(maxima[i + r] / 127.0f * factor);
-      for (size_t c = 0; c < columns; c += LANES) {
-        size_t n = lanes_at(c, columns);
-        vi dot = *(const vi *)(counts[r] + c);
-        dot = times * dot + plus * sums[i + r];
-        vf v = scale * __builtin_convertvector(dot, vf);
-        float *target = out + (i + r) * ld + c;
-        if (add) v += load_part(target, n);
-        store_part(target, v, n);
-      }
-    }
+    for (size_t r = 0; r < present; r++)
+      scale_counts(counts[r], columns, maxima[i + r] / 127.0f * factor, times, plus * sums[i + r], add, out + (i + r) * ld);
   }
 }

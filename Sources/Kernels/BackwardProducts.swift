@@ -27,19 +27,19 @@ public enum BinaryInput {
 
   /// The straight-through backward of some columns.
   ///
-  /// - Parameter tile: rows of 48, the gradient of those columns.
+  /// - Parameter tile: the gradient of those columns, in rows of `stride` floats.
   func backward(
-    _ columns: Range<Int>, _ tile: UnsafeMutablePointer<Float>, add: Bool, dx: MatrixView,
-    shiftGradient: FloatView
+    _ columns: Range<Int>, _ tile: UnsafeMutablePointer<Float>, stride: Int = panelColumns, add: Bool,
+    dx: MatrixView, shiftGradient: FloatView
   ) -> Double {
     switch self {
     case .signs(let signs, let within, _):
       InstructionSet.table.pointee.sign_backward(
-        tile - columns.lowerBound, panelColumns, signs.base, within.base, signs.rows, signs.words,
+        tile - columns.lowerBound, stride, signs.base, within.base, signs.rows, signs.words,
         columns.lowerBound, columns.upperBound, add, dx.base, dx.stride, shiftGradient.base)
     case .levels(let operand):
       operand[columns: columns].backwardSerial(
-        MatrixView(base: tile, rows: rows, columns: columns.count, stride: panelColumns), add: add,
+        MatrixView(base: tile, rows: rows, columns: columns.count, stride: stride), add: add,
         dx: dx[columns: columns], shiftGradient: shiftGradient[columns])
     }
   }
@@ -51,8 +51,12 @@ public enum BinaryInput {
 ///
 /// Legend: M rows, K columns of the gradient, S columns of the products.
 struct BackwardPanels {
+  /// Rows of dW that one thread makes at a time where beginning costs little: the last pieces of the loop are small, so that all
+  /// threads end together.
+  private static let weightRows = 256
+
   /// For each thread: max(M, K)×48 floats.
-  private let tiles: [UnsafeMutablePointer<Float>]
+  let tiles: [UnsafeMutablePointer<Float>]
   private let stepSums: UnsafeMutablePointer<Double>
   private let outputs: Int
 
@@ -71,19 +75,26 @@ struct BackwardPanels {
   ///   - rows: K.
   ///   - inputPanel: writes the columns of the range of dX to rows of 48 floats.
   ///   - weightGradient: K×S, added to.
-  ///   - weightPanel: writes the columns of the range of dW to memory with rows of so many floats, or adds to it.
+  ///   - weightPanel: writes the columns and rows of the ranges of dW to memory with rows of so many floats, or adds to it.
   /// - Returns: the sum for the gradient of the input's step size.
   func run(
     _ input: BinaryInput, add: Bool, dx: MatrixView, shiftGradient: FloatView, rows: Int,
     weightGradient: MatrixGradient,
     inputPanel: (_ columns: Range<Int>, _ worker: Int, _ tile: UnsafeMutablePointer<Float>) -> Void,
     weightPanel: (
-      _ columns: Range<Int>, _ worker: Int, _ adds: Bool, _ out: UnsafeMutablePointer<Float>, _ stride: Int
+      _ columns: Range<Int>, _ rows: Range<Int>, _ worker: Int, _ adds: Bool,
+      _ out: UnsafeMutablePointer<Float>, _ stride: Int
     ) -> Void
   ) -> Double {
     precondition(input.columns <= outputs, "\(input.columns) columns of products, at most \(outputs)")
     let panels = padded(input.columns, to: panelColumns) / panelColumns
-    parallelFor(2 * panels) { index, worker in
+    let pieceRows: Int
+    switch input {
+    case .signs: pieceRows = Self.weightRows
+    case .levels: pieceRows = rows  // each piece would quantise the input anew
+    }
+    let pieces = (rows + pieceRows - 1) / pieceRows
+    parallelFor((1 + pieces) * panels) { index, worker in
       let first = index % panels * panelColumns
       let columns = first..<min(input.columns, first + panelColumns)
       if index < panels {
@@ -91,10 +102,12 @@ struct BackwardPanels {
         inputPanel(columns, worker, tile)
         stepSums[index] = input.backward(columns, tile, add: add, dx: dx, shiftGradient: shiftGradient)
       } else {
+        let start = (index / panels - 1) * pieceRows
+        let piece = start..<min(rows, start + pieceRows)
         weightGradient.addBlock(
-          row: 0, column: first, rows: rows, columns: columns.count, width: input.columns,
+          row: start, column: first, rows: piece.count, columns: columns.count, width: input.columns,
           through: tiles[worker]
-        ) { adds, out, stride in weightPanel(columns, worker, adds, out, stride) }
+        ) { adds, out, stride in weightPanel(columns, piece, worker, adds, out, stride) }
       }
     }
     return (0..<panels).reduce(0) { $0 + stepSums[$1] }

@@ -84,7 +84,7 @@ public struct Bfloat16Gradient {
       table.bfloat16_signs(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
       table.bfloat16_product(
         byRows, rows, columns, expanded[worker], weightScale, false, range.count, tile, panelColumns)
-    } weightPanel: { range, worker, adds, out, stride in
+    } weightPanel: { range, piece, worker, adds, out, stride in
       switch input {
       case .signs(let signs, _, _):
         table.bfloat16_signs(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
@@ -97,7 +97,9 @@ public struct Bfloat16Gradient {
           tile.base, rows, panelColumns, 0, range.count, expanded[worker])
       }
       table.bfloat16_product(
-        byColumns, columns, rows, expanded[worker], input.step, adds, range.count, out, stride)
+        byColumns + piece.lowerBound * ((rows + 1) / 2), piece.count, rows, expanded[worker], input.step,
+        adds,
+        range.count, out, stride)
     }
   }
 }

@@ -41,17 +41,18 @@ extension MatrixGradient {
   ///
   /// - Parameters:
   ///   - width: columns of the matrix.
-  ///   - memory: of `rows` rows of `panelColumns` floats.
+  ///   - memory: of `rows` rows, `stride` floats apart.
   func addBlock(
     row: Int, column: Int, rows: Int, columns: Int, width: Int, through memory: UnsafeMutablePointer<Float>,
+    stride: Int = panelColumns,
     make: (_ adds: Bool, _ out: UnsafeMutablePointer<Float>, _ stride: Int) -> Void
   ) {
     switch self {
     case .view(let view): make(true, view.base + row * view.stride + column, view.stride)
     case .blocks(let sink, let start):
-      make(false, memory, panelColumns)
+      make(false, memory, stride)
       sink.add(
-        memory, valueStride: panelColumns, rows: rows, columns: columns, at: start + row * width + column,
+        memory, valueStride: stride, rows: rows, columns: columns, at: start + row * width + column,
         stride: width)
     }
   }

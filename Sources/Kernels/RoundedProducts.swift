@@ -34,6 +34,8 @@ public struct RoundedGradient {
   /// For each thread: an expanded panel of the bits.
   private let expanded: [UnsafeMutablePointer<UInt8>]
   private let panels: BackwardPanels
+  /// With instruction sets for which looking sums up is faster.
+  private let lookups: LookupProducts?
   private let capacity: (rows: Int, columns: Int)
 
   /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
@@ -55,6 +57,7 @@ public struct RoundedGradient {
     }
     self.expanded = expanded
     panels = BackwardPanels(rows: rows, columns: columns, outputs: outputs, in: &arena)
+    lookups = LookupProducts(rows: rows, columns: columns, outputs: outputs, in: &arena)
   }
 
   /// Rounds `gradient` (M×K) and adds its column sums to `columnSums` (K).
@@ -115,41 +118,24 @@ public struct RoundedGradient {
     checkBackwardShapes(
       gradient, weight: weight, input, weightGradient: weightGradient, dx: dx, shiftGradient: shiftGradient)
     let (rows, columns) = (gradient.rows, gradient.columns)
-    let table = InstructionSet.table.pointee
+    let left = RoundedOperand(base: byRows, rows: rows, depth: columns, sums: rowSums, maxima: rowMaxima)
+    let transposed = RoundedOperand(
+      base: byColumns, rows: columns, depth: rows, sums: columnSums, maxima: columnMaxima)
+    if let lookups {
+      return lookups.run(
+        left, transposed, weight: weight, weightScale: weightScale, input: input,
+        weightGradient: weightGradient, add: add, dx: dx, shiftGradient: shiftGradient, expanded: expanded,
+        tiles: panels.tiles)
+    }
     return panels.run(
       input, add: add, dx: dx, shiftGradient: shiftGradient, rows: columns, weightGradient: weightGradient
     ) { range, worker, tile in
-      table.expand_bits(weight.base, columns, weight.words, range.lowerBound, expanded[worker])
-      table.rounded_product(
-        byRows, rows, columns, expanded[worker], 1, rowSums, rowMaxima, weightScale, 2, -1, false,
-        range.count, tile, panelColumns)
-    } weightPanel: { range, worker, adds, out, stride in
-      func add(upTo largest: Int = 1, times: Int32, plus: Int32, adds: Bool) {
-        table.rounded_product(
-          byColumns, columns, rows, expanded[worker], largest, columnSums, columnMaxima, input.step, times,
-          plus, adds,
-          range.count, out, stride)
-      }
-      switch input {
-      case .signs(let signs, _, _):
-        table.expand_bits(signs.base, rows, signs.words, range.lowerBound, expanded[worker])
-        add(times: 2, plus: -1, adds: adds)
-      case .levels(let operand):
-        // q = lowest + the lower four bits of the rest + 16 times the upper ones.
-        let own = operand[columns: range]
-        func expand(from bit: Int32) {
-          withUnsafePointer(to: own.levels) {
-            table.expand_levels(
-              own.x.base, rows, range.count, own.x.stride, own.shift?.base, $0, bit, expanded[worker])
-          }
-        }
-        expand(from: 0)
-        add(upTo: 15, times: 1, plus: Int32(operand.set.lowest), adds: adds)
-        if operand.set.bits > 4 {
-          expand(from: 4)
-          add(upTo: 15, times: 16, plus: 0, adds: true)
-        }
-      }
+      left.multiply(
+        weight, columns: range, factor: weightScale, expanded: expanded[worker], adds: false, into: tile,
+        stride: panelColumns)
+    } weightPanel: { range, piece, worker, adds, out, stride in
+      transposed[rows: piece].multiply(
+        input, columns: range, expanded: expanded[worker], adds: adds, into: out, stride: stride)
     }
   }
 }
