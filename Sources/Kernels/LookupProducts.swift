@@ -6,7 +6,7 @@ import CBitKernels
 /// Legend: M rows, K columns of the gradient, S columns of the products.
 struct LookupProducts {
   /// Rows of a product that one thread makes at a time.
-  private static let blockRows = 64
+  private static let blockRows = 32
 
   private let weightIndices: UnsafeMutablePointer<UInt16>
   private let inputIndices: UnsafeMutablePointer<UInt16>
