@@ -1,4 +1,4 @@
-// NEON with products of matrices of bytes, and BF16 (Neoverse V1, N2 and V2, Apple M2, Cortex-A510 and A710).
+// NEON with products of matrices of bytes, and BF16 (Neoverse V1, N2 and V2, Cortex-A510 and A710).
 #define NAME "neoni8mm"
 #define TABLE bk_neoni8mm
 #define FEATURES "dotprod,i8mm,bf16"
