@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compiles the C kernels for arm64 and runs all of them under qemu's user emulation, on processors with and without products of bytes
 # by fours and of matrices: products, packing and integers against plain loops, everything for the same bits as this machine's own
-# kernels. Less than a minute.
+# kernels. About a minute, most of it compiling.
 #
 # Needs clang, an arm64 C library to link with, and qemu (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross,
 # qemu-user). As root it installs what is missing; otherwise it says what and skips.

@@ -70,6 +70,7 @@ uint64_t *bits(size_t rows, size_t columns) {
       if (draw() % 2 == 0) b[i * words + j / 64] |= 1ull << (j % 64);
   return b;
 }
+
 static void bit_products(const bk_kernels *t, size_t m, size_t k, size_t n) {
   size_t words = (k + 63) / 64, ld = n + 3;
   uint64_t *a = bits(m, k), *b = bits(n, k), *interleaved = memory((n + 7) / 8 * 8 * words * 8);
