@@ -30,7 +30,7 @@ echo "-- kernels"
 if command -v clang >/dev/null; then
   # Exact blocks, so that a byte read beyond an operand is found. (What the linker says is of no interest if it links.)
   clang -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -ISources/CBitKernels/include \
-    Sources/CBitKernels/*.c scripts/arm64/compare_kernels.c -lm -lpthread -o "$folder/kernels" 2>"$folder/linker.txt" ||
+    Sources/CBitKernels/*.c scripts/arm64/*.c -lm -lpthread -o "$folder/kernels" 2>"$folder/linker.txt" ||
     { cat "$folder/linker.txt" >&2; exit 1; }
   ASAN_OPTIONS=detect_leaks=1 "$folder/kernels" >/dev/null
 else

@@ -7,7 +7,32 @@ extern const bk_kernels bk_portable;
 #if defined(__x86_64__)
 extern const bk_kernels bk_avx2, bk_avx512bw, bk_avx512vnni, bk_avx512, bk_avx512bf16;
 #elif defined(__aarch64__)
-extern const bk_kernels bk_neon;
+extern const bk_kernels bk_neon, bk_neondot, bk_neoni8mm;
+#if defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+static bool has_dot(void) { return getauxval(AT_HWCAP) & HWCAP_ASIMDDP; }
+static bool has_matrix_and_bf16(void) {
+  return (getauxval(AT_HWCAP2) & (HWCAP2_I8MM | HWCAP2_BF16)) == (HWCAP2_I8MM | HWCAP2_BF16);
+}
+#else
+// Elsewhere, what every processor has that this was compiled for (Apple's compiler: dot products).
+static bool has_dot(void) {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return true;
+#else
+  return false;
+#endif
+}
+static bool has_matrix_and_bf16(void) {
+#if defined(__ARM_FEATURE_MATMUL_INT8) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  return true;
+#else
+  return false;
+#endif
+}
+#endif
 #endif
 
 // Fastest first.
@@ -31,6 +56,8 @@ size_t bk_available(const bk_kernels *tables[BK_INSTRUCTION_SETS]) {
   if (avx512bw) tables[count++] = &bk_avx512bw;
   if (avx2) tables[count++] = &bk_avx2;
 #elif defined(__aarch64__)
+  if (has_dot() && has_matrix_and_bf16()) tables[count++] = &bk_neoni8mm;
+  if (has_dot()) tables[count++] = &bk_neondot;
   tables[count++] = &bk_neon;
 #endif
   tables[count++] = &bk_portable;

@@ -5,14 +5,11 @@
 // stay in registers, ADD_PAIRS(bits, bytes), which is vpmaddubsw, and WIDEN(sums), which adds neighbouring 16-bit sums to 32 bits.
 enum { COUNT_COLUMNS = COUNT_BYTES / 4 };
 
+#include "expand_block.h"
+
 typedef uint8_t vbits __attribute__((vector_size(COUNT_BYTES), aligned(1)));
 typedef int16_t vpairs __attribute__((vector_size(COUNT_BYTES)));
 typedef int32_t vcounts __attribute__((vector_size(COUNT_BYTES), aligned(4)));
-
-INLINE void expand_block(const uint16_t half[4], uint8_t *target) {
-  for (int column = 0; column < 16; column++)
-    for (int r = 0; r < 4; r++) target[column * 4 + r] = (uint8_t)(half[r] >> column & 1);
-}
 
 // Adds the counts of `groups` groups, no more than may be summed in 16 bits, to those of one tile.
 INLINE void count_block(const int8_t *panel, size_t groups, const uint8_t *expanded,
@@ -44,14 +41,6 @@ INLINE void count_block(const int8_t *panel, size_t groups, const uint8_t *expan
       *(vcounts *)(counts[row + r] + column + v * COUNT_COLUMNS) += (vcounts)WIDEN(sums[r][v]);
 }
 
-INLINE void count_panel(const int8_t *panel, size_t groups, const uint8_t *expanded,
-                        int32_t counts[BK_PANEL_ROWS][BK_PANEL_COLUMNS], size_t largest) {
-  const size_t most = 32767 / (2 * 127 * largest);
-  memset(counts, 0, BK_PANEL_ROWS * BK_PANEL_COLUMNS * sizeof(int32_t));
-  for (size_t start = 0; start < groups; start += most) {
-    size_t count = groups - start < most ? groups - start : most;
-    for (size_t row = 0; row < BK_PANEL_ROWS; row += COUNT_ROWS)
-      for (size_t column = 0; column < BK_PANEL_COLUMNS; column += COUNT_VECTORS * COUNT_COLUMNS)
-        count_block(panel + start * BK_PANEL_ROWS * 4, count, expanded + start * BK_PANEL_COLUMNS * 4, counts, row, column);
-  }
-}
+INLINE size_t groups_at_once(size_t largest) { return 32767 / (2 * 127 * largest); }
+
+#include "rounded_counts_of_tiles.h"

@@ -1,8 +1,5 @@
 // Integer counts of a panel, 16 columns at a time.
-INLINE void expand_block(const uint16_t half[4], uint8_t *target) {
-  for (int column = 0; column < 16; column++)
-    for (int r = 0; r < 4; r++) target[column * 4 + r] = (uint8_t)(half[r] >> column & 1);
-}
+#include "expand_block.h"
 
 INLINE void count_panel(const int8_t *panel, size_t groups, const uint8_t *expanded,
                         int32_t counts[BK_PANEL_ROWS][BK_PANEL_COLUMNS], size_t largest) {

@@ -7,7 +7,7 @@ import CBitKernels
 #endif
 
 /// The instruction set whose kernels run. The fastest of this processor, unless `BIPFT_KERNELS` names another
-/// (portable, avx2, avx512bw, avx512vnni, avx512, avx512bf16, neon). All give the same bits.
+/// (portable, avx2, avx512bw, avx512vnni, avx512, avx512bf16, neon, neondot, neoni8mm). All give the same bits.
 public enum InstructionSet {
   nonisolated(unsafe) static var table: UnsafePointer<bk_kernels> = {
     if let wanted = environmentChoice, let table = bk_choose(wanted) { return table }

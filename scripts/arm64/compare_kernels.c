@@ -1,14 +1,13 @@
 // Runs every kernel of every instruction set of this processor on the same numbers, in sizes around each tile and tail,
-// and prints a digest of what each kernel made of them. Exits with 1 when two instruction sets differ, or integer
-// products and packing are not what plain loops say. Two processors agree when they print the same lines.
+// and prints a digest of what each kernel made of them. Exits with 1 when two instruction sets differ, when products, packing and
+// integers are not what plain loops say, or when arguments name other instruction sets than this processor's, fastest first. Two
+// processors agree when they print the same lines.
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "bit_kernels.h"
+#include "compare.h"
 
-enum { DIGESTS = 64 };
+enum { DIGESTS = 80 };
 static struct {
   const char *kernel;
   uint64_t digest;
@@ -16,12 +15,12 @@ static struct {
 static size_t digest_count;
 static int failures;
 
-static void fail(const char *what, const char *set, size_t m, size_t k, size_t n) {
+void fail(const char *what, const char *set, size_t m, size_t k, size_t n) {
   if (failures++ < 10) fprintf(stderr, "%s, %s: wrong for %zu, %zu, %zu\n", what, set, m, k, n);
 }
 
 // FNV-1a of all bytes that a kernel wrote, in the order of the calls.
-static void record(const char *kernel, const void *bytes, size_t count) {
+void record(const char *kernel, const void *bytes, size_t count) {
   size_t i = 0;
   while (i < digest_count && strcmp(digests[i].kernel, kernel) != 0) i++;
   if (i == digest_count) {
@@ -31,15 +30,14 @@ static void record(const char *kernel, const void *bytes, size_t count) {
   }
   for (size_t b = 0; b < count; b++) digests[i].digest = (digests[i].digest ^ ((const uint8_t *)bytes)[b]) * 0x100000001B3u;
 }
-static void record_double(const char *kernel, double x) { record(kernel, &x, sizeof x); }
+void record_double(const char *kernel, double x) { record(kernel, &x, sizeof x); }
 
 static uint64_t state;
-static uint32_t draw(void) {
+uint32_t draw(void) {
   state = state * 6364136223846793005u + 1442695040888963407u;
   return (uint32_t)(state >> 33);
 }
-// Mostly within +-2, now and then zero of either sign, tiny, or large.
-static float draw_float(void) {
+float draw_float(void) {
   float unit = (float)(draw() % 0x1000000) * 0x1p-23f - 1.0f;
   switch (draw() % 12) {
     case 0: return draw() % 2 == 0 ? 0.0f : -0.0f;
@@ -49,12 +47,12 @@ static float draw_float(void) {
   }
 }
 
-static void *memory(size_t bytes) {
+void *memory(size_t bytes) {
   void *p = calloc(1, bytes);
   if (p == NULL) abort();
   return p;
 }
-static float *floats(size_t count) {
+float *floats(size_t count) {
   float *x = memory(count * sizeof(float));
   for (size_t i = 0; i < count; i++) x[i] = draw_float();
   return x;
@@ -64,7 +62,7 @@ static float *copy(const float *x, size_t count) {
   memcpy(y, x, count * sizeof(float));
   return y;
 }
-static uint64_t *bits(size_t rows, size_t columns) {
+uint64_t *bits(size_t rows, size_t columns) {
   size_t words = (columns + 63) / 64;
   uint64_t *b = memory(rows * words * 8);
   for (size_t i = 0; i < rows; i++)
@@ -72,7 +70,6 @@ static uint64_t *bits(size_t rows, size_t columns) {
       if (draw() % 2 == 0) b[i * words + j / 64] |= 1ull << (j % 64);
   return b;
 }
-static bool bit(const uint64_t *b, size_t words, size_t i, size_t j) { return b[i * words + j / 64] >> (j % 64) & 1; }
 
 static void bit_products(const bk_kernels *t, size_t m, size_t k, size_t n) {
   size_t words = (k + 63) / 64, ld = n + 3;
@@ -194,6 +191,7 @@ static void backward(const bk_kernels *t, size_t m, size_t k, size_t s) {
   for (size_t first = 0; first < s; first += 48) {
     size_t columns = s - first < 48 ? s - first : 48;
     t->expand_bits(weight, k, words, first, expanded);
+    record("expand_bits", expanded, (k + 3) / 4 * 4 * 48);
     float *ones = memory(m * 4);
     for (size_t i = 0; i < m; i++) ones[i] = 127.0f;
     t->rounded_product(by_rows, m, k, expanded, 1, row_sums, ones, 1.0f, 2, -1, false, columns, out, 48);
@@ -209,6 +207,7 @@ static void backward(const bk_kernels *t, size_t m, size_t k, size_t s) {
     t->rounded_product(by_rows, m, k, expanded, 1, row_sums, row_max, 0.3f, 2, -1, true, columns, out, 48);
     record("rounded_product", out, m * 48 * 4);
     t->bfloat16_signs(weight, k, words, first, right);
+    record("bfloat16_signs", right, (k + 1) / 2 * 48 * 4);
     t->bfloat16_product(left, m, k, right, 0.3f, true, columns, out, 48);
     record("bfloat16_product", out, m * 48 * 4);
     t->bfloat16_signs(signs, m, words, first, right);
@@ -332,11 +331,19 @@ static void run(const bk_kernels *t) {
     for (size_t j = 0; j < 7; j++) backward(t, sizes[(i * 3 + j) % 13], sizes[i], sizes[(i + j * 5) % SIZES]);
   }
   backward(t, 5, 1537, 50);  // several blocks of a bfloat16 product
+  compare_products(t);
+  compare_integers(t);
 }
 
-int main(void) {
+int main(int arguments, char **names) {
   const bk_kernels *tables[BK_INSTRUCTION_SETS];
   size_t count = bk_available(tables), first_count = 0;
+  for (size_t k = 0; arguments > 1 && (k < count || k + 1 < (size_t)arguments); k++) {
+    const char *found = k < count ? tables[k]->name : "none", *wanted = k + 1 < (size_t)arguments ? names[k + 1] : "none";
+    if (strcmp(found, wanted) == 0) continue;
+    fprintf(stderr, "instruction set %zu of this processor is %s, not %s\n", k + 1, found, wanted);
+    return 1;
+  }
   uint64_t first[DIGESTS];
   for (size_t k = 0; k < count; k++) {
     run(tables[k]);

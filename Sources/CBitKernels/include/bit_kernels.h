@@ -147,7 +147,7 @@ typedef struct {
   // The 48 columns from `first` (a multiple of 16) of a bit matrix, expanded.
   void (*expand_bits)(const uint64_t *bits, size_t rows, size_t words, size_t first, uint8_t *expanded);
   // out[i*ld + j] = maxima[i] / 127 * factor * sum, added or written, for the first `columns` of an expanded panel of numbers
-  // up to `largest`, which is at most 128; the sum over the depth is of q * (times * number + plus), with the rows' own sums. The sums are exact.
+  // up to `largest`, which is at most 127; the sum over the depth is of q * (times * number + plus), with the rows' own sums. The sums are exact.
   void (*rounded_product)(const int8_t *panels, size_t rows, size_t depth, const uint8_t *expanded,
                           size_t largest, const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                           size_t columns, float *out, size_t ld);
@@ -289,7 +289,7 @@ typedef struct {
 enum { BK_INSTRUCTION_SETS = 6 };
 
 // The kernels of the fastest instruction set of this processor, or of `name` (portable, avx2, avx512bw, avx512vnni, avx512,
-// avx512bf16, neon); NULL when the processor lacks it or the name is unknown.
+// avx512bf16, neon, neondot, neoni8mm); NULL when the processor lacks it or the name is unknown.
 const bk_kernels *bk_choose(const char *name);
 // All instruction sets of this processor, fastest first; returns their number.
 size_t bk_available(const bk_kernels *tables[BK_INSTRUCTION_SETS]);
