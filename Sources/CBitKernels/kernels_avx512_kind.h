@@ -16,6 +16,10 @@ enum { TILE_ROWS = 8, TILE_VECTORS = 4, TABLE_BYTES = 64 };
 #define COUNTS "rounded_counts_by_pairs.h"
 enum { COUNT_BYTES = 64, COUNT_ROWS = 8, COUNT_VECTORS = 3 };
 #define ADD_PAIRS(bits, bytes) _mm512_maddubs_epi16((__m512i)(bits), (__m512i)(bytes))
+#define INTERLEAVE_LOW(a, b) _mm512_unpacklo_epi8((__m512i)(a), (__m512i)(b))
+#define INTERLEAVE_HIGH(a, b) _mm512_unpackhi_epi8((__m512i)(a), (__m512i)(b))
+#define LOOKUP_TABLES "rounded_lookup_by_bytes.h"
+enum { LOOKUP_BYTES = 64, LOOKUP_ROWS = 4, LOOKUP_VECTORS = 2 };
 #define WIDEN(sums) _mm512_madd_epi16((__m512i)(sums), _mm512_set1_epi16(1))
 #endif
 #ifdef BF16

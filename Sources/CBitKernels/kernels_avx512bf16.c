@@ -5,5 +5,5 @@
 #define VPOPCNTDQ
 #define VNNI
 #define BF16
-#define LOOKUP "rounded_lookup.h"
+#define LOOKUP_TABLES "rounded_lookup_by_words.h"
 #include "kernels_avx512_kind.h"

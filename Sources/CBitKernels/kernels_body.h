@@ -9,8 +9,8 @@
 #include "integer_sum_body.h"
 #include COUNTS
 #include "rounded_body.h"
-#ifdef LOOKUP
-#include LOOKUP
+#ifdef LOOKUP_TABLES
+#include "rounded_lookup.h"
 #endif
 #include "bfloat16_body.h"
 #include "float_body.h"
@@ -38,7 +38,7 @@ const bk_kernels TABLE = {
     .panel_sums = panel_sums,
     .expand_bits = expand_bits,
     .rounded_product = rounded_product,
-#ifdef LOOKUP
+#ifdef LOOKUP_TABLES
     .index_bits = index_bits,
     .lookup_product = lookup_product,
 #endif

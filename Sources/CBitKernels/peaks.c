@@ -79,10 +79,8 @@ __attribute__((target("avx512f,avx512bf16"))) static void bfloat16_loop(void) {
 // Without a popcount of vectors (counts_by_table.h) a shuffle looks four bits of 32 or 64 outputs up, and bytes are added.
 ADDING_LOOP(table_loop_avx2, "avx2", __m256i, 256, "x", "vpshufb", add_epi8)
 ADDING_LOOP(table_loop_avx512, "avx512bw", __m512i, 512, "v", "vpshufb", add_epi8)
-// Without VNNI vpmaddubsw adds two products, and its results are added in 16 bits (rounded_counts_by_pairs.h).
-ADDING_LOOP(byte_pairs_loop_avx2, "avx2", __m256i, 256, "x", "vpmaddubsw", add_epi16)
-ADDING_LOOP(byte_pairs_loop_avx512, "avx512bw", __m512i, 512, "v", "vpmaddubsw", add_epi16)
-// Where it is faster, the sums of five bytes of 32 outputs are looked up and added in 16 bits (rounded_lookup.h).
+// The sums of five bytes of 32 outputs are looked up and added in 16 bits (rounded_lookup_by_words.h); halves of those of four bytes
+// as above (rounded_lookup_by_bytes.h).
 ADDING_LOOP(lookup_loop_avx512, "avx512bw", __m512i, 512, "v", "vpermw", add_epi16)
 
 __attribute__((target("avx2,fma"))) static void float_loop_avx2(void) {
@@ -134,8 +132,8 @@ double bk_peak_popcount(const bk_kernels *table) {
 double bk_peak_bytes(const bk_kernels *table) {
   if (table == &bk_avx512bf16) return best_rate(lookup_loop_avx512, 2 * 5 * 32);
   if (table == &bk_avx512vnni || table == &bk_avx512) return best_rate(byte_loop, 2 * 64);
-  if (table == &bk_avx512bw) return best_rate(byte_pairs_loop_avx512, 2 * 64);
-  return table == &bk_avx2 ? best_rate(byte_pairs_loop_avx2, 2 * 32) : 0;
+  if (table == &bk_avx512bw) return best_rate(table_loop_avx512, 2 * 4 * 64 / 2);
+  return table == &bk_avx2 ? best_rate(table_loop_avx2, 2 * 4 * 32 / 2) : 0;
 }
 
 double bk_peak_bfloat16(const bk_kernels *table) {

@@ -1,6 +1,6 @@
 import CBitKernels
 
-/// Both backward products of a binary linear layer from a rounded gradient by looking up sums of five gradients
+/// Both backward products of a binary linear layer from a rounded gradient by looking up sums of a few gradients
 /// (rounded_lookup.h). A table of sums serves all columns, so rows are what the threads share out.
 ///
 /// Legend: M rows, K columns of the gradient, S columns of the products.
@@ -8,8 +8,8 @@ struct LookupProducts {
   /// Rows of a product that one thread makes at a time.
   private static let blockRows = 32
 
-  private let weightIndices: UnsafeMutablePointer<UInt16>
-  private let inputIndices: UnsafeMutablePointer<UInt16>
+  private let weightIndices: UnsafeMutablePointer<UInt8>
+  private let inputIndices: UnsafeMutablePointer<UInt8>
   /// M×S: dY·sign(W).
   private let product: UnsafeMutablePointer<Float>
   private let stepSums: UnsafeMutablePointer<Double>
@@ -19,12 +19,11 @@ struct LookupProducts {
 
   /// nil where the instruction set has no such kernels, since they are no faster there.
   ///
-  /// - Cost: 4·M·S bytes, 0.15·(M + K)·S, and for each thread 300·S.
+  /// - Cost: 4·M·S bytes, (M + K)·S / 4, and for each thread 160·S.
   init?(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
     guard InstructionSet.table.pointee.lookup_product != nil else { return nil }
-    let vectors = (outputs + 31) / 32
-    weightIndices = arena.elements(vectors * 32 * bk_lookup_words(columns), of: UInt16.self)
-    inputIndices = arena.elements(vectors * 32 * bk_lookup_words(rows), of: UInt16.self)
+    weightIndices = arena.elements(bk_lookup_indices(columns, outputs), of: UInt8.self)
+    inputIndices = arena.elements(bk_lookup_indices(rows, outputs), of: UInt8.self)
     product = arena.elements(rows * outputs, of: Float.self)
     stepSums = arena.elements(padded(outputs, to: panelColumns) / panelColumns, of: Double.self)
     var rooms: [UnsafeMutablePointer<UInt64>] = []
@@ -103,11 +102,9 @@ struct LookupProducts {
     return (0..<panels).reduce(0) { $0 + stepSums[$1] }
   }
 
-  private func index(_ bits: BitView, into indices: UnsafeMutablePointer<UInt16>) {
-    let stride = bk_lookup_words(bits.rows) * 32
+  private func index(_ bits: BitView, into indices: UnsafeMutablePointer<UInt8>) {
     parallelFor((bits.columns + 31) / 32) { vector, _ in
-      InstructionSet.table.pointee.index_bits(
-        bits.base, bits.rows, bits.words, vector, indices + vector * stride)
+      InstructionSet.table.pointee.index_bits(bits.base, bits.rows, bits.words, vector, indices)
     }
   }
 }

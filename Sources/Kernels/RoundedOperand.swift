@@ -72,7 +72,7 @@ struct RoundedOperand {
   ///   - indices: of the matrix (`LookupProducts`).
   ///   - room: `bk_lookup_room(columns)` bytes.
   func lookUp(
-    _ indices: UnsafeMutablePointer<UInt16>, columns: Int, factor: Float, adds: Bool,
+    _ indices: UnsafeMutablePointer<UInt8>, columns: Int, factor: Float, adds: Bool,
     into out: UnsafeMutablePointer<Float>, stride: Int, room: UnsafeMutablePointer<UInt64>
   ) {
     InstructionSet.table.pointee.lookup_product(

@@ -14,16 +14,14 @@
 // one in panels of 48 columns, expanded[(row / 4 * 48 + column) * 4 + row % 4].
 enum { BK_PANEL_ROWS = 8, BK_PANEL_COLUMNS = 48 };
 
-// The right operand of rounded products by look-up: the bits of 15 rows of a column in a word of 16, three look-ups of five,
-// index[(column / 32 * words + word) * 32 + column % 32], where the rows of look-up q are 20 (q / 4) + 4 (q % 4) and the next
-// three, and 20 (q / 4) + 16 + q % 4; zero beyond the matrix.
-enum { BK_LOOKUPS_A_WORD = 3 };
-// Words of 16 bits a column of a matrix of so many rows.
-static inline size_t bk_lookup_words(size_t rows) {
-  return ((rows + 19) / 20 * 4 + BK_LOOKUPS_A_WORD - 1) / BK_LOOKUPS_A_WORD;
+// The right operand of rounded products by look-up has a layout of each instruction set's own. Columns that are looked up, padding
+// included; bytes of an operand at most; and bytes that `lookup_product` works in, its tables first. All are aligned to 64.
+enum { BK_LOOKUP_TABLES = 24576 };
+static inline size_t bk_lookup_width(size_t columns) { return (columns + 63) / 64 * 64; }
+static inline size_t bk_lookup_indices(size_t rows, size_t columns) { return (rows + 19) / 20 * 5 * bk_lookup_width(columns); }
+static inline size_t bk_lookup_room(size_t columns) {
+  return BK_LOOKUP_TABLES + bk_lookup_width(columns) * BK_PANEL_ROWS * sizeof(int32_t);
 }
-// Bytes of memory that `lookup_product` works in, aligned to 64, for so many columns.
-static inline size_t bk_lookup_room(size_t columns) { return 48 * 8 * 32 * 2 + (columns + 31) / 32 * 32 * 8 * 4; }
 
 // Operands of bfloat16 products lie in the same panels, a word holding the elements 2k (its lower half) and 2k + 1 of the
 // summed dimension: left[(row / 8 * pairs + k) * 8 + row % 8], right[(column / 48 * pairs + k) * 48 + column % 48], zero
@@ -153,10 +151,10 @@ typedef struct {
                           size_t columns, float *out, size_t ld);
 
   // The same products with bits by looking up sums of five, where that is faster than `rounded_product`; else both are NULL.
-  // Columns 32 * vector and the 31 next of a bit matrix as indices of look-ups.
-  void (*index_bits)(const uint64_t *bits, size_t rows, size_t words, size_t vector, uint16_t *indices);
+  // The columns 32 * vector and the 31 next of a bit matrix, as a right operand.
+  void (*index_bits)(const uint64_t *bits, size_t rows, size_t words, size_t vector, uint8_t *indices);
   // `rounded_product` for all columns, with bk_lookup_room(columns) bytes of `room`.
-  void (*lookup_product)(const int8_t *panels, size_t rows, size_t depth, const uint16_t *indices, size_t columns,
+  void (*lookup_product)(const int8_t *panels, size_t rows, size_t depth, const uint8_t *indices, size_t columns,
                          const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                          float *out, size_t ld, void *room);
 
