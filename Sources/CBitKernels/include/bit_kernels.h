@@ -28,6 +28,9 @@ static inline size_t bk_lookup_room(size_t columns) {
 // beyond the matrix. Linear layers sum so many pairs before they add to the result.
 enum { BK_BLOCK_PAIRS = 384 };
 
+// Rows whose straight-through gradients are added in float32 before the sums are.
+enum { BK_BACKWARD_ROWS = 64 };
+
 // Rows of queries that `attend` takes at most.
 enum { BK_ATTENTION_ROWS = 12 };
 
@@ -126,6 +129,13 @@ typedef struct {
   double (*sign_backward)(const float *g, size_t ld_g, const uint64_t *signs, const uint64_t *within, size_t rows,
                           size_t words, size_t first, size_t last, bool add, float *dx, size_t ld_dx,
                           float *shift_gradient);
+  // The same in parts, of some rows and all columns, with the same sums: of each BK_BACKWARD_ROWS rows the sums of the columns and
+  // of sign * g, begun or added to; then, of all such blocks (ld apart), those of the columns first ..< last.
+  void (*sign_backward_rows)(const float *g, size_t ld_g, const uint64_t *signs, const uint64_t *within, size_t rows,
+                             size_t words, size_t columns, bool add, float *dx, size_t ld_dx, bool begin, float *column_sums,
+                             float *step_sums);
+  double (*sign_backward_sums)(const float *column_sums, const float *step_sums, size_t blocks, size_t ld, size_t first,
+                               size_t last, float *shift_gradient);
 
   // ---- backward products rounded to 8 bits ----
 
