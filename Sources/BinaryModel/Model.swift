@@ -142,9 +142,8 @@ public struct Model<Goal: Objective>: ~Copyable {
     _ student: FloatView, _ teacher: FloatView, _ tokens: TokenBatch, elements: Int,
     addingTo gradient: FloatView?
   ) -> Double {
-    let (states, weight) = (
-      layout.configuration.layers + 1, layout.objective.weight(of: Distillation.key)
-    )
+    let states = layout.configuration.hiddenLoss == .sum ? 1 : layout.configuration.layers + 1
+    let weight = layout.objective.weight(of: Distillation.key)
     if layout.objective.distilsPadding {
       return Distillation.add(
         student, teacher, states: states, elements: elements, weight: weight, addingTo: gradient)

@@ -39,6 +39,8 @@ public struct ModelConfiguration: Equatable, Sendable {
   /// Bits of an activation where activations are binary: 1, 2, 4 or 8.
   public var activationBits: Int
   public var feedForwardActivation: FeedForwardActivation
+  /// How the distances from a teacher's hidden states are put together.
+  public var hiddenLoss: HiddenLoss
 
   /// - Precondition: at full precision there are no estimators and no corrections, which stand for what binarisation
   ///   throws away.
@@ -47,7 +49,7 @@ public struct ModelConfiguration: Equatable, Sendable {
     estimatorRank: Int, dropout: Float, linearRank: Int = 0, precision: ModelPrecision = .binary,
     gradientWindow: GradientWindow = .stepSize,
     hasEstimatorsPerHead: Bool = false, activationBits: Int = 1,
-    feedForwardActivation: FeedForwardActivation = .gelu
+    feedForwardActivation: FeedForwardActivation = .gelu, hiddenLoss: HiddenLoss = .mean
   ) {
     precondition(
       precision != .full || estimatorRank == 0 && linearRank == 0,
@@ -66,6 +68,7 @@ public struct ModelConfiguration: Equatable, Sendable {
     self.gradientWindow = gradientWindow
     self.activationBits = activationBits
     self.feedForwardActivation = feedForwardActivation
+    self.hiddenLoss = hiddenLoss
   }
 
   public var headSize: Int { hiddenSize / heads }

@@ -98,12 +98,14 @@ extension ConfigurationKey {
     number("training.learning_rate", \.training.learningRate, "a number above 0 and up to 1") {
       0 < $0 && $0 <= 1
     },
+    stepSizeLearningRate,
     integer("training.warmup_steps", \.training.warmupSteps, 0...1_000_000_000),
     choice("training.decay", \.training.decay),
     number("training.weight_decay", \.training.weightDecay, "a number from 0 to 1") { 0 <= $0 && $0 <= 1 },
     number("training.gradient_clip", \.training.gradientClip, "a number from 0 (no clipping) to 1000000") {
       0 <= $0 && $0 <= 1_000_000
     },
+    choice("training.hidden_loss", \.training.hiddenLoss),
     backwardPrecision,
     integer(
       "training.maximum_skipped_steps", \.training.maximumSkippedSteps, 0...1_000_000_000, isRequired: false),
@@ -323,6 +325,16 @@ extension ConfigurationKey {
       return true
     })
 
+  private static let stepSizeLearningRate = ConfigurationKey(
+    name: "training.step_size_learning_rate", allowed: "a number from 0 to 1 or null", isRequired: false,
+    text: { $0.training.stepSizeLearningRate.map(JSONText.number) ?? "null" },
+    set: { configuration, scalar in
+      let value = plainNumber(scalar)
+      guard scalar.isNull || value.map({ 0 <= $0 && $0 <= 1 }) == true else { return false }
+      configuration.training.stepSizeLearningRate = value
+      return true
+    })
+
   private static let backwardPrecision = ConfigurationKey(
     name: "training.backward_precision",
     allowed: BackwardPrecision.allCases.map(\.rawValue).joined(separator: " or "),
@@ -376,9 +388,10 @@ extension RunConfiguration {
     sentence: Sentence(
       cosineWeight: 1, similarityWeight: 1, hiddenWeight: 1, temperature: 0.05, evaluation: nil),
     training: Training(
-      steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, warmupSteps: 0, decay: .linear,
-      weightDecay: 0,
-      gradientClip: 0, backwardPrecision: .float32, maximumSkippedSteps: 10, spikeZScore: 0,
+      steps: 0, globalBatch: 0, microBatch: 0, learningRate: 0, stepSizeLearningRate: nil, warmupSteps: 0,
+      decay: .linear, weightDecay: 0,
+      gradientClip: 0, hiddenLoss: .mean, backwardPrecision: .float32, maximumSkippedSteps: 10,
+      spikeZScore: 0,
       replicaCheckEvery: 100),
     evaluation: Evaluation(every: 0, sequences: 0, patience: 0),
     checkpoint: Checkpoint(every: 0, keep: 0, keepEvery: 0, keepBest: false))

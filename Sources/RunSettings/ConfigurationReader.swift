@@ -384,6 +384,15 @@ private struct ConfigurationReader {
     if precision != .binary, rounding != .float32 {
       refuse("training.backward_precision", rounding.rawValue, "binary weights", "float32")
     }
+    if let rate = configuration.training.stepSizeLearningRate, !precision.hasBinaryActivations {
+      refuse("training.step_size_learning_rate", JSONText.number(rate), "binary activations", "null")
+    }
+    if configuration.training.hiddenLoss != .mean, !configuration.hasTeacher {
+      report(
+        cause("training.hidden_loss", "teacher"), "training.hidden_loss",
+        "\(configuration.training.hiddenLoss.rawValue) is of distances from a teacher, and there is none: set teacher, or "
+          + "training.hidden_loss to mean")
+    }
     if configuration.teacher != nil, configuration.task.teacher != nil {
       report(
         cause("teacher", "task.teacher"), "task.teacher",

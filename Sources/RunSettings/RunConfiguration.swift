@@ -113,12 +113,16 @@ public struct RunConfiguration: Equatable, Sendable {
     public internal(set) var microBatch: Int
     /// The highest learning rate, reached at the end of the warm-up.
     public internal(set) var learningRate: Float
+    /// The same of the step sizes; nil for that of all else.
+    public internal(set) var stepSizeLearningRate: Float?
     public internal(set) var warmupSteps: Int
     /// What the rate does after the warm-up.
     public internal(set) var decay: LearningRateDecay
     public internal(set) var weightDecay: Float
     /// The largest global norm of the gradient; 0 does not clip.
     public internal(set) var gradientClip: Float
+    /// How the distances from the teacher's hidden states are put together.
+    public internal(set) var hiddenLoss: HiddenLoss
     /// How gradients enter the backward products of the binary layers.
     public internal(set) var backwardPrecision: BackwardPrecision
     /// Steps skipped one after the other (a loss or gradient that is not finite, or a loss spike) that end the run; 0
@@ -178,7 +182,7 @@ public struct RunConfiguration: Equatable, Sendable {
       estimatorRank: model.estimatorRank, dropout: model.dropout, linearRank: model.linearRank,
       precision: model.precision, gradientWindow: model.gradientWindow,
       hasEstimatorsPerHead: estimators.perHead, activationBits: model.activationBits,
-      feedForwardActivation: model.feedForwardActivation)
+      feedForwardActivation: model.feedForwardActivation, hiddenLoss: training.hiddenLoss)
   }
 }
 

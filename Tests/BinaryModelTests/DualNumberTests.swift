@@ -19,13 +19,14 @@ import Testing
     var isPerHead = false
     var bits = 1
     var activation = FeedForwardActivation.gelu
+    var hiddenLoss = HiddenLoss.mean
     /// The least distance of an operand from a threshold: with more levels one is always near.
     var margin = 1e-4
 
     var testDescription: String {
       "\(precision), rank \(rank), \(linearRank), \(isLong ? 70 : 9) tokens, dropout \(dropoutRate), distilled \(isDistilled), "
         + "seed \(seed), window \(window.map { "\($0)" } ?? "of steps"), per head \(isPerHead), "
-        + "\(bits) bits, \(activation)"
+        + "\(bits) bits, \(activation), \(hiddenLoss) of hidden distances"
     }
     var dropout: Dropout? { dropoutRate == 0 ? nil : Dropout(rate: dropoutRate, seed: UInt64(seed)) }
 
@@ -35,6 +36,7 @@ import Testing
       configuration.hasEstimatorsPerHead = isPerHead
       configuration.activationBits = bits
       configuration.feedForwardActivation = activation
+      configuration.hiddenLoss = hiddenLoss
       if let window { configuration.gradientWindow = .means(window) }
       if isLong {
         (configuration.hiddenSize, configuration.layers, configuration.maximumLength) = (12, 1, 70)
@@ -55,6 +57,8 @@ import Testing
     Case(rank: 1, dropoutRate: 0, isDistilled: true, seed: 5),
     Case(rank: 1, dropoutRate: 0.2, isDistilled: false, seed: 2),
     Case(rank: 3, dropoutRate: 0.2, isDistilled: true, seed: 2),
+    Case(rank: 1, dropoutRate: 0, isDistilled: true, seed: 5, hiddenLoss: .sum),
+    Case(rank: 0, dropoutRate: 0, isDistilled: true, seed: 2, precision: .full, hiddenLoss: .sum),
     Case(rank: 2, dropoutRate: 0.2, isDistilled: true, seed: 6, isLong: true),
     Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 2, linearRank: 2),
     Case(rank: 1, dropoutRate: 0.2, isDistilled: true, seed: 3, linearRank: 1, precision: .halfBinary),

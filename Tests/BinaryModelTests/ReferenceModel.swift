@@ -422,7 +422,8 @@ struct ReferenceModel {
         let d = s - Dual(Double(t))
         sum += d * d
       }
-      result.hidden += (1 / Double(student.count * hidden.count)) * sum
+      result.hidden +=
+        (1 / Double(student.count * (configuration.hiddenLoss == .sum ? 1 : hidden.count))) * sum
     }
     guard let teacherLogits = teacher.nspLogits else { return result }
     for b in 0..<batch.sequences {

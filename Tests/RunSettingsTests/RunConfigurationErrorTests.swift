@@ -136,6 +136,12 @@ import Testing
     ("model.ffn_activation=tanh", "expected gelu or relu, found tanh"),
     ("model.gradient_window=0", "expected step_size or a number above 0 and up to 1000, found 0"),
     ("model.gradient_window=0x1", "expected step_size or a number above 0 and up to 1000, found 0x1"),
+    ("training.hidden_loss=max", "expected mean or sum, found max"),
+    (
+      "training.hidden_loss=sum",
+      "sum is of distances from a teacher, and there is none: set teacher, or training.hidden_loss to mean"
+    ),
+    ("training.step_size_learning_rate=2", "expected a number from 0 to 1 or null, found 2"),
     ("estimators.fit=svd", "expected gradient or closed_form, found svd"),
     ("stop_after=30m1h", "expected null, seconds, or a time such as 23h30m, found 30m1h"),
     ("stop_after=0", "expected null, seconds, or a time such as 23h30m, found 0"),
@@ -169,6 +175,11 @@ import Testing
       ["estimators.fit=closed_form", "model.activation_bits=8"],
       "estimators.fit=closed_form: closed_form is for signs alone; model.activation_bits is 8: "
         + "set estimators.fit to gradient"
+    ),
+    (
+      ["model.estimator_rank=0", "model.precision=full", "training.step_size_learning_rate=0.0001"],
+      "training.step_size_learning_rate=0.0001: 0.0001 is for binary activations; model.precision is full: "
+        + "set training.step_size_learning_rate to null"
     ),
     (
       ["model.estimator_rank=0", "model.precision=full", "model.activation_bits=4"],

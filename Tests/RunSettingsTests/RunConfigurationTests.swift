@@ -124,6 +124,7 @@ func changed(_ line: String, to new: String) -> String {
       "data.corpus='12'", "task.label='null'", "task.teacher=runs/teacher", "task.distillation=logits",
       "task.pooling=mean",
       "synchronisation=replicated", "gradient_format=int16", "lanes=dynamic",
+      "training.step_size_learning_rate=0.0001", "training.hidden_loss=sum",
       "task.epochs=3", "task.training_rows=100", "evaluation.patience=2", "checkpoint.keep_best=true",
     ]
     let run = try RunConfiguration.parse(base, file: "a.yaml", overrides: overrides)
@@ -133,6 +134,7 @@ func changed(_ line: String, to new: String) -> String {
     #expect(run.estimators.fit == .closedForm && run.estimators.perHead)
     #expect(run.model.linearRank == 2 && run.model.precision == .halfBinary)
     #expect(run.task.teacher == "runs/teacher" && run.task.distillation == .logits)
+    #expect(run.training.stepSizeLearningRate == 0.0001 && run.training.hiddenLoss == .sum)
     #expect(run.task.pooling == .mean)
     #expect(run.task.label == "null")
     #expect(run.synchronisation == .replicated && run.gradientFormat == .int16 && run.lanes == .dynamic)
@@ -211,10 +213,12 @@ func changed(_ line: String, to new: String) -> String {
           global_batch: 32
           micro_batch: 4
           learning_rate: 0.001
+          step_size_learning_rate: null
           warmup_steps: 60
           decay: linear
           weight_decay: 0.01
           gradient_clip: 1.0
+          hidden_loss: mean
           backward_precision: float32
           maximum_skipped_steps: 10
           spike_z_score: 0.0

@@ -1,6 +1,7 @@
 import Coordinator
 import Foundation
 import Telemetry
+import TensorFiles
 import Testing
 
 /// Whole runs of `bipft-pretrain`, under mpirun.
@@ -53,6 +54,43 @@ import Testing
     #expect(try tiny.metrics("whole") == tiny.metrics("cut"))
   }
 
+  /// The first update of AdamW is the rate times the gradient's sign, nearly: of step sizes with a rate of their own.
+  @Test func stepSizesHaveARateOfTheirOwn() throws {
+    let tiny = try TinyRun()
+    func weights(_ run: String, _ more: [String], steps: Int = 1, ranks: Int? = nil) throws -> [String:
+      [Float]]
+    {
+      let settings =
+        ["training.steps=\(steps)", "training.warmup_steps=0", "training.learning_rate=0.001"] + more
+      let outcome = try Program.pretrain(
+        tiny.arguments(run, settings.flatMap { ["--set", $0] }), ranks: ranks)
+      try #require(outcome.code == 0, "\(outcome.errors)")
+      let file = try SafetensorsFile(
+        path: tiny.scratch.path("\(run)/checkpoints/step-0000000\(steps)/model.safetensors"))
+      return Dictionary(
+        uniqueKeysWithValues: try file.entries.map { ($0.name, try file.floats($0.name)) })
+    }
+    let start = try weights("start", [], steps: 0)
+    let same = try weights("same", [])
+    let double = try weights("double", ["training.step_size_learning_rate=0.002"])
+    let none = try weights("none", ["training.step_size_learning_rate=0"])
+    #expect(try weights("three", ["training.step_size_learning_rate=0.002"], ranks: 3) == double)
+    var moved = 0
+    for (name, first) in start {
+      let (plain, twice, still) = (same[name]!, double[name]!, none[name]!)
+      guard name.contains("clip_") || name.hasSuffix("input_clip_val") else {
+        #expect(plain == twice && plain == still, "\(name)")
+        continue
+      }
+      #expect(still == first, "\(name)")
+      let (one, two) = (plain[0] - first[0], twice[0] - first[0])
+      #expect(abs(two - 2 * one) < 1e-6, "\(name): \(one), \(two)")
+      #expect(abs(one) < 0.00101, "\(name): \(one)")
+      if one != 0 { moved += 1 }
+    }
+    #expect(moved > 8, "\(moved) step sizes moved")
+  }
+
   @Test func aFullPrecisionModelStartsAndTeaches() throws {
     let tiny = try TinyRun()
     try TinyRun.writeBERT(to: tiny.scratch.path("bert.safetensors"))
@@ -89,6 +127,17 @@ import Testing
       try #require(hidden(records.first { $0.kind == .train }))
     )
     #expect(abs(held - trained) < 0.2 * held, "\(held) held out, \(trained) of the first batch")
+
+    // The sum of L + 1 = 3 distances is three times their mean; other ranks, the same bits.
+    for (run, ranks) in [("sum", nil), ("sum-4", 4)] {
+      let outcome = try Program.pretrain(
+        tiny.arguments(run, more + ["--set", "training.hidden_loss=sum"]), ranks: ranks)
+      #expect(outcome.code == 0, "\(outcome.errors)")
+    }
+    #expect(try tiny.metrics("sum") == tiny.metrics("sum-4"))
+    let sums = try MetricsFile.records(path: tiny.scratch.path("sum/metrics.jsonl"))
+    let heldSum = try #require(hidden(sums.first { $0.kind == .eval }))
+    #expect(abs(heldSum - 3 * held) < 1e-5 * heldSum, "\(heldSum), three times \(held)")
 
     // The wrong number of layers is refused.
     let wrong = try Program.pretrain(tiny.arguments("wrong", more + ["--set", "model.layers=3"]), ranks: 2)

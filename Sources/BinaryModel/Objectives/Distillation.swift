@@ -16,20 +16,29 @@ public enum DistillationTarget: String, CaseIterable, Sendable {
   public var hasHiddenStates: Bool { self != .logits }
 }
 
-/// The distances of a student from its teacher (METHOD, "Objective"): of hidden states the mean over all L + 1 of
+/// How the L + 1 distances of hidden states are put together.
+public enum HiddenLoss: String, CaseIterable, Sendable {
+  /// Their mean: BiPFT.
+  case mean
+  /// Their sum: BiT (Liu et al. 2022). L + 1 times the mean, and so much more beside the other losses.
+  case sum
+}
+
+/// The distances of a student from its teacher (METHOD, "Objective"): of hidden states the mean (`HiddenLoss`) over all L + 1 of
 /// MSE(student, teacher); of logits the mean of −softmax(t)·log softmax(s); of numbers the mean of (s − t)².
 ///
 /// Legend: N tokens, H hidden, L layers, C classes.
 enum Distillation {
   static let key = "hidden_loss"
 
-  /// Adds the gradient of MSE(student, teacher) / (L + 1) at one hidden state to `gradient` (N×H).
+  /// Adds the gradient of MSE(student, teacher) / states at one hidden state to `gradient` (N×H).
   ///
   /// - Parameters:
+  ///   - states: L + 1, or 1 for the sum.
   ///   - elements: of one hidden state of the global batch.
   ///   - weight: what the gradient is multiplied by.
   ///   - gradient: nil where only the distance is asked for.
-  /// - Returns: Σ(student − teacher)² / (L + 1).
+  /// - Returns: Σ(student − teacher)² / states.
   static func add(
     _ student: FloatView, _ teacher: FloatView, states: Int, elements: Int, weight: Float = 1,
     addingTo gradient: FloatView?

@@ -93,6 +93,10 @@ public struct RunInputs<Goal: Objective>: Sendable {
     if settings["model.ffn_activation"] == FeedForwardActivation.gelu.rawValue {
       settings["model.ffn_activation"] = nil
     }
+    if settings["training.step_size_learning_rate"] == "null" {
+      settings["training.step_size_learning_rate"] = nil
+    }
+    if settings["training.hidden_loss"] == HiddenLoss.mean.rawValue { settings["training.hidden_loss"] = nil }
     if settings["training.decay"] == LearningRateDecay.linear.rawValue { settings["training.decay"] = nil }
     if configuration.objective != Objectives.sentence {
       for key in settings.keys where key.hasPrefix("sentence.") { settings[key] = nil }

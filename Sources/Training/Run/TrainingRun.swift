@@ -99,7 +99,10 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     let batches = try read(&watch, world: world)
     let divisors = try count(batches, &watch, world: world)
     watch.faults.shrinkPowers(of: optimizer.gradient)
-    var applied = Applied(learningRate: inputs.configuration.training.schedule.rate(step: step + 1))
+    let training = inputs.configuration.training
+    var applied = Applied(
+      learningRate: training.schedule.rate(step: step + 1),
+      stepSizeLearningRate: training.stepSizeSchedule.rate(step: step + 1))
     var repeats = -1
     var lossesAndNotices: (total: LossTerms, notices: [StepNotice])
     repeat {
@@ -203,6 +206,7 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
   /// What became of a step's gradient.
   private struct Applied {
     let learningRate: Float
+    let stepSizeLearningRate: Float
     var norm = Float.nan
     /// Why nothing was updated, if so.
     var skipped: String?
@@ -236,7 +240,8 @@ struct TrainingRun<Goal: Objective>: ~Copyable {
     watch.enter(.exchange, "weights")
     stateWillChange()
     applied.norm = try optimizer.update(
-      parameters.view, model: &model, step: step + 1, learningRate: applied.learningRate,
+      parameters.view, model: &model, step: step + 1,
+      rates: (stepSizes: applied.stepSizeLearningRate, others: applied.learningRate),
       clip: training.gradientClip, weightDecay: training.weightDecay, clock: &watch.clock, world: world)
     optimizer.gradient.follow(step: step + 1)
   }

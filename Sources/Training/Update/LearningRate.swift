@@ -37,7 +37,12 @@ public struct LearningRate: Equatable, Sendable {
 
 extension RunConfiguration.Training {
   /// The learning rate of each step.
-  public var schedule: LearningRate {
-    LearningRate(peak: learningRate, warmupSteps: warmupSteps, steps: steps, decay: decay)
+  public var schedule: LearningRate { schedule(peak: learningRate) }
+
+  /// That of the step sizes.
+  public var stepSizeSchedule: LearningRate { schedule(peak: stepSizeLearningRate ?? learningRate) }
+
+  private func schedule(peak: Float) -> LearningRate {
+    LearningRate(peak: peak, warmupSteps: warmupSteps, steps: steps, decay: decay)
   }
 }

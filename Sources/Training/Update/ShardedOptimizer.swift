@@ -27,8 +27,8 @@ struct ShardedOptimizer: ~Copyable {
   private let sums: FloatBuffer
   /// For each thread: a chunk of the gradient in float32.
   private let scratch: FloatBuffer
-  /// The parameters' parts within `updated` and a chunk, where the moments of each lie, and whether weight decay applies.
-  private let segments: [(range: Range<Int>, moments: Range<Int>, decays: Bool)]
+  /// The parameters' parts within `updated` and a chunk, and where the moments of each lie.
+  private let segments: [(range: Range<Int>, moments: Range<Int>, parameter: Parameter)]
 
   /// - Parameter trained: the elements that are trained; others stay as they are.
   /// - Cost: memory of 8·E / W bytes, 8·E of replicated state, and of the integers of the gradient. Call `startThreads` before.
@@ -48,7 +48,7 @@ struct ShardedOptimizer: ~Copyable {
     segments = parameters.flatMap { parameter in
       updated.flatMap { exchange.partition.chunks(in: $0) }.compactMap { chunk in
         let range = parameter.range.clamped(to: chunk)
-        return range.isEmpty ? nil : (range, Self.place(of: range, in: updated), parameter.decays)
+        return range.isEmpty ? nil : (range, Self.place(of: range, in: updated), parameter)
       }
     }
   }
@@ -78,23 +78,25 @@ struct ShardedOptimizer: ~Copyable {
   ///   - parameters: the flat vector. Sharded, latent weights of other owners are never read or written.
   ///   - model: gets the new binary weights.
   ///   - step: the number of the update, from 1.
+  ///   - rates: the learning rates of the step sizes and of all else.
   ///   - clip: the largest norm; 0 does not clip.
   ///   - clock: told when the ranks exchange, and when this one works.
   /// - Returns: the global 2-norm of the gradient before clipping.
   /// - Cost: sends what `UpdateExchange.traffic` says; updates E / W elements, E of replicated state.
   func update<Goal: Objective>(
-    _ parameters: FloatView, model: inout Model<Goal>, step: Int, learningRate: Float, clip: Float,
-    weightDecay: Float, clock: inout StepClock, world: borrowing World
+    _ parameters: FloatView, model: inout Model<Goal>, step: Int, rates: (stepSizes: Float, others: Float),
+    clip: Float, weightDecay: Float, clock: inout StepClock, world: borrowing World
   ) throws(WorldError) -> Float {
     let norm = try norm(clock: &clock, world: world)
     clock.enter(.update)
     let factor = clip > 0 && norm > Double(clip) ? Float(Double(clip) / (norm + 1e-6)) : 1
-    let step = AdamW(step: step, learningRate: learningRate, gradientFactor: factor)
+    let ofStepSizes = AdamW(step: step, learningRate: rates.stepSizes, gradientFactor: factor)
+    let ofOthers = AdamW(step: step, learningRate: rates.others, gradientFactor: factor)
     parallelFor(segments.count) { index, worker in
-      let (range, moments, decays) = segments[index]
-      step.updateSerial(
+      let (range, moments, parameter) = segments[index]
+      (parameter.kind == .stepSize ? ofStepSizes : ofOthers).updateSerial(
         parameters[range], gradients: read(range, worker), firstMoments: first.view[moments],
-        secondMoments: second.view[moments], decay: decays ? weightDecay : 0)
+        secondMoments: second.view[moments], decay: parameter.decays ? weightDecay : 0)
     }
     try publish(parameters, model: &model, clock: &clock, world: world)
     return Float(norm)
