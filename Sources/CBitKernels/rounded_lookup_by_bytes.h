@@ -1,6 +1,7 @@
 // Looking up by bytes (rounded_lookup.h): the sum of four gradients over the bits that are set is one of 16 numbers of 10 bits, kept as
 // two tables of five bits each, which a shuffle of bytes looks 32 or 64 columns up in. Eight such halves may be added before they
-// pass eight bits; then they are put together in 16. Half as many instructions as with vpmaddubsw.
+// pass eight bits; then they are put together in 16. Not quite five instructions for four products of 32 or 64 columns, where
+// vpmaddubsw and its additions take eight.
 //
 // The indices of a column are bytes: index[(column / LOOKUP_BYTES * groups + row / 4) * LOOKUP_BYTES + column % LOOKUP_BYTES].
 //

@@ -41,7 +41,7 @@ public struct RoundedGradient {
   /// Memory for gradients of at most rows×columns, and products with at most `outputs` columns; call `startThreads`
   /// before.
   ///
-  /// - Cost: 2·M·K bytes and, for each thread, 240·max(M, K).
+  /// - Cost: 2·M·K bytes and, for each thread, 240·max(M, K); besides what `LookupProducts` takes.
   public init(rows: Int, columns: Int, outputs: Int, in arena: inout Arena) {
     capacity = (rows, columns)
     let (paddedRows, paddedColumns) = (padded(rows, to: 8), padded(columns, to: 8))
