@@ -207,8 +207,9 @@ class Reference:
         return out, hidden, logits, nsp
 
 
-def fp_encode(c: Config, p: dict, batch):
-    """A plain full-precision BERT (GELU) forward without dropout, Hugging Face names; returns hidden states and pooled."""
+def fp_encode(c: Config, p: dict, batch, attend=None):
+    """A plain full-precision BERT (GELU) forward without dropout, Hugging Face names; returns hidden states and pooled.
+    attend(q, k, v): attention of a batch without padding, in place of the one written out here."""
     B, T = batch['input_ids'].shape; H, heads = c.hidden_size, c.num_attention_heads
     lin = lambda x, n: F.linear(x, p[n + '.weight'], p[n + '.bias'])
     norm = lambda x, n: F.layer_norm(x, (H,), p[n + '.weight'], p[n + '.bias'], c.layer_norm_eps)
@@ -216,21 +217,22 @@ def fp_encode(c: Config, p: dict, batch):
         + p['bert.embeddings.position_embeddings.weight'][:T] \
         + F.embedding(batch['token_type_ids'], p['bert.embeddings.token_type_embeddings.weight'])
     x = norm(x, 'bert.embeddings.LayerNorm'); hidden = [x]
-    mask = (1.0 - batch['attention_mask'][:, None, None, :].float()) * torch.finfo(torch.float32).min
+    if attend is None:
+        mask = (1.0 - batch['attention_mask'][:, None, None, :].float()) * torch.finfo(torch.float32).min
+        attend = lambda q, k, v: ((q @ k.transpose(-1, -2)) / math.sqrt(H // heads) + mask).softmax(-1) @ v
     for l in range(c.num_hidden_layers):
         n = f'bert.encoder.layer.{l}.'; split = lambda t: t.view(B, T, heads, H // heads).transpose(1, 2)
         q, k, v = (split(lin(x, n + 'attention.self.' + e)) for e in ('query', 'key', 'value'))
-        a = ((q @ k.transpose(-1, -2)) / math.sqrt(H // heads) + mask).softmax(-1) @ v
-        a = lin(a.transpose(1, 2).reshape(B, T, H), n + 'attention.output.dense')
+        a = lin(attend(q, k, v).transpose(1, 2).reshape(B, T, H), n + 'attention.output.dense')
         x = norm(a + x, n + 'attention.output.LayerNorm')
         x = norm(lin(F.gelu(lin(x, n + 'intermediate.dense')), n + 'output.dense') + x, n + 'output.LayerNorm')
         hidden.append(x)
     return hidden, torch.tanh(lin(x[:, 0], 'bert.pooler.dense'))
 
 
-def fp_teacher(c: Config, p: dict, batch):
+def fp_teacher(c: Config, p: dict, batch, attend=None):
     """What `fp_encode` gives as a teacher: hidden states and NSP logits."""
-    hidden, pooled = fp_encode(c, p, batch)
+    hidden, pooled = fp_encode(c, p, batch, attend)
     nsp = F.linear(pooled, p['cls.seq_relationship.weight'], p['cls.seq_relationship.bias'])
     return {'hidden': hidden, 'nsp': nsp}
 

@@ -17,7 +17,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from bipft_reference import Config, Reference, initialise
+from bipft_reference import Config, Reference, fp_teacher, initialise
 
 SEQUENCES = 16
 
@@ -61,21 +61,7 @@ def batch_of(c, seed, sequences, length):
 
 def teacher(c, p, batch):
     """Hidden states and NSP logits of a plain BERT with fused attention, no dropout."""
-    B, T = batch['input_ids'].shape; H, heads = c.hidden_size, c.num_attention_heads
-    lin = lambda x, n: F.linear(x, p[n + '.weight'], p[n + '.bias'])
-    norm = lambda x, n: F.layer_norm(x, (H,), p[n + '.weight'], p[n + '.bias'], c.layer_norm_eps)
-    x = F.embedding(batch['input_ids'], p['bert.embeddings.word_embeddings.weight']) \
-        + p['bert.embeddings.position_embeddings.weight'][:T] \
-        + F.embedding(batch['token_type_ids'], p['bert.embeddings.token_type_embeddings.weight'])
-    x = norm(x, 'bert.embeddings.LayerNorm'); hidden = [x]
-    for l in range(c.num_hidden_layers):
-        n = f'bert.encoder.layer.{l}.'; split = lambda t: t.view(B, T, heads, H // heads).transpose(1, 2)
-        q, k, v = (split(lin(x, n + 'attention.self.' + e)) for e in ('query', 'key', 'value'))
-        a = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, T, H)
-        x = norm(lin(a, n + 'attention.output.dense') + x, n + 'attention.output.LayerNorm')
-        x = norm(lin(F.gelu(lin(x, n + 'intermediate.dense')), n + 'output.dense') + x, n + 'output.LayerNorm')
-        hidden.append(x)
-    return {'hidden': hidden, 'nsp': lin(torch.tanh(lin(x[:, 0], 'bert.pooler.dense')), 'cls.seq_relationship')}
+    return fp_teacher(c, p, batch, F.scaled_dot_product_attention)
 
 
 def heads_loss(x, pooled, batch, word, p):

@@ -160,7 +160,7 @@ typedef struct {
                           size_t largest, const int32_t *sums, const float *maxima, float factor, int32_t times, int32_t plus, bool add,
                           size_t columns, float *out, size_t ld);
 
-  // The same products with bits by looking up sums of five, where that is faster than `rounded_product`; else both are NULL.
+  // The same products with bits by looking up sums of a few, where that is faster than `rounded_product`; else both are NULL.
   // The columns 32 * vector and the 31 next of a bit matrix, as a right operand.
   void (*index_bits)(const uint64_t *bits, size_t rows, size_t words, size_t vector, uint8_t *indices);
   // `rounded_product` for all columns, with bk_lookup_room(columns) bytes of `room`.
